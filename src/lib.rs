@@ -1,0 +1,1 @@
+//! fitsfs: object stores as local directories of FITS files.
