@@ -1,0 +1,1 @@
+//! Every number that `fitsfs status` shows, named in one place.

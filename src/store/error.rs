@@ -1,0 +1,73 @@
+//! What can go wrong at a store, in the terms that the layers above act on.
+
+use std::fmt;
+
+/// The result of a store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The cause of a failed store operation. What is retried and which errno a program sees follow from this alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The key (404) or the bucket does not exist.
+    NotFound,
+    /// 403: the caller may not do this.
+    AccessDenied,
+    /// No credentials could be found or they cannot be refreshed.
+    Credentials,
+    /// The key no longer has the version (or size) asked for: 412, or an answer of another version.
+    VersionChanged,
+    /// The object is in an archive tier and must be restored before it can be read.
+    Archived,
+    /// 429 or 503 SlowDown: the server asks for patience.
+    Throttled,
+    /// Another 5xx.
+    Server,
+    /// No answer, or no further byte, in time.
+    Timeout,
+    /// The connection could not be made or broke.
+    Network,
+    /// An answer that is not what was asked for: wrong status, Content-Range, length, or not XML.
+    BadResponse,
+    /// A request that the server calls wrong (other 4xx), or a configuration that cannot work.
+    Invalid,
+}
+
+impl ErrorKind {
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(self) -> bool {
+        match self {
+            Self::Throttled | Self::Server | Self::Timeout | Self::Network | Self::BadResponse => true,
+            Self::NotFound
+            | Self::AccessDenied
+            | Self::Credentials
+            | Self::VersionChanged
+            | Self::Archived
+            | Self::Invalid => false,
+        }
+    }
+}
+
+/// A failed store operation. `message` is one line for people and never holds a secret.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    /// What the caller acts on.
+    pub kind: ErrorKind,
+    /// What people read: what was asked, what came back.
+    pub message: String,
+}
+
+impl StoreError {
+    /// An error of this kind with a one-line message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StoreError {}

@@ -1,0 +1,96 @@
+//! Object stores, seen through one narrow trait.
+//!
+//! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
+//! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
+//! that bytes of two versions are never mixed. Behaviour that is not a protocol's own (retries, metering) is a
+//! decorator that is itself a [`Store`].
+
+mod error;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+pub use error::{ErrorKind, Result, StoreError};
+
+/// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// The entity tag with its quotes, as the server wrote it.
+    pub etag: Option<Arc<str>>,
+    /// The version id of a versioned bucket.
+    pub id: Option<Arc<str>>,
+}
+
+/// What a listing or a HEAD tells of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The raw key.
+    pub key: String,
+    /// Content length in bytes.
+    pub size: u64,
+    /// The store's `Last-Modified`.
+    pub last_modified: SystemTime,
+    /// Which content of the key this is.
+    pub version: Version,
+    /// The storage class as the store names it (`GLACIER`, ...); none means standard.
+    pub storage_class: Option<Arc<str>>,
+}
+
+/// One page of a listing: keys that begin with `prefix`, in the store's order.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Group keys at the next `/` after the prefix into [`ListPage::prefixes`].
+    pub delimited: bool,
+    /// At most this many entries in the page (S3 caps it at 1,000).
+    pub max_keys: u16,
+    /// Where the page before ended.
+    pub continuation: Option<String>,
+}
+
+/// The answer to a [`ListRequest`].
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Objects, ascending by key on every store but S3 directory buckets.
+    pub objects: Vec<ObjectMeta>,
+    /// Common prefixes, each with its final `/`.
+    pub prefixes: Vec<String>,
+    /// Pass on as [`ListRequest::continuation`]; none after the last page.
+    pub continuation: Option<String>,
+}
+
+/// The body of a range GET. The stream yields exactly the bytes asked for, in order, or ends with an error.
+pub struct Body {
+    /// The version that the server says it sends.
+    pub version: Version,
+    /// The bytes, in chunks of the transport's choosing.
+    pub stream: BoxStream<'static, Result<Bytes>>,
+}
+
+/// The operations on a bucket (or what plays its part) that a read-only mount needs.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// The identity of the bucket, stable across restarts: part of inode numbers and cache keys.
+    fn id(&self) -> &str;
+
+    /// The URL of a key, for people.
+    fn url(&self, key: &str) -> String;
+
+    /// One page of keys.
+    async fn list(&self, request: &ListRequest) -> Result<ListPage>;
+
+    /// Size, time and version of one object.
+    async fn head(&self, key: &str) -> Result<ObjectMeta>;
+
+    /// The bytes `range` of the object at its version.
+    ///
+    /// Fails with [`ErrorKind::VersionChanged`] where the key no longer has that version (or that size). The range
+    /// is not empty and ends at or before the object's size.
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
+}
