@@ -1,0 +1,185 @@
+//! The metrics at one moment, as `status --json` prints them.
+//!
+//! Field names are a contract: they are documented in `docs/metrics.md`, and the test below compares that table with
+//! what is serialised.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CountersSnapshot, Metrics, Quantiles, SkippedSnapshot};
+use crate::store::ErrorKind;
+
+/// Everything that `status` shows of a mount.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The version of the program.
+    pub version: String,
+    /// The process that serves the mount.
+    pub pid: u32,
+    /// Seconds since the metrics were made.
+    pub uptime_seconds: f64,
+    /// URLs of the sources, the first wins. Set by the caller.
+    pub sources: Vec<String>,
+    /// Where the mount is. Set by the caller.
+    pub mountpoint: String,
+    /// Requests to the store, each attempt.
+    pub requests: RequestsSnapshot,
+    /// Failed attempts by [`ErrorKind`]; all kinds are present.
+    pub errors: BTreeMap<String, u64>,
+    /// The plain counters.
+    #[serde(flatten)]
+    pub counters: CountersSnapshot,
+    /// `bytes_fetched` over `bytes_delivered`; none before the first delivered byte.
+    pub ratio: Option<f64>,
+    /// Time to first byte by kind of request.
+    pub latency: LatencySnapshot,
+    /// How READ requests were answered.
+    pub cache: CacheSnapshot,
+    /// Memory for data in flight.
+    pub memory: MemorySnapshot,
+    /// Requests whose answer is not complete.
+    pub in_flight: u64,
+    /// Inodes known to the kernel.
+    pub inodes: u64,
+    /// Open file handles.
+    pub open_files: u64,
+    /// Keys that cannot be a path.
+    pub skipped_keys: SkippedSnapshot,
+}
+
+/// Numbers of requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestsSnapshot {
+    /// LIST.
+    pub list: u64,
+    /// HEAD.
+    pub head: u64,
+    /// GET.
+    pub get: u64,
+    /// Their sum.
+    pub total: u64,
+}
+
+/// Times to first byte.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencySnapshot {
+    /// LIST.
+    pub list: Quantiles,
+    /// HEAD.
+    pub head: Quantiles,
+    /// GET.
+    pub get: Quantiles,
+}
+
+/// How READ requests were answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CacheSnapshot {
+    /// Without a fetch.
+    pub hits: u64,
+    /// After waiting for a fetch.
+    pub misses: u64,
+}
+
+/// Memory for data in flight, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemorySnapshot {
+    /// The most that may be used.
+    pub budget_bytes: u64,
+    /// In use now.
+    pub used_bytes: u64,
+    /// The most that was in use.
+    pub peak_bytes: u64,
+}
+
+impl Metrics {
+    /// The values now. `sources` and `mountpoint` are empty: the caller knows them.
+    pub fn snapshot(&self) -> Snapshot {
+        let counters = self.counters.snapshot();
+        let (list, head, get) = (self.list.count.get(), self.head.count.get(), self.get.count.get());
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            sources: Vec::new(),
+            mountpoint: String::new(),
+            requests: RequestsSnapshot { list, head, get, total: list + head + get },
+            errors: ErrorKind::ALL.iter().zip(&self.errors).map(|(k, n)| (k.name().to_owned(), n.get())).collect(),
+            ratio: ratio(counters.bytes_fetched, counters.bytes_delivered),
+            counters,
+            latency: LatencySnapshot {
+                list: self.list.latency.quantiles(),
+                head: self.head.latency.quantiles(),
+                get: self.get.latency.quantiles(),
+            },
+            cache: CacheSnapshot { hits: self.cache_hits.get(), misses: self.cache_misses.get() },
+            memory: MemorySnapshot {
+                budget_bytes: self.memory_budget.get(),
+                used_bytes: self.memory_used.get(),
+                peak_bytes: self.memory_used.peak(),
+            },
+            in_flight: self.in_flight.get(),
+            inodes: self.inodes.get(),
+            open_files: self.open_files.get(),
+            skipped_keys: self.skipped.snapshot(),
+        }
+    }
+}
+
+fn ratio(fetched: u64, delivered: u64) -> Option<f64> {
+    (delivered > 0).then(|| fetched as f64 / delivered as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The dotted names of all leaves.
+    fn names(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let dotted = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    names(&dotted, value, into);
+                }
+            }
+            _ => {
+                into.insert(prefix.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn the_documented_names_are_the_serialised_names() {
+        let mut serialised = BTreeSet::new();
+        names("", &serde_json::to_value(Metrics::new().snapshot()).unwrap(), &mut serialised);
+        let documented: BTreeSet<String> = include_str!("../../docs/metrics.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(documented, serialised);
+    }
+
+    #[test]
+    fn a_snapshot_survives_json() {
+        let metrics = Metrics::new();
+        metrics.reads.inc();
+        metrics.bytes_fetched.add(30);
+        metrics.bytes_delivered.add(20);
+        metrics.error(ErrorKind::Throttled);
+        metrics.memory_used.add(7);
+        metrics.memory_used.sub(3);
+        let snapshot = metrics.snapshot();
+        assert_eq!(snapshot.ratio, Some(1.5));
+        assert_eq!(snapshot.errors["throttled"], 1);
+        assert_eq!(snapshot.errors.values().sum::<u64>(), 1);
+        assert_eq!((snapshot.memory.used_bytes, snapshot.memory.peak_bytes), (4, 7));
+        let json = serde_json::to_string(&snapshot).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+    }
+}
