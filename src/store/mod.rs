@@ -6,6 +6,8 @@
 //! decorator that is itself a [`Store`].
 
 mod error;
+mod s3;
+mod source;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use error::{ErrorKind, Result, StoreError};
+pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
+pub use source::Source;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

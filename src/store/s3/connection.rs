@@ -1,0 +1,211 @@
+//! The SDK client: how it is built, and how it is replaced while requests run.
+//!
+//! A client is immutable; a wrong region or expired credentials are cured by building another with the same HTTP pool.
+//! Whoever fails says which connection failed, so that of many requests that fail at once one rebuilds.
+//!
+//! Off in the SDK, because it is done above: retries, stalled streams, checksums of whole objects (a range has none).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    IdentityCache, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
+};
+use aws_smithy_http_client::{Builder as HttpBuilder, tls};
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::region::Region;
+use aws_types::service_config::ServiceConfigKey;
+use parking_lot::Mutex;
+
+use super::credentials;
+use super::options::{AWS_IDENTITY, Endpoint, S3Options};
+use crate::store::Result;
+
+/// A TCP and TLS handshake takes three round trips: 1 s even at 300 ms each. A SYN that was lost is sent again after
+/// 1 s, and after 3 s for the second time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// From sending to the first byte of the answer. S3's tail is below 1 s; beyond several the connection is dead or its
+/// server is, and a repeated request on another is faster than waiting.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One whole attempt of a LIST or HEAD, and of a GET up to its body: also a listing that trickles in must end.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Getting credentials may take several requests (SSO, then a role) or a slow external process.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Idle connections are kept for as many small GETs as run at once.
+const MAX_IDLE_CONNECTIONS: usize = 128;
+
+/// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where requests start when nothing names a region: the buckets of the archives are here, and from here S3 tells where
+/// any other bucket is.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// A client and the region that it signs for.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) region: String,
+}
+
+/// The connection in use and what it takes to build another.
+#[derive(Debug)]
+pub(super) struct Connector {
+    sdk: SdkConfig,
+    endpoint: Option<Endpoint>,
+    path_style: bool,
+    anonymous: bool,
+    current: ArcSwap<Connection>,
+    /// Held while a connection is replaced; nothing is awaited under it.
+    replacing: Mutex<()>,
+}
+
+impl Connector {
+    /// Reads profile files; sends nothing.
+    pub(super) async fn new(options: &S3Options) -> Result<Self> {
+        let http = HttpBuilder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+            .build_https();
+        let region = region(options).await;
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http.clone())
+            .region(region.clone())
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(timeouts());
+        if let Ok(name) = AppName::new("fitsfs") {
+            loader = loader.app_name(name);
+        }
+        if let Some(profile) = &options.profile {
+            loader = loader.profile_name(profile);
+        }
+        loader = if options.no_sign_request {
+            loader.no_credentials()
+        } else {
+            loader.credentials_provider(credentials::provider(&http, &region, options.profile.as_deref()).await)
+        };
+        let sdk = loader.load().await;
+        let endpoint = endpoint(options, &sdk)?;
+        let by_host = || endpoint.as_ref().is_some_and(Endpoint::needs_path_style);
+        let path_style = options.path_style.unwrap_or_else(by_host);
+        let anonymous = options.no_sign_request;
+        let connection = connect(&sdk, endpoint.as_ref(), path_style, anonymous, region);
+        let current = ArcSwap::from_pointee(connection);
+        Ok(Self { sdk, endpoint, path_style, anonymous, current, replacing: Mutex::new(()) })
+    }
+
+    pub(super) fn current(&self) -> Arc<Connection> {
+        self.current.load_full()
+    }
+
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
+    /// The provider that requests are signed by.
+    pub(super) fn credentials(&self) -> Option<aws_credential_types::provider::SharedCredentialsProvider> {
+        self.sdk.credentials_provider()
+    }
+
+    /// What tells this endpoint's buckets from those of others.
+    pub(super) fn identity(&self) -> String {
+        self.endpoint.as_ref().map_or_else(|| AWS_IDENTITY.to_owned(), Endpoint::identity)
+    }
+
+    /// Replaces the connection that failed by one of this region and with credentials that are fetched anew, unless
+    /// another request has done so already.
+    pub(super) fn replace(&self, failed: &Arc<Connection>, region: &str) {
+        let _guard = self.replacing.lock();
+        if Arc::ptr_eq(&self.current.load(), failed) {
+            let region = Region::new(region.to_owned());
+            let endpoint = self.endpoint.as_ref();
+            self.current.store(Arc::new(connect(&self.sdk, endpoint, self.path_style, self.anonymous, region)));
+        }
+    }
+}
+
+fn connect(
+    sdk: &SdkConfig,
+    endpoint: Option<&Endpoint>,
+    path_style: bool,
+    anonymous: bool,
+    region: Region,
+) -> Connection {
+    let name = region.as_ref().to_owned();
+    let mut config = aws_sdk_s3::config::Builder::from(sdk)
+        .region(region)
+        .force_path_style(path_style)
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .interceptor(IdentityEncoding);
+    config.set_endpoint_url(endpoint.map(|endpoint| endpoint.as_str().to_owned()));
+    if anonymous {
+        config = config.allow_no_auth();
+    }
+    Connection { client: Client::from_conf(config.build()), region: name }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(FIRST_BYTE_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
+
+/// The region to begin with. IMDS is not asked: a bucket need not be where the machine is, and S3 corrects us anyway.
+async fn region(options: &S3Options) -> Region {
+    let mut profile = ProfileFileRegionProvider::builder().configure(&ProviderConfig::without_region());
+    if let Some(name) = &options.profile {
+        profile = profile.profile_name(name);
+    }
+    let given = options.region.clone().map(Region::new);
+    let chain = RegionProviderChain::first_try(given).or_else(profile.build());
+    chain.region().await.unwrap_or_else(|| Region::from_static(DEFAULT_REGION))
+}
+
+/// The endpoint of the options or of the profile (its `services` section first).
+fn endpoint(options: &S3Options, sdk: &SdkConfig) -> Result<Option<Endpoint>> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok();
+    let of_service = || key.and_then(|key| sdk.service_config()?.load_config(key));
+    let url = options.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(str::to_owned));
+    url.as_deref().map(Endpoint::parse).transpose()
+}
+
+/// Asks for the bytes as they are stored. The SDK says nothing of encodings, which lets an intermediary choose one.
+/// The header is added after signing, because intermediaries change it, which would break the signature.
+#[derive(Debug)]
+struct IdentityEncoding;
+
+impl Intercept for IdentityEncoding {
+    fn name(&self) -> &'static str {
+        "IdentityEncoding"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_smithy_runtime_api::box_error::BoxError> {
+        context.request_mut().headers_mut().insert("accept-encoding", "identity");
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Where credentials come from, and what may be told about them.
+//!
+//! The order is the SDK's default chain: environment, profile files (keys, assumed roles, SSO, web identity, external
+//! processes), web identity of the environment, the endpoint of ECS and EKS, the instance's metadata service (IMDS). A
+//! profile that was named by option counts alone, as with the AWS CLI: whoever names one does not want the keys that
+//! happen to be in the environment. Nothing is looked up before the first request.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::imds;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::region::Region;
+
+/// IMDS is one hop away and answers within milliseconds where it exists; elsewhere its address leads nowhere, and each
+/// mount without credentials waits this long for it. The SDK's own four attempts of a second would take 5 s.
+const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The credentials provider of the chain, or of the profile that was named.
+pub(super) async fn provider(
+    http: &SharedHttpClient,
+    region: &Region,
+    profile: Option<&str>,
+) -> SharedCredentialsProvider {
+    let config = ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(http.clone());
+    if let Some(profile) = profile {
+        let named = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
+        return SharedCredentialsProvider::new(named.build());
+    }
+    let imds = imds::Client::builder()
+        .configure(&config)
+        .max_attempts(1)
+        .connect_timeout(IMDS_TIMEOUT)
+        .read_timeout(IMDS_TIMEOUT)
+        .operation_timeout(IMDS_TIMEOUT * 2)
+        .build();
+    let chain = DefaultCredentialsChain::builder().configure(config).region(region.clone()).imds_client(imds);
+    SharedCredentialsProvider::new(chain.build().await)
+}
+
+/// What may be told about credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialsInfo {
+    /// What kind of provider they came from.
+    pub provider: &'static str,
+    /// The last four characters of the access key id.
+    pub key_tail: String,
+    /// Until when they are valid; none for keys that do not expire.
+    pub expires: Option<SystemTime>,
+}
+
+impl CredentialsInfo {
+    pub(super) fn new(credentials: &Credentials) -> Self {
+        let id: Vec<char> = credentials.access_key_id().chars().collect();
+        // An id that is hardly longer than its tail would be told whole.
+        let tail = if id.len() >= 12 { &id[id.len() - 4..] } else { &[] };
+        Self { provider: provider_kind(credentials), key_tail: tail.iter().collect(), expires: credentials.expiry() }
+    }
+}
+
+/// The kind of the provider that gave the credentials, the outermost first: a role assumed by keys of a profile is an
+/// assumed role.
+fn provider_kind(credentials: &Credentials) -> &'static str {
+    let features = credentials.get_property::<Vec<Feature>>().map(Vec::as_slice).unwrap_or_default();
+    features.iter().rev().find_map(feature_name).unwrap_or("another provider")
+}
+
+fn feature_name(feature: &Feature) -> Option<&'static str> {
+    Some(match feature {
+        Feature::CredentialsEnvVars => "environment variables",
+        Feature::CredentialsProfile | Feature::CredentialsProfileSourceProfile => "profile files",
+        Feature::CredentialsProfileNamedProvider => "named provider of a profile",
+        Feature::CredentialsEnvVarsStsWebIdToken
+        | Feature::CredentialsProfileStsWebIdToken
+        | Feature::CredentialsStsAssumeRoleWebId => "web identity",
+        Feature::CredentialsStsAssumeRole | Feature::CredentialsStsAssumeRoleSaml => "assumed role",
+        Feature::CredentialsStsFederationToken | Feature::CredentialsStsSessionToken => "STS session",
+        Feature::CredentialsProfileSso | Feature::CredentialsSso => "SSO",
+        Feature::CredentialsProfileProcess | Feature::CredentialsProcess => "external process",
+        Feature::CredentialsProfileLogin | Feature::CredentialsLogin => "console login",
+        Feature::CredentialsHttp => "container endpoint",
+        Feature::CredentialsImds => "instance metadata",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_four_characters_of_the_key_id_are_told() {
+        let info = |id: &str| CredentialsInfo::new(&Credentials::new(id, "secret", None, None, "test")).key_tail;
+        assert_eq!(info("AKIAIOSFODNN7EXAMPLE"), "MPLE");
+        assert_eq!(info("minio"), "");
+    }
+
+    #[test]
+    fn the_outermost_provider_names_the_kind() {
+        let mut credentials = Credentials::new("id", "secret", None, None, "test");
+        assert_eq!(provider_kind(&credentials), "another provider");
+        credentials.get_property_mut_or_default::<Vec<Feature>>().push(Feature::CredentialsProfile);
+        credentials.get_property_mut_or_default::<Vec<Feature>>().push(Feature::CredentialsStsAssumeRole);
+        assert_eq!(provider_kind(&credentials), "assumed role");
+    }
+}

@@ -1,0 +1,340 @@
+//! What a failed S3 request means: the SDK's error types, HTTP status and S3 error code as an [`ErrorKind`].
+//!
+//! The decision is by type, status and code (API reference, "Error responses"), never by message text. Messages are
+//! for people: one line with operation, object, status, code and request id; they hold nothing of the request itself,
+//! so that no signature or token can get into them.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::store::{ErrorKind, StoreError};
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It could not be built.
+    Construction,
+    /// No credentials to sign it with.
+    Credentials,
+    /// It was not answered in time.
+    Timeout,
+    /// The connection could not be made or broke.
+    Network,
+    /// It was answered with an error.
+    Answered(u16),
+    /// It was answered with what cannot be parsed.
+    Unparsable(u16),
+}
+
+/// A failed request, reduced to what matters here.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) stage: Stage,
+    /// The S3 error code.
+    pub(super) code: Option<String>,
+    /// Where the answer says that the bucket is.
+    pub(super) region: Option<String>,
+    request_id: Option<String>,
+    /// The innermost cause of a request without answer.
+    cause: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let stage = stage(error);
+        let answer = error.raw_response();
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).map(str::to_owned);
+        let header = |name: &str| answer.and_then(|a| a.headers().get(name)).map(one_line);
+        let cause = match stage {
+            Stage::Answered(_) | Stage::Unparsable(_) => None,
+            Stage::Construction | Stage::Credentials | Stage::Timeout | Stage::Network => Some(innermost(error)),
+        };
+        Self {
+            stage,
+            code: code.as_deref().map(one_line),
+            region: answer.and_then(bucket_region),
+            request_id: header("x-amz-request-id"),
+            cause,
+        }
+    }
+
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self.stage {
+            Stage::Construction => ErrorKind::Invalid,
+            Stage::Credentials => ErrorKind::Credentials,
+            Stage::Timeout => ErrorKind::Timeout,
+            Stage::Network => ErrorKind::Network,
+            Stage::Answered(status) => answered_kind(status, self.code.as_deref()),
+            // An intermediary's error page is an error by its status; a success that cannot be parsed is none.
+            Stage::Unparsable(status) if status >= 400 => answered_kind(status, None),
+            Stage::Unparsable(_) => ErrorKind::BadResponse,
+        }
+    }
+
+    /// The region to repeat the request in, where it went to a wrong one (User Guide, "Request redirection and the REST
+    /// API"). A HEAD is told so without a body, hence without code.
+    pub(super) fn other_region(&self, current: &str) -> Option<&str> {
+        let wrong = match self.stage {
+            Stage::Answered(301 | 307) | Stage::Unparsable(301 | 307) => true,
+            Stage::Answered(400) | Stage::Unparsable(400) => {
+                matches!(
+                    self.code.as_deref(),
+                    None | Some("AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")
+                )
+            }
+            _ => false,
+        };
+        self.region.as_deref().filter(|region| wrong && *region != current)
+    }
+
+    /// Whether other credentials may cure it.
+    pub(super) fn is_stale_credentials(&self) -> bool {
+        match self.stage {
+            Stage::Answered(status) => status == 401 || self.code.as_deref().is_some_and(is_stale_code),
+            _ => false,
+        }
+    }
+
+    /// The error for the layers above. `request` names the operation and the object.
+    pub(super) fn into_error(self, request: &str) -> StoreError {
+        let mut message = format!("{request}: {}", self.what());
+        if let Some(id) = &self.request_id {
+            message.push_str(&format!(" (request id {id})"));
+        }
+        StoreError::new(self.kind(), message)
+    }
+
+    fn what(&self) -> String {
+        let cause = self.cause.as_deref().unwrap_or("no cause given");
+        let code = self.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
+        match self.stage {
+            Stage::Construction => format!("the request cannot be built: {cause}"),
+            Stage::Credentials => format!(
+                "no usable credentials ({cause}); set AWS_* variables or a profile, or use --no-sign-request for a \
+                 public bucket"
+            ),
+            Stage::Timeout => "no answer in time".to_owned(),
+            Stage::Network => format!("connection failed: {cause}"),
+            Stage::Answered(status) => match (status, self.region.as_deref()) {
+                (301 | 307, Some(region)) => format!("status {status}{code}: the bucket is in {region}"),
+                _ => format!("status {status}{code}"),
+            },
+            Stage::Unparsable(status) => format!("status {status} with an answer that is not S3's XML"),
+        }
+    }
+}
+
+/// Codes that say that the credentials are too old or were replaced.
+fn is_stale_code(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" | "InvalidAccessKeyId"
+    )
+}
+
+fn answered_kind(status: u16, code: Option<&str>) -> ErrorKind {
+    if let Some(kind) = code.and_then(code_kind) {
+        return kind;
+    }
+    match status {
+        401 => ErrorKind::Credentials,
+        403 => ErrorKind::AccessDenied,
+        404 | 410 => ErrorKind::NotFound,
+        408 => ErrorKind::Timeout,
+        412 | 416 => ErrorKind::VersionChanged,
+        429 | 503 => ErrorKind::Throttled,
+        // NotImplemented does not get better by asking again.
+        501 => ErrorKind::Invalid,
+        500..=599 => ErrorKind::Server,
+        // A redirection that was not followed, and what the server calls our mistake.
+        300..=499 => ErrorKind::Invalid,
+        _ => ErrorKind::BadResponse,
+    }
+}
+
+/// Codes that say more than their status.
+fn code_kind(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "NoSuchKey" | "NoSuchBucket" => ErrorKind::NotFound,
+        "NoSuchVersion" | "PreconditionFailed" | "InvalidRange" => ErrorKind::VersionChanged,
+        "InvalidObjectState" => ErrorKind::Archived,
+        "RequestTimeout" => ErrorKind::Timeout,
+        "InternalError" => ErrorKind::Server,
+        "SlowDown"
+        | "SlowDownRead"
+        | "ServiceUnavailable"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "TooManyRequests"
+        | "TooManyRequestsException" => ErrorKind::Throttled,
+        code if code.starts_with("Throttl") => ErrorKind::Throttled,
+        code if is_stale_code(code) => ErrorKind::Credentials,
+        _ => return None,
+    })
+}
+
+fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
+    match error {
+        _ if has_credentials_error(error) => Stage::Credentials,
+        SdkError::ConstructionFailure(_) => Stage::Construction,
+        SdkError::TimeoutError(_) => Stage::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Stage::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_user() => Stage::Construction,
+        SdkError::DispatchFailure(_) => Stage::Network,
+        SdkError::ResponseError(response) => Stage::Unparsable(response.raw().status().as_u16()),
+        SdkError::ServiceError(service) => match service.raw().status().as_u16() {
+            // The SDK reports a success whose body it cannot parse as an error of the service.
+            status @ 200..300 => Stage::Unparsable(status),
+            status => Stage::Answered(status),
+        },
+        // The enum is open: a variant that this version does not know had no usable answer.
+        _ => Stage::Network,
+    }
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn has_credentials_error<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
+    chain(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// The innermost error's text: what the operating system, the TLS library or the credentials provider said.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    one_line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
+}
+
+/// Text of others, for a message: one line, no control characters, not long.
+fn one_line(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The bucket's region by the header of the answer or, where there is none, the `Region` element of its body.
+pub(super) fn bucket_region(answer: &HttpResponse) -> Option<String> {
+    let header = answer.headers().get("x-amz-bucket-region");
+    let element = || region_element(answer.body().bytes()?);
+    header.or_else(element).filter(|region| is_region(region)).map(str::to_owned)
+}
+
+fn region_element(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("<Region>")?;
+    rest.split_once("</Region>").map(|(region, _)| region)
+}
+
+/// A region becomes a part of host names, so nothing else may pass for one.
+fn is_region(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(stage: Stage, code: Option<&str>, region: Option<&str>) -> Failure {
+        Failure {
+            stage,
+            code: code.map(str::to_owned),
+            region: region.map(str::to_owned),
+            request_id: Some("4442587FB7D0A2F9".to_owned()),
+            cause: None,
+        }
+    }
+
+    #[test]
+    fn status_and_code_decide_the_kind() {
+        use ErrorKind::*;
+        for (status, code, kind) in [
+            (404, Some("NoSuchKey"), NotFound),
+            (404, Some("NoSuchBucket"), NotFound),
+            (404, None, NotFound),
+            (404, Some("NoSuchVersion"), VersionChanged),
+            (403, Some("AccessDenied"), AccessDenied),
+            (403, Some("SignatureDoesNotMatch"), AccessDenied),
+            (403, Some("RequestTimeTooSkewed"), AccessDenied),
+            (403, None, AccessDenied),
+            (403, Some("InvalidObjectState"), Archived),
+            (400, Some("ExpiredToken"), Credentials),
+            (400, Some("InvalidToken"), Credentials),
+            (403, Some("InvalidAccessKeyId"), Credentials),
+            (401, None, Credentials),
+            (412, Some("PreconditionFailed"), VersionChanged),
+            (416, Some("InvalidRange"), VersionChanged),
+            (416, None, VersionChanged),
+            (429, None, Throttled),
+            (503, Some("SlowDown"), Throttled),
+            (503, None, Throttled),
+            (400, Some("ThrottlingException"), Throttled),
+            (500, Some("InternalError"), Server),
+            (502, None, Server),
+            (504, None, Server),
+            (501, Some("NotImplemented"), Invalid),
+            (400, Some("RequestTimeout"), Timeout),
+            (408, None, Timeout),
+            (400, Some("InvalidArgument"), Invalid),
+            (301, Some("PermanentRedirect"), Invalid),
+            (200, None, BadResponse),
+            (700, None, BadResponse),
+        ] {
+            assert_eq!(failure(Stage::Answered(status), code, None).kind(), kind, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn stages_without_a_parsed_answer_decide_alone() {
+        for (stage, kind) in [
+            (Stage::Construction, ErrorKind::Invalid),
+            (Stage::Credentials, ErrorKind::Credentials),
+            (Stage::Timeout, ErrorKind::Timeout),
+            (Stage::Network, ErrorKind::Network),
+            (Stage::Unparsable(200), ErrorKind::BadResponse),
+            (Stage::Unparsable(302), ErrorKind::BadResponse),
+            (Stage::Unparsable(403), ErrorKind::AccessDenied),
+            (Stage::Unparsable(502), ErrorKind::Server),
+        ] {
+            assert_eq!(failure(stage, None, None).kind(), kind, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_wrong_region_sends_elsewhere() {
+        let elsewhere = |status, code, region| {
+            failure(Stage::Answered(status), code, region).other_region("us-east-1").map(str::to_owned)
+        };
+        let west = Some("us-west-2".to_owned());
+        assert_eq!(elsewhere(301, Some("PermanentRedirect"), Some("us-west-2")), west);
+        assert_eq!(elsewhere(301, None, Some("us-west-2")), west);
+        assert_eq!(elsewhere(307, Some("TemporaryRedirect"), Some("us-west-2")), west);
+        assert_eq!(elsewhere(400, Some("AuthorizationHeaderMalformed"), Some("us-west-2")), west);
+        assert_eq!(elsewhere(400, None, Some("us-west-2")), west);
+        assert_eq!(elsewhere(400, Some("ExpiredToken"), Some("us-west-2")), None);
+        assert_eq!(elsewhere(403, Some("AccessDenied"), Some("us-west-2")), None);
+        assert_eq!(elsewhere(301, Some("PermanentRedirect"), Some("us-east-1")), None);
+        assert_eq!(elsewhere(301, None, None), None);
+    }
+
+    #[test]
+    fn regions_are_taken_from_bodies_and_nothing_else_passes_for_one() {
+        assert_eq!(region_element(b"<Error><Region>eu-west-1</Region></Error>"), Some("eu-west-1"));
+        assert_eq!(region_element(b"<Error/>"), None);
+        assert!(is_region("ap-southeast-2") && is_region("garage"));
+        for bad in ["", "evil.example.org/", "a b", "A"] {
+            assert!(!is_region(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_names_request_status_code_and_id() {
+        let error = failure(Stage::Answered(403), Some("AccessDenied"), None).into_error("GET s3://b/k bytes 0-9");
+        assert_eq!(error.message, "GET s3://b/k bytes 0-9: status 403 AccessDenied (request id 4442587FB7D0A2F9)");
+        assert_eq!(one_line("a\r\nb\x1b"), "a  b ");
+    }
+}

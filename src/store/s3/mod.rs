@@ -1,0 +1,249 @@
+//! S3 and what speaks its protocol, through aws-sdk-s3.
+//!
+//! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
+//! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
+//! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
+//!
+//! One call of a [`Store`] method is one request, but for two cures that a retry of the same request is not: a wrong
+//! region is corrected once, stale credentials are fetched anew once.
+
+mod answer;
+mod connection;
+mod credentials;
+mod encoding;
+mod failure;
+mod options;
+mod probe;
+
+use std::error::Error;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::types::{EncodingType, Object, RequestPayer};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use futures::stream::StreamExt;
+
+use self::connection::Connector;
+use self::encoding::{decode_key, quoted_etag, whole_seconds};
+use self::failure::Failure;
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Source, Store, StoreError, Version};
+
+pub use credentials::CredentialsInfo;
+pub use options::S3Options;
+pub use probe::Probe;
+
+/// A bucket. All keys are raw; the prefix of a source is the caller's.
+#[derive(Debug)]
+pub struct S3Store {
+    bucket: String,
+    id: String,
+    payer: Option<RequestPayer>,
+    connector: Connector,
+}
+
+impl S3Store {
+    /// Reads the AWS configuration files; sends nothing before the first request.
+    pub async fn open(source: &Source, options: &S3Options) -> Result<Self> {
+        let connector = Connector::new(options).await?;
+        Ok(Self {
+            id: format!("s3://{}/{}", connector.identity(), source.bucket),
+            bucket: source.bucket.clone(),
+            payer: options.requester_pays.then_some(RequestPayer::Requester),
+            connector,
+        })
+    }
+
+    /// The region that requests go to now.
+    pub fn region(&self) -> String {
+        self.connector.current().region.clone()
+    }
+
+    /// Sends a request; once more where the answer tells the right region or that the credentials are stale.
+    async fn call<T, E, F, Sent>(&self, request: &str, send: F) -> Result<T>
+    where
+        F: Fn(Client) -> Sent,
+        Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (mut moved, mut refreshed) = (false, false);
+        loop {
+            let connection = self.connector.current();
+            let failure = match send(connection.client.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => Failure::new(&error),
+            };
+            if let Some(region) = failure.other_region(&connection.region).filter(|_| !moved) {
+                tracing::info!(bucket = self.bucket, from = connection.region, to = region, "the bucket's region");
+                moved = true;
+                self.connector.replace(&connection, region);
+            } else if failure.is_stale_credentials() && !refreshed && !self.connector.is_anonymous() {
+                tracing::info!(bucket = self.bucket, code = failure.code, "credentials are stale, fetching them anew");
+                refreshed = true;
+                self.connector.replace(&connection, &connection.region);
+            } else {
+                return Err(failure.into_error(request));
+            }
+        }
+    }
+
+    fn bad_answer(request: &str, what: &str) -> StoreError {
+        StoreError::new(ErrorKind::BadResponse, format!("{request}: {what}"))
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    /// API reference, "ListObjectsV2".
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        let name = format!("LIST {}", self.url(&request.prefix));
+        let send = |client: Client| {
+            client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(&request.prefix)
+                .set_delimiter(request.delimited.then(|| "/".to_owned()))
+                .max_keys(i32::from(request.max_keys))
+                .set_continuation_token(request.continuation.clone())
+                // Keys may hold characters that XML cannot.
+                .encoding_type(EncodingType::Url)
+                .set_request_payer(self.payer.clone())
+                .send()
+        };
+        let answer = self.call(&name, send).await?;
+        page(&answer).map_err(|what| Self::bad_answer(&name, what))
+    }
+
+    /// API reference, "HeadObject".
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let name = format!("HEAD {}", self.url(key));
+        let send = |client: Client| {
+            client.head_object().bucket(&self.bucket).key(key).set_request_payer(self.payer.clone()).send()
+        };
+        let answer = self.call(&name, send).await?;
+        let bad = |what| Self::bad_answer(&name, what);
+        let size = answer.content_length.and_then(|size| u64::try_from(size).ok());
+        Ok(ObjectMeta {
+            key: key.to_owned(),
+            size: size.ok_or_else(|| bad("no Content-Length"))?,
+            last_modified: whole_seconds(answer.last_modified.ok_or_else(|| bad("no Last-Modified"))?),
+            version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
+            storage_class: answer.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
+        })
+    }
+
+    /// API reference, "GetObject".
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let name = format!("GET {} bytes {}-{}", self.url(&object.key), range.start, range.end.saturating_sub(1));
+        if range.start >= range.end || range.end > object.size {
+            let message = format!("{name}: not a range of an object of {} bytes", object.size);
+            return Err(StoreError::new(ErrorKind::Invalid, message));
+        }
+        let answer = self.call(&name, |client| self.send_get(client, object, &range)).await?;
+        let headers = headers(&answer);
+        answer::check(&name, object, &range, &headers)?;
+        let version = headers.version.clone();
+        let broken = name.clone();
+        let chunks = futures::stream::unfold(answer.body, move |mut body| {
+            let broken = broken.clone();
+            async move {
+                let chunk = body.next().await?;
+                // The SDK knows one kind of error here: the transport's.
+                let chunk =
+                    chunk.map_err(|_| StoreError::new(ErrorKind::Network, format!("{broken}: the body broke off")));
+                Some((chunk, body))
+            }
+        });
+        Ok(Body { version, stream: answer::exactly(name, range.end - range.start, chunks.boxed()) })
+    }
+}
+
+impl S3Store {
+    fn send_get(
+        &self,
+        client: Client,
+        object: &ObjectMeta,
+        range: &Range<u64>,
+    ) -> impl Future<Output = std::result::Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>> + use<>
+    {
+        // A weak tag never matches If-Match (RFC 9110, 8.8.3.2); the tag of the answer is compared in any case.
+        let strong = object.version.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+        client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(&object.key)
+            .range(format!("bytes={}-{}", range.start, range.end - 1))
+            .set_if_match(strong.map(str::to_owned))
+            .set_version_id(object.version.id.as_deref().map(str::to_owned))
+            .set_request_payer(self.payer.clone())
+            .send()
+    }
+}
+
+type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;
+
+fn headers(answer: &GetObjectOutput) -> answer::Headers<'_> {
+    answer::Headers {
+        content_range: answer.content_range.as_deref(),
+        content_length: answer.content_length.and_then(|length| u64::try_from(length).ok()),
+        content_encoding: answer.content_encoding.as_deref(),
+        last_modified: answer.last_modified.map(whole_seconds),
+        version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
+    }
+}
+
+/// Listings have no version ids. So that an object has one version whichever way it was seen, the id counts only where
+/// there is no entity tag. The id `null` stands for any content written while versioning is off.
+fn version(etag: Option<&str>, id: Option<&str>) -> Version {
+    match etag.and_then(quoted_etag) {
+        Some(etag) => Version { etag: Some(etag), id: None },
+        None => Version { etag: None, id: id.filter(|id| !matches!(*id, "" | "null")).map(Arc::from) },
+    }
+}
+
+fn storage_class(name: &str) -> Option<Arc<str>> {
+    (!matches!(name, "" | "STANDARD")).then(|| name.into())
+}
+
+/// A page of a listing, or what is wrong with it.
+fn page(answer: &ListObjectsV2Output) -> std::result::Result<ListPage, &'static str> {
+    let encoded = answer.encoding_type == Some(EncodingType::Url);
+    let decode = |text: &str| if encoded { decode_key(text) } else { Some(text.to_owned()) };
+    let objects = answer.contents().iter().map(|entry| object(entry, decode)).collect::<std::result::Result<_, _>>()?;
+    let prefixes = answer
+        .common_prefixes()
+        .iter()
+        .map(|common| common.prefix.as_deref().and_then(decode).ok_or("a common prefix that is missing or not UTF-8"));
+    let continuation = match (answer.is_truncated, &answer.next_continuation_token) {
+        (Some(true), None) => return Err("a truncated page without continuation token"),
+        (Some(true), token) => token.clone(),
+        (Some(false) | None, _) => None,
+    };
+    Ok(ListPage { objects, prefixes: prefixes.collect::<std::result::Result<_, _>>()?, continuation })
+}
+
+fn object(entry: &Object, decode: impl Fn(&str) -> Option<String>) -> std::result::Result<ObjectMeta, &'static str> {
+    Ok(ObjectMeta {
+        key: entry.key.as_deref().and_then(decode).ok_or("a key that is missing or not UTF-8")?,
+        size: entry.size.and_then(|size| u64::try_from(size).ok()).ok_or("an object without size")?,
+        // A listing without times is none of S3's, but its objects can be read all the same.
+        last_modified: entry.last_modified.map_or(SystemTime::UNIX_EPOCH, whole_seconds),
+        version: version(entry.e_tag.as_deref(), None),
+        storage_class: entry.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
+    })
+}

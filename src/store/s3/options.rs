@@ -1,0 +1,155 @@
+//! How to reach S3: options of the command line over the environment. Pure.
+//!
+//! Precedence, highest first:
+//! - endpoint: `--endpoint-url`, `S3_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile, AWS itself
+//! - region: `--region`, `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile, `us-east-1`; whatever it is, a bucket that
+//!   says that it lives elsewhere is believed
+//! - profile: `--profile` (then the profile's credentials alone count), `AWS_PROFILE`, `default`
+
+use url::{Host, Url};
+
+use crate::store::{ErrorKind, Result, StoreError};
+
+/// How to reach an S3 endpoint. Fields that are none are left to the profile or a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Options {
+    /// Another endpoint than AWS's: an `http` or `https` URL without credentials.
+    pub endpoint_url: Option<String>,
+    /// The region to begin with.
+    pub region: Option<String>,
+    /// The profile of the AWS configuration files whose settings and credentials count.
+    pub profile: Option<String>,
+    /// Send requests without signature, for public buckets.
+    pub no_sign_request: bool,
+    /// Agree to pay for requests to a requester-pays bucket.
+    pub requester_pays: bool,
+    /// Bucket in the path (`true`) or in the host name (`false`); none decides by the endpoint's host.
+    pub path_style: Option<bool>,
+}
+
+impl S3Options {
+    /// Fills what the options leave open from the environment, and checks the endpoint.
+    pub fn resolve(self, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let first = |names: &[&str]| names.iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+        let endpoint = || first(&["S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+        let resolved = Self {
+            endpoint_url: self.endpoint_url.or_else(endpoint),
+            region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
+            ..self
+        };
+        if let Some(url) = &resolved.endpoint_url {
+            Endpoint::parse(url)?;
+        }
+        Ok(resolved)
+    }
+}
+
+/// A checked endpoint URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint(Url);
+
+impl Endpoint {
+    /// Refuses what cannot be an endpoint. The text is not echoed, since it may hold credentials.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let invalid = |why: &str| Err(StoreError::new(ErrorKind::Invalid, format!("the endpoint URL {why}")));
+        let Ok(url) = Url::parse(text) else {
+            return invalid("is not a URL: give it as https://host[:port]");
+        };
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            invalid("must begin with http:// or https:// and a host")
+        } else if !url.username().is_empty() || url.password().is_some() {
+            invalid("must not hold credentials: use a profile or the AWS_* environment")
+        } else if url.query().is_some() || url.fragment().is_some() {
+            invalid("must not have a query or a fragment")
+        } else {
+            Ok(Self(url))
+        }
+    }
+
+    /// The URL for the SDK, which would double a final slash.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
+    /// Whether the bucket cannot be a part of the host name: IP addresses, `localhost`, names of one label.
+    pub(super) fn needs_path_style(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => !name.trim_end_matches('.').contains('.') || name.ends_with(".localhost"),
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => true,
+        }
+    }
+
+    /// What tells this endpoint's buckets from those of others. All of AWS's endpoints of a partition (regional, FIPS,
+    /// VPC) show the same buckets.
+    pub(super) fn identity(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        if host.ends_with(".amazonaws.com") {
+            return AWS_IDENTITY.to_owned();
+        }
+        let port = self.0.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let path = self.0.path().trim_end_matches('/');
+        format!("{host}{port}{path}")
+    }
+}
+
+/// The [`Endpoint::identity`] of AWS itself.
+pub(super) const AWS_IDENTITY: &str = "s3.amazonaws.com";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_win_over_the_environment_in_the_documented_order() {
+        let all = [
+            ("S3_ENDPOINT_URL", "http://a:1"),
+            ("AWS_ENDPOINT_URL_S3", "http://b:1"),
+            ("AWS_ENDPOINT_URL", "http://c:1"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_DEFAULT_REGION", "eu-west-2"),
+        ];
+        for skip in 0..3 {
+            let env = |name: &str| all[skip..].iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            let options = S3Options::default().resolve(env).unwrap();
+            assert_eq!(options.endpoint_url.as_deref(), Some(all[skip].1));
+            assert_eq!(options.region.as_deref(), Some("eu-west-1"));
+        }
+        let given = S3Options {
+            endpoint_url: Some("https://mine".to_owned()),
+            region: Some("here".to_owned()),
+            ..Default::default()
+        };
+        let env = |name: &str| all.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        assert_eq!(given.clone().resolve(env).unwrap(), given);
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        assert_eq!(S3Options::default().resolve(|_| Some(String::new())).unwrap(), S3Options::default());
+    }
+
+    #[test]
+    fn endpoints_that_cannot_work_are_refused_without_echo() {
+        for bad in ["hunter2", "ftp://hunter2", "http://u:hunter2@h", "http://hunter2@h", "http://h?hunter2", "http://"]
+        {
+            let message = Endpoint::parse(bad).unwrap_err().message;
+            assert!(message.starts_with("the endpoint URL") && !message.contains("hunter2"), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn path_style_and_identity_follow_from_the_host() {
+        for (url, path_style, identity) in [
+            ("http://127.0.0.1:9000/", true, "127.0.0.1:9000"),
+            ("http://[::1]:9000", true, "[::1]:9000"),
+            ("http://localhost:3900", true, "localhost:3900"),
+            ("http://minio", true, "minio"),
+            ("https://minio.example.org", false, "minio.example.org"),
+            ("https://storage.example.org/s3/", false, "storage.example.org/s3"),
+            ("https://s3.us-west-2.amazonaws.com", false, AWS_IDENTITY),
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            assert_eq!((endpoint.needs_path_style(), endpoint.identity().as_str()), (path_style, identity), "{url}");
+        }
+    }
+}
