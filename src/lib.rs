@@ -1,1 +1,3 @@
 //! fitsfs: object stores as local directories of FITS files.
+
+pub mod fits;
