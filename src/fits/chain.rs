@@ -197,3 +197,183 @@ fn covering(offset: u64, bytes: &[u8], needed: u64) -> Option<&[u8]> {
     let skip = usize::try_from(needed.checked_sub(offset)?).ok()?;
     bytes.get(skip..).filter(|rest| !rest.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fits::testing::{IMAGE, SIMPLE, header_bytes, image};
+
+    /// The layout of `file`, and the ranges that were needed, if each is given in full.
+    fn walk(file: &[u8]) -> (Layout, Vec<(u64, u64)>) {
+        let mut chain = Chain::new(file.len() as u64);
+        let mut needs = Vec::new();
+        while let Need::Bytes { offset, len } = chain.need() {
+            needs.push((offset, len));
+            let (from, to) = (offset as usize, (offset + len) as usize);
+            assert!(chain.feed(offset, &file[from..to]), "no progress at {offset}");
+        }
+        (chain.into_layout(), needs)
+    }
+
+    /// A file like the products of JWST: a primary HDU without data, then `images` images of which the first has a longer
+    /// header.
+    fn product(images: usize) -> Vec<u8> {
+        let mut file = image(SIMPLE, 250, &[]);
+        for n in 0..images {
+            file.extend(image(IMAGE, if n == 0 { 100 } else { 0 }, &[300, 400]));
+        }
+        file
+    }
+
+    #[test]
+    fn one_range_for_each_header() {
+        let file = product(4);
+        let (layout, needs) = walk(&file);
+        assert_eq!((layout.hdus.len(), layout.tail), (5, Tail::Clean));
+        let headers: Vec<u64> = layout.hdus[2..].iter().map(|hdu| hdu.header_offset).collect();
+        assert_eq!(needs[0], (0, HEAD_LEN));
+        assert_eq!(needs[1..].iter().map(|need| need.0).collect::<Vec<_>>(), headers);
+        assert!(needs[1..].iter().all(|need| need.1 == HOP_LEN));
+    }
+
+    #[test]
+    fn long_headers_take_few_rounds_and_no_byte_twice() {
+        let cards: Vec<_> =
+            std::iter::once(SIMPLE.to_owned()).chain((0..10_000).map(|n| format!("K{n:<7}= 1"))).collect();
+        let (layout, needs) = walk(&header_bytes(&cards));
+        assert_eq!((layout.hdus.len(), layout.tail), (1, Tail::Clean));
+        assert!(needs.len() <= 5, "{needs:?}");
+        assert!(needs.windows(2).all(|pair| pair[0].0 + pair[0].1 - pair[1].0 < 80), "{needs:?}");
+    }
+
+    #[test]
+    fn a_file_too_short_for_a_header_needs_nothing() {
+        assert_eq!(Chain::new(0).need(), Need::Done);
+        assert_eq!(Chain::new(2879).into_layout().tail, Tail::NotFits);
+        assert_eq!(Chain::new(2880).need(), Need::Bytes { offset: 0, len: 2880 });
+    }
+
+    #[test]
+    fn guesses_hit_the_headers_of_a_regular_product() {
+        let file = product(6);
+        let (layout, _) = walk(&file);
+        let mut chain = Chain::new(file.len() as u64);
+        assert!(chain.predict(9).is_empty());
+        chain.feed(0, &file[..HEAD_LEN as usize]);
+        let headers: Vec<u64> = layout.hdus[3..].iter().map(|hdu| hdu.header_offset).collect();
+        assert_eq!(chain.predict(9), headers);
+        assert_eq!(chain.predict(2), headers[..2]);
+        assert!(headers.iter().all(|at| is_extension_start(&file[*at as usize..])));
+        chain.feed(0, &file);
+        assert!(chain.predict(9).is_empty());
+    }
+
+    #[test]
+    fn one_round_of_right_guesses_leads_to_the_end() {
+        let file = product(12);
+        let mut chain = Chain::new(file.len() as u64);
+        chain.feed(0, &file[..HEAD_LEN as usize]);
+        let Need::Bytes { offset, .. } = chain.need() else { panic!("done") };
+        for at in std::iter::once(offset).chain(chain.predict(16)) {
+            assert!(chain.feed(at, &file[at as usize..(at as usize + HOP_LEN as usize).min(file.len())]));
+        }
+        assert_eq!(chain.need(), Need::Done);
+        assert_eq!(chain.layout_so_far().hdus.len(), 13);
+    }
+
+    #[test]
+    fn headers_are_followed_up_to_a_bound() {
+        let extension = header_bytes(&[IMAGE]);
+        let mut chain = Chain::new(u64::MAX >> 1);
+        chain.feed(0, &header_bytes(&[SIMPLE]));
+        let many = extension.repeat(1000);
+        while let Need::Bytes { offset, .. } = chain.need() {
+            assert!(chain.feed(offset, &many));
+        }
+        let layout = chain.into_layout();
+        assert_eq!(layout.hdus.len(), 100_000);
+        let reason = HeaderError::TooManyHdus(MAX_HEADERS_LEN);
+        assert_eq!(layout.tail, Tail::Malformed { offset: MAX_HEADERS_LEN, reason });
+    }
+
+    /// Files of a few HDUs with irregular sizes, some damaged: cut short, with bytes overwritten, or with bytes behind.
+    fn files() -> impl Strategy<Value = Vec<u8>> {
+        let hdu = (0_usize..120, prop::collection::vec(0_usize..90, 0..3));
+        let damage = (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..200), 0..4_u8);
+        (prop::collection::vec(hdu, 0..6), damage).prop_map(|(hdus, (at, noise, how))| {
+            let first = std::iter::once(SIMPLE).chain(std::iter::repeat(IMAGE));
+            let hdus = hdus.iter().zip(first).map(|((extra, axes), first)| image(first, *extra, axes));
+            let mut file = hdus.flatten().collect::<Vec<u8>>();
+            let at = if file.is_empty() { 0 } else { at.index(file.len()) };
+            match how {
+                0 => file.truncate(at),
+                1 => file.iter_mut().skip(at).zip(&noise).for_each(|(byte, noise)| *byte = *noise),
+                2 => file.extend(&noise),
+                _ => {}
+            }
+            file
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_the_layout_of_the_whole(file in files(), sizes in prop::collection::vec(80_usize..9000, 1..20)) {
+            let (whole, _) = walk(&file);
+            let mut chain = Chain::new(file.len() as u64);
+            for size in sizes.iter().cycle() {
+                let Need::Bytes { offset, .. } = chain.need() else { break };
+                let from = offset as usize;
+                prop_assert!(chain.feed(offset, &file[from..(from + size).min(file.len())]));
+            }
+            prop_assert_eq!(chain.layout_so_far(), &whole);
+            let mut at_once = Chain::new(file.len() as u64);
+            at_once.feed(0, &file);
+            prop_assert_eq!(at_once.into_layout(), whole);
+        }
+
+        #[test]
+        fn hdus_lie_one_behind_the_other(file in files()) {
+            let (layout, _) = walk(&file);
+            let mut end = 0;
+            for (index, hdu) in layout.hdus.iter().enumerate() {
+                prop_assert_eq!((hdu.index, hdu.header_offset), (index, end));
+                prop_assert!(hdu.data_offset > hdu.header_offset && hdu.data_offset <= layout.file_size);
+                end = hdu.end();
+            }
+        }
+
+        #[test]
+        fn guesses_never_alter_the_layout(file in files(), order in any::<bool>(), extra: u64, noise: Vec<u8>) {
+            let (alone, _) = walk(&file);
+            let mut chain = Chain::new(file.len() as u64);
+            while let Need::Bytes { offset, len } = chain.need() {
+                let mut ranges = vec![(offset, len)];
+                ranges.extend(chain.predict(4).into_iter().map(|at| (at, HOP_LEN)));
+                prop_assert!(ranges.windows(2).all(|pair| pair[0].0 < pair[1].0));
+                if order {
+                    ranges.reverse();
+                }
+                for (at, len) in ranges {
+                    let at = at as usize;
+                    chain.feed(at as u64, &file[at..(at + len as usize).min(file.len())]);
+                }
+                chain.feed(file.len() as u64 + extra % 9000, &noise);
+            }
+            prop_assert_eq!(chain.into_layout(), alone);
+        }
+
+        #[test]
+        fn any_bytes_make_a_layout(size: u64, offset: u64, bytes: Vec<u8>, head in files()) {
+            let mut chain = Chain::new(size);
+            chain.feed(offset, &bytes);
+            chain.feed(0, &head);
+            chain.feed(u64::MAX, &bytes);
+            let _ = (chain.need(), chain.predict(3));
+            let layout = chain.into_layout();
+            let _ = (layout.hdu_at(offset).is_some(), layout.in_header(u64::MAX));
+            prop_assert!(!crate::fits::render::table(&layout).is_empty());
+        }
+    }
+}

@@ -256,3 +256,125 @@ fn count(value: i64, keyword: &str) -> Result<u64, HeaderError> {
 fn product(axes: &[u64]) -> u64 {
     axes.iter().fold(1, |product: u64, axis| product.saturating_mul(*axis))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fits::testing::{IMAGE, SIMPLE, hdu};
+
+    #[test]
+    fn geometry_of_a_cube() {
+        let cube = hdu(&[
+            IMAGE,
+            "BITPIX  = -64",
+            "NAXIS   = 4",
+            "NAXIS1  = 30",
+            "NAXIS2  = 20",
+            "NAXIS3  = 5",
+            "NAXIS4  = 2",
+            "PCOUNT  = 0",
+            "GCOUNT  = 1",
+        ])
+        .unwrap();
+        assert_eq!((cube.kind.clone(), cube.shape.clone()), (HduKind::Image, vec![2, 5, 20, 30]));
+        assert_eq!((cube.data_len, cube.data_span), (48_000, 48_960));
+        assert_eq!((cube.element_size(), cube.row_len(), cube.rows()), (8, 240, 200));
+        assert_eq!((cube.plane_len(), cube.planes()), (4800, 10));
+    }
+
+    #[test]
+    fn geometry_of_a_table() {
+        let cards = ["XTENSION= 'BINTABLE'", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 155", "NAXIS2  = 1000"];
+        let table = hdu(&[&cards[..], &["PCOUNT  = 77", "TFIELDS = 9"]].concat()).unwrap();
+        assert_eq!((table.data_len, table.row_len(), table.rows()), (155_077, 155, 1000));
+        assert_eq!((table.plane_len(), table.planes()), (155_000, 1));
+        assert_eq!(table.table.unwrap().columns, 9);
+    }
+
+    #[test]
+    fn random_groups_leave_out_naxis1() {
+        let groups = hdu(&[
+            SIMPLE,
+            "BITPIX  = -32",
+            "NAXIS   = 3",
+            "NAXIS1  = 0",
+            "NAXIS2  = 3",
+            "NAXIS3  = 4",
+            "GROUPS  = T",
+            "PCOUNT  = 6",
+            "GCOUNT  = 100",
+        ])
+        .unwrap();
+        assert_eq!((groups.kind.clone(), groups.data_len), (HduKind::RandomGroups, 4 * 100 * (6 + 12)));
+        assert_eq!((groups.row_len(), groups.rows(), groups.planes()), (72, 100, 100));
+        assert_eq!(groups.name.as_deref(), Some("PRIMARY"));
+    }
+
+    #[test]
+    fn kinds_follow_the_first_card() {
+        for (cards, expected) in [
+            (vec![SIMPLE], HduKind::Primary),
+            (vec![SIMPLE, "GROUPS  = F"], HduKind::Primary),
+            (vec!["SIMPLE  = F"], HduKind::Nonstandard),
+            (vec!["XTENSION= 'TABLE'"], HduKind::AsciiTable),
+            (vec!["XTENSION= 'A3DTABLE'"], HduKind::BinTable),
+            (vec!["XTENSION= 'BINTABLE'", "ZIMAGE  = F"], HduKind::BinTable),
+            (vec!["XTENSION= 'BINTABLE'", "ZIMAGE  = T"], HduKind::CompressedImage),
+            (vec!["XTENSION= 'HDRLET'"], HduKind::Other("HDRLET".to_owned())),
+        ] {
+            assert_eq!(hdu(&cards).unwrap().kind, expected, "{cards:?}");
+        }
+        assert_eq!(hdu(&["SIMPLE  = F"]).unwrap().data_len, (1 << 40) - 2880);
+    }
+
+    #[test]
+    fn unusable_sizes_are_refused() {
+        let refused = |cards: &[&str]| hdu(&[&[IMAGE], cards].concat()).unwrap_err();
+        assert_eq!(refused(&["NAXIS   = 1", "NAXIS1  = 1"]), HeaderError::Unusable("BITPIX".to_owned()));
+        assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 1"]), HeaderError::Unusable("NAXIS1".to_owned()));
+        assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 'x'"]), HeaderError::Unusable("NAXIS".to_owned()));
+        assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = -1"]), HeaderError::OutOfRange("NAXIS".to_owned()));
+        assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 1000"]), HeaderError::OutOfRange("NAXIS".to_owned()));
+        let huge = "4611686018427387904";
+        let (one, two) = (format!("NAXIS1  = {huge}"), format!("NAXIS2  = {huge}"));
+        assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 2", &one, &two]), HeaderError::TooLarge);
+        assert_eq!(refused(&["BITPIX  = 64", "NAXIS   = 1", &one]), HeaderError::TooLarge);
+        assert_eq!(hdu(&[IMAGE, "BITPIX  = 8", "NAXIS   = 3", &one, &two, "NAXIS3  = 0"]).unwrap().data_len, 0);
+    }
+
+    #[test]
+    fn scaled_data_are_noticed() {
+        let scaled = |card: &str| hdu(&[IMAGE, "BITPIX  = 16", card]).unwrap().is_scaled();
+        assert!(scaled("BZERO   = 32768") && scaled("BSCALE  = 0.5") && scaled("BLANK   = -1"));
+        assert!(!scaled("BZERO   = 0.0") && !scaled("BSCALE  = 1.0") && !scaled("EXTVER  = 1"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_sizes_are_handled(
+            bitpix: i64, pcount: i64, gcount: i64, groups: bool,
+            axes in prop::collection::vec(prop_oneof![any::<i64>(), 0_i64..5000], 0..6),
+        ) {
+            let mut cards = vec![SIMPLE.to_owned(), format!("BITPIX  = {bitpix}"), format!("NAXIS   = {}", axes.len())];
+            cards.extend(axes.iter().enumerate().map(|(n, axis)| format!("NAXIS{:<3}= {axis}", n + 1)));
+            cards.push(format!("PCOUNT  = {pcount}"));
+            cards.push(format!("GCOUNT  = {gcount}"));
+            cards.push(format!("GROUPS  = {}", if groups { "T" } else { "F" }));
+            if let Ok(hdu) = hdu(&cards) {
+                prop_assert!(hdu.data_len <= hdu.data_span && i64::try_from(hdu.end()).is_ok());
+                let _ = (hdu.row_len(), hdu.rows(), hdu.plane_len(), hdu.planes(), crate::fits::render::shape(&hdu));
+            }
+        }
+
+        #[test]
+        fn planes_and_rows_make_up_the_data(axes in prop::collection::vec(0_u64..50, 1..5)) {
+            let mut cards = vec![IMAGE.to_owned(), "BITPIX  = 32".to_owned(), format!("NAXIS   = {}", axes.len())];
+            cards.extend(axes.iter().enumerate().map(|(n, axis)| format!("NAXIS{:<3}= {axis}", n + 1)));
+            let hdu = hdu(&cards).unwrap();
+            prop_assert_eq!(hdu.row_len() * hdu.rows(), hdu.data_len);
+            prop_assert_eq!(hdu.plane_len() * hdu.planes(), hdu.data_len);
+        }
+    }
+}
