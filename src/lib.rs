@@ -2,8 +2,15 @@
 //!
 //! The layers, from the top; imports go downward only:
 //!
+//! - [`fs`]: file operations without a kernel: names, inodes, attributes, directories
+//! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
+//! - [`cache`]: bytes in flight, under one budget; [`fits`]: the structure of FITS files, pure
 //! - [`store`]: one trait over object stores, its S3 implementation, and its decorators (retry, metering)
 //! - [`metrics`]: every number that `fitsfs status` shows, named in one place
 
+pub mod cache;
+pub mod fits;
+pub mod fs;
 pub mod metrics;
+pub mod read;
 pub mod store;

@@ -1,0 +1,18 @@
+//! Bytes of objects in memory: what is on its way from the store, and what arrived and was not yet handed on.
+//!
+//! The kernel's page cache is the memory tier for data; nothing is kept here that the kernel has. A [`Segment`] is the
+//! result of one range GET, readable while it fills; a [`SegmentMap`] holds the segments of one object version, which
+//! never overlap, so that a byte has at most one outstanding fetch; the [`Budget`] bounds all segments of a mount
+//! together.
+
+mod budget;
+mod segment;
+mod segment_map;
+
+pub use budget::{Budget, Permit};
+pub use segment::{Origin, Segment};
+pub use segment_map::SegmentMap;
+
+/// Every GET starts and ends at a multiple of this many bytes (or at the end of the file): four pages. Small enough
+/// that a 4 KiB read costs little more than itself, large enough that a FITS header of average length is one block.
+pub const BLOCK: u64 = 16 << 10;

@@ -1,0 +1,280 @@
+//! The bytes of one range GET, readable while they arrive.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::Permit;
+use crate::store::StoreError;
+
+/// Arrived bytes become readable in pieces of this size: what the kernel asks for at once (its readahead).
+const PIECE: usize = 128 << 10;
+
+/// Which decision caused a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A program waits for it.
+    Demand,
+    /// The walk along the FITS headers, ahead of the reader.
+    Chain,
+    /// The reader goes forward through the data.
+    Sequential,
+}
+
+/// How far a segment has come.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Bytes readable from the start of the segment.
+    filled: u64,
+    /// Why no more will come.
+    failed: Option<StoreError>,
+}
+
+/// One range of an object, filled from front to back by one task and read by any number.
+#[derive(Debug)]
+pub struct Segment {
+    range: Range<u64>,
+    origin: Origin,
+    pieces: Mutex<Vec<Bytes>>,
+    /// Bytes that arrived and do not fill a piece yet; only the filling task touches it.
+    partial: Mutex<BytesMut>,
+    progress: watch::Sender<Progress>,
+    /// What the kernel has been given of this segment: sorted, disjoint.
+    delivered: Mutex<Vec<Range<u64>>>,
+    waiters: AtomicUsize,
+    urgent: Notify,
+    cancelled: AtomicBool,
+    cancel: Notify,
+    permit: Mutex<Option<Permit>>,
+}
+
+impl Segment {
+    /// An empty segment for the bytes `range` of the object. Its memory is attached when it is granted.
+    pub fn new(range: Range<u64>, origin: Origin, permit: Option<Permit>) -> Self {
+        Self {
+            range,
+            origin,
+            pieces: Mutex::default(),
+            partial: Mutex::default(),
+            progress: watch::channel(Progress::default()).0,
+            delivered: Mutex::default(),
+            waiters: AtomicUsize::new(0),
+            urgent: Notify::new(),
+            cancelled: AtomicBool::new(false),
+            cancel: Notify::new(),
+            permit: Mutex::new(permit),
+        }
+    }
+
+    /// The bytes of the object that this segment is for.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// How many bytes it is for.
+    #[expect(clippy::len_without_is_empty, reason = "no range is empty")]
+    pub fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The decision that caused it.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether its memory is still to be granted.
+    pub fn needs_memory(&self) -> bool {
+        self.permit.lock().is_none()
+    }
+
+    /// Attaches the memory that the segment's bytes are charged to.
+    pub fn grant(&self, permit: Permit) {
+        *self.permit.lock() = Some(permit);
+    }
+
+    /// Appends arrived bytes. Never more than the range holds.
+    pub fn append(&self, mut data: Bytes) {
+        let mut partial = self.partial.lock();
+        let length = self.len();
+        let mut filled = self.progress.borrow().filled;
+        while !data.is_empty() {
+            let wanted = (length - filled).min(PIECE as u64) as usize;
+            if partial.is_empty() {
+                partial.reserve(wanted);
+            }
+            let take = data.len().min(wanted - partial.len());
+            partial.extend_from_slice(&data.split_to(take));
+            if partial.len() < wanted || wanted == 0 {
+                break;
+            }
+            self.pieces.lock().push(std::mem::take(&mut *partial).freeze());
+            filled += wanted as u64;
+            self.progress.send_modify(|progress| progress.filled = filled);
+        }
+    }
+
+    /// Ends the segment: the bytes that are missing will not come.
+    pub fn fail(&self, error: StoreError) {
+        self.progress.send_modify(|progress| progress.failed = Some(error));
+    }
+
+    /// Whether every byte has arrived.
+    pub fn is_complete(&self) -> bool {
+        self.progress.borrow().filled == self.len()
+    }
+
+    /// Whether the segment has ended without all of its bytes.
+    pub fn has_failed(&self) -> bool {
+        self.progress.borrow().failed.is_some()
+    }
+
+    /// Waits until the bytes before the object offset `end` are readable, or says why they never will be.
+    pub async fn wait_for(&self, end: u64) -> Result<(), StoreError> {
+        let needed = end - self.range.start;
+        if self.progress.borrow().filled >= needed {
+            return Ok(());
+        }
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        self.urgent.notify_one();
+        let mut progress = self.progress.subscribe();
+        let outcome = progress.wait_for(|p| p.filled >= needed || p.failed.is_some()).await.map(|p| p.clone());
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        match outcome {
+            Ok(Progress { filled, .. }) if filled >= needed => Ok(()),
+            Ok(Progress { failed: Some(error), .. }) => Err(error),
+            Ok(_) | Err(_) => Err(StoreError::new(crate::store::ErrorKind::Network, "the fetch was abandoned")),
+        }
+    }
+
+    /// The readable bytes of the object offsets `range`: none unless all of them have arrived.
+    pub fn slice(&self, range: Range<u64>) -> Option<Bytes> {
+        if range.start < self.range.start || range.end - self.range.start > self.progress.borrow().filled {
+            return None;
+        }
+        let (from, to) = ((range.start - self.range.start) as usize, (range.end - self.range.start) as usize);
+        let pieces = self.pieces.lock();
+        if from / PIECE == (to.max(1) - 1) / PIECE {
+            let base = from / PIECE * PIECE;
+            return pieces.get(from / PIECE).map(|piece| piece.slice(from - base..to - base));
+        }
+        let mut joined = BytesMut::with_capacity(to - from);
+        for index in from / PIECE..to.div_ceil(PIECE) {
+            let base = index * PIECE;
+            let piece = pieces.get(index)?;
+            joined.extend_from_slice(&piece[from.saturating_sub(base)..piece.len().min(to - base)]);
+        }
+        Some(joined.freeze())
+    }
+
+    /// Waits until someone waits for this segment (a prefetch that is queued then starts at once).
+    pub async fn wanted(&self) {
+        if self.waiters.load(Ordering::SeqCst) == 0 {
+            self.urgent.notified().await;
+        }
+    }
+
+    /// Gives the fetch up unless someone waits for it or it has all arrived. True if it was given up.
+    pub fn cancel(&self) -> bool {
+        if self.waiters.load(Ordering::SeqCst) > 0 || self.is_complete() {
+            return false;
+        }
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.cancel.notify_one();
+        true
+    }
+
+    /// Waits until the fetch is given up.
+    pub async fn cancelled(&self) {
+        if !self.cancelled.load(Ordering::SeqCst) {
+            self.cancel.notified().await;
+        }
+    }
+
+    /// Notes that the kernel has the bytes `range`. True once it has the whole segment.
+    pub fn mark_delivered(&self, range: Range<u64>) -> bool {
+        let start = range.start.max(self.range.start);
+        let end = range.end.min(self.range.end);
+        if start >= end {
+            return false;
+        }
+        let mut delivered = self.delivered.lock();
+        delivered.push(start..end);
+        delivered.sort_by_key(|r| r.start);
+        let mut merged: Vec<Range<u64>> = Vec::with_capacity(delivered.len());
+        for range in delivered.drain(..) {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        *delivered = merged;
+        delivered.first() == Some(&self.range)
+    }
+
+    /// What the kernel has of this segment: sorted, disjoint ranges of the object.
+    pub fn delivered(&self) -> Vec<Range<u64>> {
+        self.delivered.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(start: u64, content: &[u8], chunk: usize) -> Segment {
+        let segment = Segment::new(start..start + content.len() as u64, Origin::Demand, None);
+        content.chunks(chunk).for_each(|part| segment.append(Bytes::copy_from_slice(part)));
+        segment
+    }
+
+    proptest! {
+        #[test]
+        fn any_slice_of_any_chunking_is_the_content(
+            length in 1usize..400_000, chunk in 1usize..300_000, a in 0.0..1.0f64, b in 0.0..1.0f64,
+        ) {
+            let content: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
+            let segment = filled(4096, &content, chunk);
+            prop_assert!(segment.is_complete());
+            let (x, y) = ((a * length as f64) as usize, (b * length as f64) as usize);
+            let (from, to) = (x.min(y), x.max(y));
+            prop_assume!(from < to);
+            let slice = segment.slice(4096 + from as u64..4096 + to as u64).unwrap();
+            prop_assert_eq!(&slice[..], &content[from..to]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_have_not_arrived_cannot_be_read() {
+        let segment = Segment::new(0..300_000, Origin::Demand, None);
+        segment.append(Bytes::from(vec![7; 200_000]));
+        assert!(segment.slice(0..PIECE as u64).is_some());
+        assert!(segment.slice(0..PIECE as u64 + 1).is_none());
+        assert!(!segment.is_complete());
+    }
+
+    #[test]
+    fn a_segment_is_delivered_when_its_parts_meet() {
+        let segment = Segment::new(100..200, Origin::Chain, None);
+        assert!(!segment.mark_delivered(150..400));
+        assert!(!segment.mark_delivered(0..120));
+        assert!(segment.mark_delivered(110..160));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_failure() {
+        let segment = std::sync::Arc::new(Segment::new(0..10, Origin::Demand, None));
+        let waiter = tokio::spawn({
+            let segment = segment.clone();
+            async move { segment.wait_for(10).await }
+        });
+        segment.wanted().await;
+        assert!(!segment.cancel(), "someone waits for it");
+        segment.fail(StoreError::new(crate::store::ErrorKind::Server, "500"));
+        assert!(waiter.await.unwrap().is_err());
+    }
+}

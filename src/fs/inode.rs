@@ -1,0 +1,199 @@
+//! Inode numbers and what they stand for.
+//!
+//! A file's number is a hash of store, key, version and size: the same after a restart, another one for another
+//! version. A directory's is a hash of store and prefix. Two contents with one hash (2^-64 a pair) get different
+//! numbers by hashing on. What a number stands for never changes: size and time are those of the version.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::{Mutex, RwLock};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::metrics::Metrics;
+use crate::read::FileState;
+use crate::store::ObjectMeta;
+
+/// The number of the root directory (`FUSE_ROOT_ID`).
+pub const ROOT: u64 = 1;
+
+/// What an inode is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A directory: the key prefix of its entries, empty or ending with `/`.
+    Directory {
+        /// The prefix.
+        prefix: Arc<str>,
+    },
+    /// A version of an object.
+    File {
+        /// What the listing told.
+        object: Arc<ObjectMeta>,
+    },
+}
+
+/// An inode that the kernel knows.
+#[derive(Debug)]
+pub struct Inode {
+    /// Its number.
+    pub ino: u64,
+    /// What it is.
+    pub node: Node,
+    /// The reading state, held while the file is open.
+    pub open: Mutex<Option<(usize, Arc<FileState>)>>,
+    /// How many lookups the kernel has not forgotten.
+    lookups: Mutex<u64>,
+}
+
+/// The inodes that the kernel knows.
+#[derive(Debug)]
+pub struct InodeTable {
+    store_id: String,
+    inodes: RwLock<HashMap<u64, Arc<Inode>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl InodeTable {
+    /// A table with the root only.
+    pub fn new(store_id: &str, root_prefix: &str, metrics: Arc<Metrics>) -> Self {
+        let node = Node::Directory { prefix: root_prefix.into() };
+        let root = Inode { ino: ROOT, node, open: Mutex::default(), lookups: Mutex::new(1) };
+        let inodes = RwLock::new(HashMap::from([(ROOT, Arc::new(root))]));
+        Self { store_id: store_id.to_owned(), inodes, metrics }
+    }
+
+    /// The inode of a number that the kernel knows.
+    pub fn get(&self, ino: u64) -> Option<Arc<Inode>> {
+        self.inodes.read().get(&ino).cloned()
+    }
+
+    /// The number that a node has or would have.
+    pub fn number(&self, node: &Node) -> u64 {
+        self.number_among(&self.inodes.read(), node)
+    }
+
+    /// The inode of a node, with one more lookup of the kernel.
+    pub fn look_up(&self, node: Node) -> Arc<Inode> {
+        let mut inodes = self.inodes.write();
+        let ino = self.number_among(&inodes, &node);
+        let fresh = || Arc::new(Inode { ino, node, open: Mutex::default(), lookups: Mutex::new(0) });
+        let inode = inodes.entry(ino).or_insert_with(fresh).clone();
+        *inode.lookups.lock() += 1;
+        self.metrics.inodes.set(inodes.len() as u64);
+        inode
+    }
+
+    /// The kernel forgets `lookups` lookups of a number.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        let mut inodes = self.inodes.write();
+        let Some(inode) = inodes.get(&ino) else { return };
+        let left = {
+            let mut count = inode.lookups.lock();
+            *count = count.saturating_sub(lookups);
+            *count
+        };
+        if left == 0 && ino != ROOT {
+            inodes.remove(&ino);
+            self.metrics.inodes.set(inodes.len() as u64);
+        }
+    }
+
+    fn number_among(&self, inodes: &HashMap<u64, Arc<Inode>>, node: &Node) -> u64 {
+        for salt in 0u64.. {
+            let ino = self.hash(node, salt);
+            let free = inodes.get(&ino).is_none_or(|inode| inode.node.is_same(node));
+            if ino > ROOT && free {
+                return ino;
+            }
+        }
+        unreachable!("2^64 salts do not all collide")
+    }
+
+    fn hash(&self, node: &Node, salt: u64) -> u64 {
+        let mut hash = Xxh3::with_seed(salt);
+        hash.update(self.store_id.as_bytes());
+        match node {
+            Node::Directory { prefix } => {
+                hash.update(b"\0d\0");
+                hash.update(prefix.as_bytes());
+            }
+            Node::File { object } => {
+                hash.update(b"\0f\0");
+                hash.update(object.key.as_bytes());
+                for part in [&object.version.etag, &object.version.id] {
+                    hash.update(b"\0");
+                    hash.update(part.as_deref().unwrap_or_default().as_bytes());
+                }
+                hash.update(&object.size.to_le_bytes());
+                if object.version == Default::default() {
+                    hash.update(&seconds(object.last_modified).to_le_bytes());
+                }
+            }
+        }
+        hash.digest()
+    }
+}
+
+impl Node {
+    /// Whether two nodes are one inode: the same directory, or the same version of the same key.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Directory { prefix }, Self::Directory { prefix: others }) => prefix == others,
+            (Self::File { object: a }, Self::File { object: b }) => {
+                a.key == b.key && a.version == b.version && a.size == b.size
+            }
+            _ => false,
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Version;
+
+    fn file(key: &str, etag: &str, size: u64) -> Node {
+        let version = Version { etag: Some(etag.into()), id: None };
+        let last_modified = SystemTime::UNIX_EPOCH;
+        Node::File {
+            object: Arc::new(ObjectMeta { key: key.into(), size, last_modified, version, storage_class: None }),
+        }
+    }
+
+    fn table() -> InodeTable {
+        InodeTable::new("s3://here/bucket", "", Arc::new(Metrics::new()))
+    }
+
+    #[test]
+    fn numbers_are_stable_and_belong_to_a_version() {
+        let (one, two) = (table(), table());
+        assert_eq!(one.number(&file("k", "a", 1)), two.number(&file("k", "a", 1)));
+        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("k", "b", 1)));
+        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("k", "a", 2)));
+        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("l", "a", 1)));
+    }
+
+    #[test]
+    fn a_forgotten_inode_is_gone_and_comes_back_with_its_number() {
+        let table = table();
+        let inode = table.look_up(file("k", "a", 1));
+        table.look_up(file("k", "a", 1));
+        table.forget(inode.ino, 1);
+        assert!(table.get(inode.ino).is_some());
+        table.forget(inode.ino, 1);
+        assert!(table.get(inode.ino).is_none());
+        assert_eq!(table.look_up(file("k", "a", 1)).ino, inode.ino);
+    }
+
+    #[test]
+    fn the_root_is_never_forgotten() {
+        let table = table();
+        table.forget(ROOT, 100);
+        assert!(table.get(ROOT).is_some());
+    }
+}

@@ -1,0 +1,319 @@
+//! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
+//!
+//! - [`namespace`]: which names exist (listings, look-ups, how long they are believed)
+//! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
+//! - [`Filesystem`]: the operations
+//!
+//! File handles carry no state: they are the flags of the open. Directory handles name a listing, so that a program
+//! sees one listing from its first entry to the last; where that is unknown the current listing takes its place.
+
+mod entry;
+mod error;
+pub mod inode;
+mod listing;
+mod namespace;
+mod xattr;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use entry::{Entry, NAME_MAX};
+pub use error::{Errno, Result};
+pub use inode::{Inode, Node, ROOT};
+pub use namespace::{Namespace, Ttl};
+
+use crate::metrics::Metrics;
+use crate::read::{FileState, Reader, Unanswered};
+use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
+use inode::InodeTable;
+use listing::Listing;
+
+/// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
+const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+
+/// What a filesystem is made of.
+pub struct Parts {
+    /// The bucket.
+    pub store: Arc<dyn Store>,
+    /// Its names.
+    pub namespace: Arc<Namespace>,
+    /// Its bytes.
+    pub reader: Arc<Reader>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// The key prefix that is the root directory: empty or ending with `/`.
+    pub prefix: String,
+}
+
+/// A bucket as a filesystem.
+pub struct Filesystem {
+    store: Arc<dyn Store>,
+    namespace: Arc<Namespace>,
+    reader: Arc<Reader>,
+    inodes: InodeTable,
+    directories: Mutex<HashMap<u64, Arc<Listing>>>,
+    next_directory: AtomicU64,
+    mounted: SystemTime,
+    metrics: Arc<Metrics>,
+}
+
+/// The bytes that answer a READ, and the note that it is unanswered until then.
+pub struct Answered {
+    /// The bytes.
+    pub data: Bytes,
+    unanswered: Option<Unanswered>,
+}
+
+impl Answered {
+    /// The kernel has taken the bytes.
+    pub fn delivered(self) {
+        if let Some(unanswered) = self.unanswered {
+            unanswered.delivered();
+        }
+    }
+}
+
+impl Filesystem {
+    /// The filesystem of a bucket.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, namespace, reader, metrics, prefix } = parts;
+        Self {
+            inodes: InodeTable::new(store.id(), &prefix, metrics.clone()),
+            store,
+            namespace,
+            reader,
+            directories: Mutex::default(),
+            next_directory: AtomicU64::new(1),
+            mounted: SystemTime::now(),
+            metrics,
+        }
+    }
+
+    /// When the filesystem was mounted: the time of its directories.
+    pub fn mounted(&self) -> SystemTime {
+        self.mounted
+    }
+
+    /// How long names are believed.
+    pub fn ttl(&self) -> Ttl {
+        self.namespace.ttl()
+    }
+
+    /// The inode of a number.
+    pub fn inode(&self, ino: u64) -> Result<Arc<Inode>> {
+        self.inodes.get(ino).ok_or(Errno::ESTALE)
+    }
+
+    /// Looks a name up; none if it does not exist. The kernel then knows the inode once more.
+    pub async fn look_up(&self, parent: u64, name: &str) -> Result<Option<Arc<Inode>>> {
+        let prefix = self.prefix(parent)?;
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        match self.namespace.look_up(&prefix, name).await {
+            Ok(node) => Ok(node.map(|node| self.inodes.look_up(node))),
+            Err(error) => {
+                tracing::warn!(prefix = &*prefix, name, %error, "look-up failed");
+                Err(Errno::from(&error))
+            }
+        }
+    }
+
+    /// The kernel forgets an inode so many times.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        self.inodes.forget(ino, lookups);
+    }
+
+    /// Opens a file. Costs no request, unless the object may have to be restored from an archive.
+    pub async fn open(&self, ino: u64, flags: i32) -> Result<()> {
+        let inode = self.inode(ino)?;
+        let object = object_of(&inode)?;
+        if flags & libc::O_ACCMODE != libc::O_RDONLY {
+            return Err(Errno::EROFS);
+        }
+        self.check_restored(object).await?;
+        let mut open = inode.open.lock();
+        let state = open.take();
+        let (opens, file) = state.unwrap_or_else(|| (0, self.reader.file(ino, object)));
+        self.reader.opened(&file, is_direct(flags));
+        *open = Some((opens + 1, file));
+        self.metrics.open_files.add(1);
+        Ok(())
+    }
+
+    /// Closes a file that was opened with these flags.
+    pub fn release(&self, ino: u64, flags: i32) {
+        let Ok(inode) = self.inode(ino) else { return };
+        let mut open = inode.open.lock();
+        if let Some((opens, file)) = open.take() {
+            self.reader.released(&file, is_direct(flags));
+            if opens > 1 {
+                *open = Some((opens - 1, file));
+            }
+            self.metrics.open_files.sub(1);
+        }
+    }
+
+    /// Reads at most `length` bytes at `offset`; fewer only at the end of the file.
+    pub async fn read(&self, ino: u64, offset: u64, length: u32) -> Result<Answered> {
+        let inode = self.inode(ino)?;
+        let object = object_of(&inode)?;
+        let range = offset.min(object.size)..offset.saturating_add(u64::from(length)).min(object.size);
+        self.metrics.reads.inc();
+        if range.is_empty() {
+            return Ok(Answered { data: Bytes::new(), unanswered: None });
+        }
+        let file = self.state(&inode, object);
+        let unanswered = Some(file.unanswered(range.clone()));
+        match self.reader.read(&file, range.clone()).await {
+            Ok(data) => {
+                self.metrics.bytes_delivered.add(data.len() as u64);
+                Ok(Answered { data, unanswered })
+            }
+            Err(error) => {
+                let url = self.store.url(&object.key);
+                tracing::error!(url, start = range.start, end = range.end, %error, "read failed");
+                if error.kind == ErrorKind::VersionChanged || error.kind == ErrorKind::NotFound {
+                    self.namespace.invalidate(&object.key).await;
+                }
+                Err(Errno::of_read(&error))
+            }
+        }
+    }
+
+    /// The directory and the name under which an inode was found, for the kernel to drop what it cached of it.
+    pub fn place(&self, ino: u64) -> Option<(u64, String)> {
+        let inode = self.inodes.get(ino)?;
+        let object = object_of(&inode).ok()?;
+        let root = self.prefix(ROOT).ok()?;
+        let slash = object.key.rfind('/').map_or(0, |slash| slash + 1);
+        let (prefix, name) = object.key.split_at(slash);
+        let parent =
+            if prefix == &*root { ROOT } else { self.inodes.number(&Node::Directory { prefix: prefix.into() }) };
+        Some((parent, name.to_owned()))
+    }
+
+    /// Opens a directory; the handle names its listing.
+    pub fn open_directory(&self, ino: u64) -> Result<u64> {
+        let listing = self.namespace.listing(&self.prefix(ino)?);
+        let handle = self.next_directory.fetch_add(1, Ordering::Relaxed);
+        self.directories.lock().insert(handle, listing);
+        Ok(handle)
+    }
+
+    /// Closes a directory.
+    pub fn release_directory(&self, handle: u64) {
+        self.directories.lock().remove(&handle);
+    }
+
+    /// Up to `count` entries of a directory from position `start`; none at its end.
+    pub async fn read_directory(&self, ino: u64, handle: u64, start: usize, count: usize) -> Result<Vec<Entry>> {
+        let prefix = self.prefix(ino)?;
+        let held = self.directories.lock().get(&handle).cloned();
+        let listing = held.unwrap_or_else(|| self.namespace.listing(&prefix));
+        listing.entries(start, count).await.map_err(|error| Errno::from(&error))
+    }
+
+    /// The number that a node has.
+    pub fn number(&self, node: &Node) -> u64 {
+        self.inodes.number(node)
+    }
+
+    /// The inode of an entry that is handed to the kernel with its attributes.
+    pub fn adopt(&self, node: Node) -> Arc<Inode> {
+        self.inodes.look_up(node)
+    }
+
+    /// The names of a file's extended attributes.
+    pub fn attribute_names(&self, ino: u64) -> Result<Vec<&'static str>> {
+        let inode = self.inode(ino)?;
+        Ok(object_of(&inode).map(|object| xattr::names(object)).unwrap_or_default())
+    }
+
+    /// The value of an extended attribute.
+    pub async fn attribute(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
+        let inode = self.inode(ino)?;
+        let object = object_of(&inode).map_err(|_| Errno::ENODATA)?;
+        if name != xattr::LAYOUT {
+            return xattr::value(self.store.as_ref(), object, name).ok_or(Errno::ENODATA);
+        }
+        let file = self.state(&inode, object);
+        let layout = self.reader.layout(&file).await.map_err(|error| Errno::of_read(&error))?;
+        let url = self.store.url(&object.key);
+        crate::fits::render::json(&layout, None, Some(&url)).map(String::into_bytes).map_err(|_| Errno::EINVAL)
+    }
+
+    /// Where data (or a hole) begins at or after `offset`: objects have no holes but the one at their end.
+    pub fn seek(&self, ino: u64, offset: i64, whence: i32) -> Result<i64> {
+        let inode = self.inode(ino)?;
+        let size = i64::try_from(object_of(&inode)?.size).map_err(|_| Errno::EINVAL)?;
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if offset < 0 || offset >= size => Err(Errno::ENXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// The reading state of a file: the one that is open, or one that is made now (by a READ after a take-over).
+    fn state(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Arc<FileState> {
+        let open = inode.open.lock().as_ref().map(|(_, file)| file.clone());
+        open.unwrap_or_else(|| self.reader.file(inode.ino, object))
+    }
+
+    /// Archived objects open only if they have been restored, which their first byte shows.
+    async fn check_restored(&self, object: &Arc<ObjectMeta>) -> Result<()> {
+        let archived = object.storage_class.as_deref().is_some_and(|class| ARCHIVE_CLASSES.contains(&class));
+        if !archived || object.size == 0 {
+            return Ok(());
+        }
+        let first: Range<u64> = 0..1;
+        match self.store.get(object, first).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(url = self.store.url(&object.key), %error, "cannot open an archived object; restore it first");
+                Err(Errno::from(&error))
+            }
+        }
+    }
+
+    fn prefix(&self, ino: u64) -> Result<Arc<str>> {
+        match &self.inode(ino)?.node {
+            Node::Directory { prefix } => Ok(prefix.clone()),
+            Node::File { .. } => Err(Errno::ENOTDIR),
+        }
+    }
+}
+
+/// Whether the store, at its first listing, shows that it can be used: the reason to refuse a mount otherwise. A store
+/// that refuses to list may still serve known paths.
+pub async fn probe(
+    namespace: &Arc<Namespace>,
+    prefix: &str,
+    patience: Duration,
+) -> std::result::Result<bool, StoreError> {
+    let listing = namespace.listing(&prefix.into());
+    match tokio::time::timeout(patience, listing.entries(0, 1)).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(false),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StoreError::new(ErrorKind::Timeout, "the store did not answer the first listing in time")),
+    }
+}
+
+fn object_of(inode: &Inode) -> Result<&Arc<ObjectMeta>> {
+    match &inode.node {
+        Node::File { object } => Ok(object),
+        Node::Directory { .. } => Err(Errno::EISDIR),
+    }
+}
+
+fn is_direct(flags: i32) -> bool {
+    flags & libc::O_DIRECT != 0
+}

@@ -1,0 +1,34 @@
+//! Extended attributes: where a file comes from, and what is in it.
+
+use crate::store::{ObjectMeta, Store};
+
+/// The attribute that holds the HDU map; the only one that may cost requests.
+pub const LAYOUT: &str = "user.fitsfs.layout";
+
+const URL: &str = "user.fitsfs.url";
+const ETAG: &str = "user.fitsfs.etag";
+const VERSION: &str = "user.fitsfs.version";
+const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
+
+/// The names of the attributes that a file has.
+pub fn names(object: &ObjectMeta) -> Vec<&'static str> {
+    let held = [
+        (URL, true),
+        (ETAG, object.version.etag.is_some()),
+        (VERSION, object.version.id.is_some()),
+        (STORAGE_CLASS, true),
+        (LAYOUT, crate::fits::is_fits_name(&object.key)),
+    ];
+    held.into_iter().filter(|(_, held)| *held).map(|(name, _)| name).collect()
+}
+
+/// The value of an attribute that needs no request; none if the file does not have it.
+pub fn value(store: &dyn Store, object: &ObjectMeta, name: &str) -> Option<Vec<u8>> {
+    match name {
+        URL => Some(store.url(&object.key).into_bytes()),
+        ETAG => object.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
+        VERSION => object.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
+        STORAGE_CLASS => Some(object.storage_class.as_deref().unwrap_or("STANDARD").as_bytes().to_vec()),
+        _ => None,
+    }
+}

@@ -1,0 +1,196 @@
+//! What is known of one object version while programs read it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Planner;
+use crate::cache::{Budget, Origin, Segment, SegmentMap};
+use crate::store::ObjectMeta;
+
+/// The planner and the segments of a file, which change together.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub planner: Planner,
+    pub segments: SegmentMap,
+}
+
+/// The reading state of one inode.
+#[derive(Debug)]
+pub struct FileState {
+    ino: u64,
+    object: Arc<ObjectMeta>,
+    pub(super) core: Mutex<Core>,
+    /// READ requests of the kernel that are not answered yet: their pages are locked.
+    unanswered: Mutex<Vec<Range<u64>>>,
+    opens: AtomicUsize,
+    /// Opens with O_DIRECT: their readers do not look into the page cache.
+    direct: AtomicUsize,
+}
+
+impl FileState {
+    pub(super) fn new(ino: u64, object: Arc<ObjectMeta>, planner: Planner) -> Self {
+        let core = Core { planner, segments: SegmentMap::default() };
+        Self {
+            ino,
+            object,
+            core: Mutex::new(core),
+            unanswered: Mutex::default(),
+            opens: AtomicUsize::new(0),
+            direct: AtomicUsize::new(0),
+        }
+    }
+
+    /// The inode number.
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    /// The object version that is read.
+    pub fn object(&self) -> &Arc<ObjectMeta> {
+        &self.object
+    }
+
+    /// Notes an open.
+    pub(super) fn opened(&self, direct: bool) {
+        self.opens.fetch_add(1, Ordering::SeqCst);
+        self.direct.fetch_add(usize::from(direct), Ordering::SeqCst);
+    }
+
+    /// Notes a release. True if it was the last.
+    pub(super) fn released(&self, direct: bool) -> bool {
+        self.direct.fetch_sub(usize::from(direct), Ordering::SeqCst);
+        self.opens.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Whether a program has it open.
+    pub(super) fn is_open(&self) -> bool {
+        self.opens.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether pushing into the page cache serves the readers.
+    pub(super) fn wants_pushes(&self) -> bool {
+        self.direct.load(Ordering::SeqCst) == 0
+    }
+
+    /// Notes that the kernel waits for `range` until the returned guard is dropped.
+    pub fn unanswered(self: &Arc<Self>, range: Range<u64>) -> Unanswered {
+        self.unanswered.lock().push(range.clone());
+        Unanswered { file: self.clone(), range }
+    }
+
+    /// The parts of `range` that no unanswered READ asks for.
+    pub(super) fn free_of_reads(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        subtract(vec![range], &self.unanswered.lock())
+    }
+
+    /// The kernel has been given `range`: segments that it has whole are dropped.
+    pub(super) fn mark_delivered(&self, range: &Range<u64>) {
+        let mut core = self.core.lock();
+        for segment in core.segments.overlapping(range) {
+            if segment.mark_delivered(range.clone()) && segment.is_complete() {
+                core.segments.remove(&segment);
+            }
+        }
+    }
+
+    /// Replaces a segment by what the kernel does not have of it, so that the rest returns its memory. Returns what
+    /// took its place.
+    pub(super) fn shrink(&self, segment: &Arc<Segment>, budget: &Budget) -> Vec<Arc<Segment>> {
+        let mut remainders = Vec::new();
+        let mut core = self.core.lock();
+        if !core.segments.remove(segment) {
+            return remainders;
+        }
+        for range in subtract(vec![segment.range()], &segment.delivered()) {
+            let (Some(permit), Some(bytes)) =
+                (budget.try_prefetch(range.end - range.start), segment.slice(range.clone()))
+            else {
+                continue;
+            };
+            let rest = Segment::new(range, segment.origin(), Some(permit));
+            rest.append(Bytes::copy_from_slice(&bytes));
+            let rest = Arc::new(rest);
+            core.segments.insert(rest.clone());
+            remainders.push(rest);
+        }
+        remainders
+    }
+
+    /// Drops a segment that can be fetched again.
+    pub(super) fn evict(&self, segment: &Arc<Segment>) {
+        self.core.lock().segments.remove(segment);
+    }
+
+    /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
+    pub(super) fn close(&self) {
+        let mut core = self.core.lock();
+        core.planner.on_closed();
+        let leads: Vec<_> = core.segments.iter().filter(|s| s.origin() == Origin::Sequential).cloned().collect();
+        for segment in leads {
+            if segment.is_complete() || segment.cancel() {
+                core.segments.remove(&segment);
+            }
+        }
+    }
+}
+
+/// A READ that the kernel waits for. Drop it after the answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    file: Arc<FileState>,
+    range: Range<u64>,
+}
+
+impl Unanswered {
+    /// The READ was answered with its bytes.
+    pub fn delivered(self) {
+        self.file.mark_delivered(&self.range);
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let mut unanswered = self.file.unanswered.lock();
+        if let Some(index) = unanswered.iter().position(|range| *range == self.range) {
+            unanswered.swap_remove(index);
+        }
+    }
+}
+
+/// What is left of disjoint `ranges` after taking `holes` out.
+fn subtract(mut ranges: Vec<Range<u64>>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
+    for hole in holes {
+        ranges = ranges
+            .into_iter()
+            .flat_map(|range| {
+                let before = range.start..range.end.min(hole.start);
+                let after = range.start.max(hole.end)..range.end;
+                if hole.start >= range.end || hole.end <= range.start { [range, 0..0] } else { [before, after] }
+            })
+            .filter(|range| range.start < range.end)
+            .collect();
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn subtract_leaves_what_no_hole_covers(holes in proptest::collection::vec((0u64..100, 0u64..30), 0..8)) {
+            let holes: Vec<_> = holes.into_iter().map(|(start, len)| start..start + len).collect();
+            let left = subtract(vec![10..90], &holes);
+            for offset in 0..130 {
+                let expected = (10..90).contains(&offset) && !holes.iter().any(|hole| hole.contains(&offset));
+                prop_assert_eq!(left.iter().any(|r| r.contains(&offset)), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Reading object versions: decide ([`Planner`]), fetch ([`Reader`]), hand to the kernel ahead of time ([`Pusher`]).
+//!
+//! ```text
+//!  READ -> Planner: what to fetch for it, what ahead, what to give up
+//!       -> Reader:  gaps become segments, a GET each; waits until the bytes of the READ have arrived
+//!       -> Pusher:  completed segments that no READ asked for go into the kernel's page cache
+//! ```
+//!
+//! A segment's first bytes are not pushed: the READ that asks for them shows that the reader has come so far, which is
+//! what the planner needs to lead it further. They are answered from memory.
+//!
+//! Lock order: a file's core, then what it calls in `cache`. The list of idle segments is never held together with a
+//! core, and no lock is held across an await.
+
+mod file;
+mod idle;
+mod planner;
+mod pusher;
+mod reader;
+mod stream;
+
+pub use file::{FileState, Unanswered};
+pub use planner::{Decision, Planned, Planner};
+pub use pusher::{PageCache, Pusher};
+pub use reader::{Reader, ReaderConfig};

@@ -1,0 +1,215 @@
+//! Puts data into the kernel's page cache before a program asks for it.
+//!
+//! Storing blocks while a page is locked by a READ that is not answered, so it happens on threads of its own that
+//! nobody waits for, never two on one inode: a slow object holds up one thread and nobody else. Pages under a known
+//! unanswered READ are left out. Pieces go in from the far end to the near one, since the reader's own READs lock
+//! pages at the near end.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::FileState;
+use super::idle::Idle;
+use crate::cache::{Budget, Segment};
+use crate::metrics::Metrics;
+
+/// How many inodes may be pushed at once: more than one, so that a blocked push does not stop all, and few, since
+/// one thread stores 3 GB a second.
+const THREADS: usize = 3;
+
+/// Pushes that wait; what comes on top is answered from memory when the reader asks for it.
+const MAX_QUEUE: usize = 256;
+
+/// What is stored at once; any size is equally fast.
+const CHUNK: u64 = 1 << 20;
+
+/// The unit of the page cache, in bytes. Larger pages of other machines are multiples of it and are pushed in parts.
+const PAGE: u64 = 4096;
+
+/// The start of each segment stays unpushed: half a readahead window, so that any reader passing by asks for some.
+const SENTINEL: u64 = 64 << 10;
+
+/// The kernel's page cache.
+pub trait PageCache: Send + Sync + 'static {
+    /// Stores `data` at `offset` of the inode. May block.
+    fn store(&self, ino: u64, offset: u64, data: &[u8]) -> io::Result<()>;
+}
+
+#[derive(Debug)]
+struct Job {
+    file: Weak<FileState>,
+    segment: Weak<Segment>,
+}
+
+#[derive(Default, Debug)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    busy: HashSet<u64>,
+    stopped: bool,
+}
+
+/// The queue and the threads that empty it.
+#[derive(Debug)]
+pub struct Pusher {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    budget: Arc<Budget>,
+    idle: Arc<Idle>,
+    metrics: Arc<Metrics>,
+}
+
+impl Pusher {
+    /// A queue without threads: pushing begins with [`Pusher::start`].
+    pub(super) fn new(budget: Arc<Budget>, idle: Arc<Idle>, metrics: Arc<Metrics>) -> Self {
+        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), budget, idle, metrics };
+        Self { shared: Arc::new(shared), threads: Mutex::default() }
+    }
+
+    /// Starts the threads that push into `pages`.
+    pub fn start(&self, pages: Arc<dyn PageCache>) -> io::Result<()> {
+        for n in 0..THREADS {
+            let (shared, pages) = (self.shared.clone(), pages.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("pusher-{n}"))
+                .stack_size(256 << 10)
+                .spawn(move || shared.run(pages.as_ref()))?;
+            self.threads.lock().push(thread);
+        }
+        Ok(())
+    }
+
+    /// Queues a completed segment.
+    pub(super) fn push(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        let mut queue = self.shared.queue.lock();
+        if queue.stopped || queue.jobs.len() >= MAX_QUEUE {
+            self.shared.metrics.dropped_pushes.inc();
+            return;
+        }
+        queue.jobs.push_back(Job { file: Arc::downgrade(file), segment: Arc::downgrade(segment) });
+        self.shared.changed.notify_one();
+    }
+
+    /// Ends the threads. Call it when the mount is gone, so that none of them can be blocked in the kernel.
+    pub fn stop(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.stopped = true;
+        queue.jobs.clear();
+        drop(queue);
+        self.shared.changed.notify_all();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a pusher thread panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, pages: &dyn PageCache) {
+        while let Some((file, segment)) = self.next() {
+            for range in pushable(&file, &segment) {
+                self.store(pages, &file, &segment, range);
+            }
+            for remainder in file.shrink(&segment, &self.budget) {
+                self.idle.add(&file, &remainder);
+            }
+            self.queue.lock().busy.remove(&file.ino());
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next job on an inode that no other thread pushes into; none once stopped.
+    fn next(&self) -> Option<(Arc<FileState>, Arc<Segment>)> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.stopped {
+                return None;
+            }
+            let mut index = 0;
+            while index < queue.jobs.len() {
+                match (queue.jobs[index].file.upgrade(), queue.jobs[index].segment.upgrade()) {
+                    (Some(file), Some(_)) if queue.busy.contains(&file.ino()) => index += 1,
+                    (Some(file), Some(segment)) => {
+                        queue.jobs.remove(index);
+                        queue.busy.insert(file.ino());
+                        return Some((file, segment));
+                    }
+                    _ => drop(queue.jobs.remove(index)),
+                }
+            }
+            self.changed.wait(&mut queue);
+        }
+    }
+
+    fn store(&self, pages: &dyn PageCache, file: &FileState, segment: &Segment, range: Range<u64>) {
+        let Some(data) = segment.slice(range.clone()) else { return };
+        match pages.store(file.ino(), range.start, &data) {
+            Ok(()) => {
+                segment.mark_delivered(range);
+                self.metrics.pushes.inc();
+                self.metrics.pushed_bytes.add(data.len() as u64);
+            }
+            Err(error) => {
+                self.metrics.dropped_pushes.inc();
+                tracing::debug!(ino = file.ino(), %error, "push refused");
+            }
+        }
+    }
+}
+
+/// The chunks of a segment that may go into the page cache, the far ones first.
+fn pushable(file: &FileState, segment: &Segment) -> Vec<Range<u64>> {
+    let size = file.object().size;
+    let whole = segment.range();
+    let mut start = whole.start.saturating_add(SENTINEL);
+    for delivered in segment.delivered() {
+        if delivered.start <= start {
+            start = start.max(delivered.end);
+        }
+    }
+    if start >= whole.end {
+        return Vec::new();
+    }
+    let mut chunks: Vec<_> = file
+        .free_of_reads(start..whole.end)
+        .into_iter()
+        .filter_map(|range| whole_pages(range, size))
+        .flat_map(|range| {
+            (range.start..range.end).step_by(CHUNK as usize).map(move |at| at..(at + CHUNK).min(range.end))
+        })
+        .collect();
+    chunks.reverse();
+    chunks
+}
+
+/// The whole pages within `range`. The last page of a file is whole where the file ends: storing beyond that would
+/// make bytes that do not exist.
+fn whole_pages(range: Range<u64>, size: u64) -> Option<Range<u64>> {
+    let start = range.start.div_ceil(PAGE) * PAGE;
+    let end = if range.end >= size { size } else { range.end / PAGE * PAGE };
+    (start < end).then_some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_ends_with_the_file_or_a_page() {
+        assert_eq!(whole_pages(100..20_000, 1 << 20), Some(4096..16_384));
+        assert_eq!(whole_pages(4096..9_000, 9_000), Some(4096..9_000));
+        assert_eq!(whole_pages(8_192..9_000, 9_001), None);
+        assert_eq!(whole_pages(5_000..6_000, 1 << 20), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! Turns reads into range GETs: one outstanding fetch per byte, within one budget, and no wait but for one's own bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::file::{Core, FileState};
+use super::idle::Idle;
+use super::{Planned, Planner, Pusher};
+use crate::cache::{BLOCK, Budget, Origin, Segment};
+use crate::fits;
+use crate::metrics::Metrics;
+use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
+
+/// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
+/// to first byte of the next ones. Reads that a program waits for are not counted.
+const PREFETCH_SLOTS: usize = 16;
+
+/// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
+/// reads of large objects, and small enough that the first part is of use soon.
+const MIN_PART: u64 = 1 << 20;
+const MAX_PART: u64 = 8 << 20;
+
+/// How often a read starts over because a fetch that it shared was given up by others.
+const MAX_JOINS: usize = 4;
+
+/// How many files are remembered (planner, headers), open or not.
+const MAX_FILES: u64 = 10_000;
+
+/// What a [`Reader`] is made of.
+#[derive(Debug)]
+pub struct ReaderConfig {
+    /// Where the bytes are.
+    pub store: Arc<dyn Store>,
+    /// The bound on bytes in memory.
+    pub budget: Arc<Budget>,
+    /// How many bytes one reader may be led by.
+    pub max_ahead: u64,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Where the fetches run.
+    pub runtime: Handle,
+}
+
+/// Reads object versions.
+#[derive(Debug)]
+pub struct Reader {
+    config: ReaderConfig,
+    files: moka::sync::Cache<u64, Arc<FileState>>,
+    pusher: Pusher,
+    slots: Arc<Semaphore>,
+    idle: Arc<Idle>,
+}
+
+impl Reader {
+    /// A reader with nothing in memory.
+    pub fn new(config: ReaderConfig) -> Arc<Self> {
+        let idle = Arc::new(Idle::new(config.budget.clone()));
+        let pusher = Pusher::new(config.budget.clone(), idle.clone(), config.metrics.clone());
+        Arc::new(Self {
+            config,
+            files: moka::sync::Cache::builder()
+                .max_capacity(MAX_FILES)
+                .eviction_policy(moka::policy::EvictionPolicy::lru())
+                .build(),
+            pusher,
+            slots: Arc::new(Semaphore::new(PREFETCH_SLOTS)),
+            idle,
+        })
+    }
+
+    /// The pusher, to be started when there is a page cache to push into.
+    pub fn pusher(&self) -> &Pusher {
+        &self.pusher
+    }
+
+    /// The state of an inode: the same for all who read it.
+    pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
+        self.files.get_with(ino, || {
+            let named_fits = fits::is_fits_name(&object.key);
+            let planner = Planner::new(object.size, named_fits, self.config.max_ahead);
+            Arc::new(FileState::new(ino, object.clone(), planner))
+        })
+    }
+
+    /// A program opened the file. Costs no request.
+    pub fn opened(&self, file: &FileState, direct: bool) {
+        file.opened(direct);
+    }
+
+    /// A program closed the file.
+    pub fn released(&self, file: &FileState, direct: bool) {
+        if file.released(direct) {
+            file.close();
+            self.idle.trim_closed();
+        }
+    }
+
+    /// The bytes `range` (not empty, within the file) of a file.
+    pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
+        let mut joins = 0;
+        loop {
+            let segments = self.cover(file, &range, joins == 0);
+            match await_bytes(&segments, &range).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if joins < MAX_JOINS && error.kind.is_transient() && !caused_by_demand(&segments) => {
+                    joins += 1
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The HDU map of a file, walking its header chain to the end.
+    pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<fits::Layout> {
+        let size = file.object().size;
+        let mut chain = fits::Chain::new(size);
+        while let fits::Need::Bytes { offset, len } = chain.need() {
+            let range = offset..(offset + len).min(size);
+            let bytes = self.read(file, range).await?;
+            chain.feed(offset, &bytes);
+        }
+        Ok(chain.into_layout())
+    }
+
+    /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top.
+    fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> Vec<Arc<Segment>> {
+        let mut core = file.core.lock();
+        let mut demand = range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(file.object().size);
+        let mut ahead = Vec::new();
+        if first {
+            let decision = core.planner.on_read(range.clone());
+            demand = decision.demand;
+            ahead = decision.ahead;
+            self.abandon(&mut core, &decision.abandoned);
+        }
+        let missing = core.segments.gaps(&demand);
+        let hit = !missing.iter().any(|gap| gap.start < range.end && gap.end > range.start);
+        if first {
+            let counter = if hit { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
+            counter.inc();
+        }
+        for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
+            self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
+        }
+        let segments = core.segments.overlapping(range);
+        self.fetch_ahead(file, &mut core, ahead);
+        segments
+    }
+
+    /// Starts what the planner wants ahead, as far as memory allows.
+    fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
+        for Planned { range, origin } in planned {
+            for gap in core.segments.gaps(&range) {
+                for part in parts(gap) {
+                    let bytes = part.end - part.start;
+                    let Some(permit) = self.config.budget.try_prefetch(bytes) else {
+                        core.planner.on_denied(&part);
+                        return;
+                    };
+                    self.config.metrics.prefetched_bytes.add(bytes);
+                    self.start(file, core, Segment::new(part, origin, Some(permit)));
+                }
+            }
+        }
+    }
+
+    fn abandon(&self, core: &mut Core, ranges: &[Range<u64>]) {
+        for range in ranges {
+            for segment in core.segments.overlapping(range) {
+                if segment.origin() == Origin::Sequential && segment.cancel() {
+                    core.segments.remove(&segment);
+                }
+            }
+        }
+    }
+
+    /// Puts a segment in its place and starts its GET.
+    fn start(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, segment: Segment) {
+        let segment = Arc::new(segment);
+        core.segments.insert(segment.clone());
+        let (reader, file) = (self.clone(), file.clone());
+        self.config.runtime.spawn(async move { reader.fetch(file, segment).await });
+    }
+
+    /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
+    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>) {
+        let outcome = tokio::select! {
+            outcome = self.transfer(&file, &segment) => outcome,
+            () = segment.cancelled() => Err(StoreError::new(ErrorKind::Network, "the fetch was given up")),
+        };
+        match outcome {
+            Ok(()) => self.arrived(&file, &segment),
+            Err(error) => {
+                file.evict(&segment);
+                segment.fail(error);
+            }
+        }
+    }
+
+    async fn transfer(&self, file: &FileState, segment: &Segment) -> Result<()> {
+        let bytes = segment.range().end - segment.range().start;
+        if segment.needs_memory() {
+            self.idle.relieve(bytes);
+            segment.grant(self.config.budget.demand(bytes).await);
+        }
+        let _slot = match segment.origin() {
+            Origin::Demand => None,
+            Origin::Chain | Origin::Sequential => tokio::select! {
+                slot = self.slots.clone().acquire_owned() => slot.ok(),
+                () = segment.wanted() => None,
+            },
+        };
+        let mut body = self.config.store.get(file.object(), segment.range()).await?;
+        while let Some(chunk) = body.stream.next().await {
+            segment.append(chunk?);
+        }
+        match segment.is_complete() {
+            true => Ok(()),
+            false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
+        }
+    }
+
+    /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
+    fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        let mut core = file.core.lock();
+        let Core { planner, segments } = &mut *core;
+        let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)));
+        self.fetch_ahead(file, &mut core, planned);
+        drop(core);
+        self.idle.add(file, segment);
+        if segment.origin() == Origin::Sequential && file.wants_pushes() {
+            self.pusher.push(file, segment);
+        }
+    }
+}
+
+/// Waits for the bytes of `range` and joins them.
+async fn await_bytes(segments: &[Arc<Segment>], range: &Range<u64>) -> Result<Bytes> {
+    for segment in segments {
+        segment.wait_for(range.end.min(segment.range().end)).await?;
+    }
+    let part = |segment: &Arc<Segment>| {
+        let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
+        segment.slice(within).ok_or_else(|| StoreError::new(ErrorKind::Network, "the fetch was given up"))
+    };
+    if let [only] = segments {
+        return part(only);
+    }
+    let mut joined = BytesMut::with_capacity((range.end - range.start) as usize);
+    for segment in segments {
+        joined.extend_from_slice(&part(segment)?);
+    }
+    Ok(joined.freeze())
+}
+
+/// Whether a failed fetch was made for a program's own read, with all the retries that it deserves.
+fn caused_by_demand(segments: &[Arc<Segment>]) -> bool {
+    segments.iter().any(|segment| segment.has_failed() && segment.origin() == Origin::Demand)
+}
+
+/// Splits a range into parts that are fetched in parallel, whole blocks each.
+fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let eighth = (range.end - range.start).div_ceil(8).clamp(MIN_PART, MAX_PART);
+    let part = eighth.div_ceil(BLOCK) * BLOCK;
+    (range.start..range.end).step_by(part as usize).map(move |at| at..(at + part).min(range.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_tile_the_range_in_whole_blocks() {
+        for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
+            let range = 3 * BLOCK..3 * BLOCK + length;
+            let parts: Vec<_> = parts(range.clone()).collect();
+            assert_eq!(parts.first().map(|p| p.start), Some(range.start));
+            assert_eq!(parts.last().map(|p| p.end), Some(range.end));
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
+            assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
+        }
+    }
+}
