@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod fits;
 pub mod fs;
+pub mod fuse;
 pub mod metrics;
 pub mod read;
 pub mod store;

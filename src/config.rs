@@ -1,0 +1,26 @@
+//! What a mount is to be: the options of the command line and the environment, resolved once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fuse::Attributes;
+use crate::store::{S3Options, Source};
+
+/// Everything that a mount needs to know.
+#[derive(Clone, Debug)]
+pub struct MountConfig {
+    /// What to mount.
+    pub source: Source,
+    /// How to reach it.
+    pub s3: S3Options,
+    /// Where to mount it: an absolute path.
+    pub mountpoint: PathBuf,
+    /// The bound on bytes in memory.
+    pub memory: u64,
+    /// How long names are believed.
+    pub metadata_ttl: Duration,
+    /// Whether users other than the one who mounts may use the mount.
+    pub allow_other: bool,
+    /// Owner and permissions of everything in it.
+    pub attributes: Attributes,
+}

@@ -1,0 +1,61 @@
+//! What `stat` shows of files and directories.
+
+use std::time::SystemTime;
+
+use fuser::{FileAttr, FileType, INodeNo};
+
+use crate::fs::Node;
+
+/// Python and others buffer reads by this size, in bytes; a larger one makes reading headers fetch megabytes.
+const BLOCK_SIZE: u32 = 16 << 10;
+
+/// Owner and permissions of everything in a mount.
+#[derive(Clone, Debug)]
+pub struct Attributes {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits that are taken away.
+    pub umask: u16,
+}
+
+impl Attributes {
+    /// The attributes of an inode. Directories have the time of the mount.
+    pub fn of(&self, ino: u64, node: &Node, mounted: SystemTime) -> FileAttr {
+        let (size, time, perm, nlink) = match node {
+            Node::Directory { .. } => (0, mounted, 0o555, 2),
+            Node::File { object } => (object.size, object.last_modified, 0o444, 1),
+        };
+        FileAttr {
+            ino: INodeNo(ino),
+            size,
+            blocks: size.div_ceil(512),
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            kind: kind(node),
+            perm: perm & !self.umask,
+            nlink,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: 0,
+            blksize: BLOCK_SIZE,
+            flags: 0,
+        }
+    }
+
+    /// What stands for a name that does not exist.
+    pub fn none(&self) -> FileAttr {
+        self.of(0, &Node::Directory { prefix: "".into() }, SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// The type of a node.
+pub fn kind(node: &Node) -> FileType {
+    match node {
+        Node::Directory { .. } => FileType::Directory,
+        Node::File { .. } => FileType::RegularFile,
+    }
+}

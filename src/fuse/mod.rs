@@ -1,0 +1,274 @@
+//! The FUSE adapter: decodes a request, starts the operation, replies. No logic.
+//!
+//! Event-loop threads never wait: what may need the network runs as a task and replies from there. Notifications to
+//! the kernel come from threads of their own ([`notify`]), since each can block behind an unanswered request.
+
+mod attributes;
+mod notify;
+
+use std::ffi::OsStr;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{
+    AccessFlags, Errno as FuseErrno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyXattr, Request,
+};
+use tokio::runtime::Handle;
+
+use crate::fs::{Entry, Errno, Filesystem, NAME_MAX, Node, Result};
+
+pub use attributes::Attributes;
+pub use notify::{Invalidator, KernelPages};
+
+/// What a number stands for never changes, so its attributes are believed for ever (a year).
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Readahead requests that the kernel may have under way: its default of 12 throttles parallel readers.
+const MAX_BACKGROUND: u16 = 128;
+
+/// Entries decoded at once for a readdir: about what fits its buffer of 4 to 128 KiB.
+const DIRECTORY_BATCH: usize = 512;
+
+/// What `df` shows: a filesystem of this many blocks of [`BLOCK_SIZE`] bytes, empty and full being no notions of a
+/// bucket: 1 PiB.
+const BLOCKS: u64 = 1 << 38;
+const BLOCK_SIZE: u32 = 4096;
+
+/// The entries `.` and `..` come before those of the listing.
+const DOTS: u64 = 2;
+
+/// A bucket as the kernel sees it.
+pub struct Adapter {
+    fs: Arc<Filesystem>,
+    attributes: Attributes,
+    invalidator: Arc<Invalidator>,
+    runtime: Handle,
+}
+
+impl Adapter {
+    /// An adapter that runs its tasks on `runtime`.
+    pub fn new(fs: Arc<Filesystem>, attributes: Attributes, invalidator: Arc<Invalidator>, runtime: Handle) -> Self {
+        Self { fs, attributes, invalidator, runtime }
+    }
+
+    fn directory_entries(&self, ino: u64, handle: u64, offset: u64) -> impl Future<Output = Result<Vec<Entry>>> + use<> {
+        let fs = self.fs.clone();
+        let start = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+        async move { fs.read_directory(ino, handle, start, DIRECTORY_BATCH).await }
+    }
+}
+
+impl fuser::Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DO_READDIRPLUS, InitFlags::FUSE_READDIRPLUS_AUTO];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                tracing::warn!(?flag, "this kernel lacks a capability; directories may be slower");
+            }
+        }
+        // Nonzero is always accepted.
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENOENT) };
+        let (fs, attributes) = (self.fs.clone(), self.attributes.clone());
+        self.runtime.spawn(async move {
+            match fs.look_up(parent.0, &name).await {
+                Ok(Some(inode)) => {
+                    let attributes = attributes.of(inode.ino, &inode.node, fs.mounted());
+                    reply.entry_with_ttls(&FOREVER, &fs.ttl().positive, &attributes, Generation(0));
+                }
+                // Inode 0 is a name that the kernel may remember as missing.
+                Ok(None) => reply.entry(&fs.ttl().negative, &attributes.none(), Generation(0)),
+                Err(errno) => reply.error(errno.into()),
+            }
+        });
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+        self.fs.forget(ino.0, lookups);
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        match self.fs.inode(ino.0) {
+            Ok(inode) => reply.attr(&FOREVER, &self.attributes.of(ino.0, &inode.node, self.fs.mounted())),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        // The kernel checks permissions itself (default_permissions).
+        reply.ok();
+    }
+
+    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let fs = self.fs.clone();
+        self.runtime.spawn(async move {
+            match fs.open(ino.0, flags.0).await {
+                Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
+                Err(errno) => reply.error(errno.into()),
+            }
+        });
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let (fs, invalidator) = (self.fs.clone(), self.invalidator.clone());
+        self.runtime.spawn(async move {
+            match fs.read(ino.0, offset, size).await {
+                Ok(answered) => {
+                    reply.data(&answered.data);
+                    answered.delivered();
+                }
+                Err(errno) => {
+                    reply.error(errno.into());
+                    if let (Errno::ESTALE, Some((parent, name))) = (errno, fs.place(ino.0)) {
+                        invalidator.entry(parent, name);
+                    }
+                }
+            }
+        });
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.release(ino.0, flags.0);
+        reply.ok();
+    }
+
+    fn lseek(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        match self.fs.seek(ino.0, offset, whence) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs.open_directory(ino.0) {
+            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let (fs, entries) = (self.fs.clone(), self.directory_entries(ino.0, handle.0, offset));
+        self.runtime.spawn(async move {
+            for (position, name) in dots(offset) {
+                if reply.add(ino, position, fuser::FileType::Directory, name) {
+                    return reply.ok();
+                }
+            }
+            let entries = match entries.await {
+                Ok(entries) => entries,
+                Err(errno) => return reply.error(errno.into()),
+            };
+            for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
+                let kind = attributes::kind(&entry.node);
+                if reply.add(INodeNo(fs.number(&entry.node)), position, kind, &*entry.name) {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn readdirplus(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let (fs, attributes) = (self.fs.clone(), self.attributes.clone());
+        let entries = self.directory_entries(ino.0, handle.0, offset);
+        self.runtime.spawn(async move {
+            for (position, name) in dots(offset) {
+                let own = attributes.of(ino.0, &Node::Directory { prefix: "".into() }, fs.mounted());
+                if reply.add(ino, position, name, &Duration::ZERO, &own, Generation(0)) {
+                    return reply.ok();
+                }
+            }
+            let entries = match entries.await {
+                Ok(entries) => entries,
+                Err(errno) => return reply.error(errno.into()),
+            };
+            let ttl = fs.ttl().positive;
+            for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
+                let inode = fs.adopt(entry.node);
+                let attributes = attributes.of(inode.ino, &inode.node, fs.mounted());
+                if reply.add(INodeNo(inode.ino), position, &*entry.name, &ttl, &attributes, Generation(0)) {
+                    // It did not fit, so the kernel has not looked it up.
+                    fs.forget(inode.ino, 1);
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn releasedir(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.fs.release_directory(handle.0);
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        reply.statfs(BLOCKS, 0, 0, 0, 0, BLOCK_SIZE, NAME_MAX as u32, BLOCK_SIZE);
+    }
+
+    fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENODATA) };
+        let fs = self.fs.clone();
+        self.runtime.spawn(async move {
+            match fs.attribute(ino.0, &name).await {
+                Ok(value) => reply_attribute(&value, size, reply),
+                Err(errno) => reply.error(errno.into()),
+            }
+        });
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        match self.fs.attribute_names(ino.0) {
+            Ok(names) => {
+                let list: Vec<u8> = names.iter().flat_map(|name| name.bytes().chain([0])).collect();
+                reply_attribute(&list, size, reply);
+            }
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+}
+
+/// The entries `.` and `..` from a directory offset on, each with the offset of what follows.
+fn dots(offset: u64) -> impl Iterator<Item = (u64, &'static str)> {
+    [(1, "."), (2, "..")].into_iter().filter(move |(position, _)| *position > offset)
+}
+
+/// The two-step protocol of extended attributes: the size first, then the value (`getxattr(2)`).
+fn reply_attribute(value: &[u8], size: u32, reply: ReplyXattr) {
+    match (u32::try_from(value.len()), size) {
+        (Ok(length), 0) => reply.size(length),
+        (Ok(length), _) if length <= size => reply.data(value),
+        _ => reply.error(FuseErrno::ERANGE),
+    }
+}
+
+impl From<Errno> for FuseErrno {
+    fn from(errno: Errno) -> Self {
+        Self::from_i32(errno.0)
+    }
+}

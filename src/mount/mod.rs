@@ -1,0 +1,233 @@
+//! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
+
+pub mod mountinfo;
+pub mod point;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{MountOption, Session, SessionACL};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cache::Budget;
+use crate::config::MountConfig;
+use crate::control;
+use crate::fs::{self, Filesystem, Namespace, Parts, Ttl};
+use crate::fuse::{Adapter, Invalidator, KernelPages};
+use crate::metrics::{Metrics, Snapshot};
+use crate::read::{Reader, ReaderConfig};
+use crate::store::{ErrorKind, Metered, Retry, RetryPolicy, S3Store, Store, StoreError};
+
+/// The store must answer the first listing within this time, or the mount fails.
+const STORE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// After a signal, programs that still have files open get this long to close them.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A sequential reader is led by at most this many bytes: twice what 700 MB/s deliver in 50 ms.
+const MAX_AHEAD: u64 = 64 << 20;
+
+/// No single reader's lead may take more than this share of the memory budget, and of the memory of the control group
+/// that the pushed pages are charged to.
+const AHEAD_SHARE: u64 = 8;
+
+/// Threads that read requests from the kernel, and threads that serve them.
+const EVENT_LOOPS: usize = 2;
+const WORKERS: usize = 2;
+
+/// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
+/// The error is one line with the cause and the remedy.
+pub fn run(config: &MountConfig, ready: impl FnOnce()) -> Result<(), String> {
+    let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
+    let parts = runtime.block_on(open(config, &runtime))?;
+    let mounted = Mounted::new(config, parts, &runtime)?;
+    ready();
+    mounted.serve(&runtime)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_name("worker").enable_all().build()
+}
+
+/// Opens the store, makes sure that it answers, and builds the filesystem on it.
+async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Arc<Filesystem>, Arc<Reader>, Arc<Metrics>), String> {
+    let metrics = Arc::new(Metrics::new());
+    let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
+    let metered = Metered::new(Arc::new(s3), metrics.clone());
+    let store: Arc<dyn Store> = Arc::new(Retry::new(Arc::new(metered), RetryPolicy::default(), metrics.clone()));
+    let handle = runtime.handle().clone();
+    let namespace = Namespace::new(store.clone(), Ttl::new(config.metadata_ttl), metrics.clone(), handle.clone());
+    match fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("the bucket refuses to be listed: known paths can be read, directories are assumed"),
+        Err(error) => return Err(refuse(config, &error)),
+    }
+    let memory = memory_budget(config.memory);
+    let reader = Reader::new(ReaderConfig {
+        store: store.clone(),
+        budget: Budget::new(memory, metrics.clone()),
+        max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
+        metrics: metrics.clone(),
+        runtime: handle,
+    });
+    let prefix = config.source.prefix.clone();
+    let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix };
+    Ok((Arc::new(Filesystem::new(parts)), reader, metrics))
+}
+
+/// A mount that is being served.
+struct Mounted {
+    session: std::thread::JoinHandle<std::io::Result<()>>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+    mountpoint: std::path::PathBuf,
+    reader: Arc<Reader>,
+}
+
+impl Mounted {
+    fn new(
+        config: &MountConfig,
+        (fs, reader, metrics): (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>),
+        runtime: &Runtime,
+    ) -> Result<Self, String> {
+        let invalidator = Arc::new(Invalidator::default());
+        let adapter = Adapter::new(fs, config.attributes.clone(), invalidator.clone(), runtime.handle().clone());
+        let session = Session::new(adapter, &config.mountpoint, &session_config(config))
+            .map_err(|error| format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error)))?;
+        let threads = reader.pusher().start(Arc::new(KernelPages(session.notifier())));
+        threads
+            .and_then(|()| invalidator.start(session.notifier()))
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        serve_status(config, metrics, runtime);
+        let (over, ended) = tokio::sync::oneshot::channel();
+        let session = std::thread::spawn(move || {
+            let outcome = session.run();
+            // Nobody listens any more after a signal.
+            let _ = over.send(());
+            outcome
+        });
+        Ok(Self { session, ended, mountpoint: config.mountpoint.clone(), reader })
+    }
+
+    /// Waits for the end of the mount, or brings it about at a signal.
+    fn serve(mut self, runtime: &Runtime) -> Result<(), String> {
+        let signalled = runtime.block_on(async {
+            tokio::select! {
+                _ = &mut self.ended => false,
+                () = termination() => true,
+            }
+        });
+        if signalled {
+            tracing::info!(mountpoint = %self.mountpoint.display(), "unmounting");
+            notify_systemd(&[sd_notify::NotifyState::Stopping]);
+            if let Err(error) = point::detach(&self.mountpoint) {
+                tracing::warn!(%error, "cannot unmount");
+            }
+            if runtime.block_on(tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended)).is_err() {
+                tracing::warn!("programs still had files open; they get errors from now on");
+                return Ok(());
+            }
+        }
+        self.reader.pusher().stop();
+        match self.session.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("the mount ended with an error: {error}")),
+            Err(_) => Err("the mount ended by a fault of fitsfs; the log has the details".to_owned()),
+        }
+    }
+}
+
+/// Tells systemd, where it started us.
+pub fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+async fn termination() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process by themselves.
+        _ => std::future::pending().await,
+    }
+}
+
+fn session_config(config: &MountConfig) -> fuser::Config {
+    let mut session = fuser::Config::default();
+    session.mount_options = vec![
+        MountOption::FSName(config.source.to_string()),
+        MountOption::Subtype("fitsfs".to_owned()),
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+        MountOption::DefaultPermissions,
+    ];
+    session.acl = if config.allow_other { SessionACL::All } else { SessionACL::Owner };
+    session.n_threads = Some(EVENT_LOOPS);
+    session
+}
+
+/// Opens the status socket. Without it the mount works all the same.
+fn serve_status(config: &MountConfig, metrics: Arc<Metrics>, runtime: &Runtime) {
+    let _in_runtime = runtime.enter();
+    let (source, mountpoint) = (config.source.to_string(), config.mountpoint.display().to_string());
+    match control::Server::bind(&config.mountpoint) {
+        Ok(server) => {
+            let snapshot = move || Snapshot {
+                sources: vec![source.clone()],
+                mountpoint: mountpoint.clone(),
+                ..metrics.snapshot()
+            };
+            runtime.spawn(server.serve(Arc::new(snapshot)));
+        }
+        Err(error) => tracing::warn!(%error, "no status socket: fitsfs status will not find this mount"),
+    }
+}
+
+/// Why a store cannot be mounted, with what to do about it.
+fn refuse(config: &MountConfig, error: &StoreError) -> String {
+    let remedy = match error.kind {
+        ErrorKind::NotFound => "; check the name of the bucket and the endpoint",
+        ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
+        ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
+        _ => "",
+    };
+    format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", config.source, config.source)
+}
+
+fn mount_remedy(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{error}; is FUSE there? (modprobe fuse; in containers --device /dev/fuse)"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{error}; in containers give --device /dev/fuse --cap-add SYS_ADMIN; as a user install fuse3, and set user_allow_other in /etc/fuse.conf for --allow-other")
+        }
+        _ => format!("{error} (fitsfs check tells what is missing)"),
+    }
+}
+
+/// The budget asked for, and no more than half of what the control group allows.
+fn memory_budget(asked: u64) -> u64 {
+    let allowed = cgroup_limit().unwrap_or(u64::MAX) / 2;
+    if allowed < asked {
+        tracing::warn!(asked, allowed, "the control group's memory limit bounds --memory");
+    }
+    asked.min(allowed)
+}
+
+/// The smallest memory limit of this process's control group (version 2) and those above it, in bytes.
+fn cgroup_limit() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let leaf = Path::new("/sys/fs/cgroup").join(group);
+    leaf.ancestors()
+        .take_while(|path| path.starts_with("/sys/fs/cgroup"))
+        .filter_map(|path| std::fs::read_to_string(path.join("memory.max")).ok()?.trim().parse().ok())
+        .min()
+}

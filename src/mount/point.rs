@@ -1,0 +1,141 @@
+//! The mountpoint: making it ready, healing what a crash left there, and taking a mount away.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::mountinfo::{self, Mount};
+use crate::control;
+
+/// How long a mount of ours whose daemon does not answer may take to show that it is dead, which it does at once.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is at a mountpoint.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// Left by a daemon that is gone.
+    Dead,
+    Busy(String),
+}
+
+/// Makes a path ready to be mounted on: creates the directory, takes a dead mount of ours away, and refuses a busy
+/// one. Returns the absolute path; the error is one line with the remedy.
+pub fn prepare(path: &Path) -> Result<PathBuf, String> {
+    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let absolute: PathBuf = absolute.components().collect();
+    for _ in 0..8 {
+        match state(&absolute) {
+            State::Free => return create(&absolute),
+            State::Busy(why) => return Err(format!("{} {why}", absolute.display())),
+            State::Dead => {
+                tracing::warn!(mountpoint = %absolute.display(), "taking away a mount whose daemon is gone");
+                detach(&absolute).map_err(|error| {
+                    format!("{} is a dead mount and cannot be taken away: {error}; try: umount -l", absolute.display())
+                })?;
+            }
+        }
+    }
+    Err(format!("{} is under many dead mounts; take them away with: umount -l", absolute.display()))
+}
+
+/// Takes a mount of ours away. The error is one line with the remedy.
+pub fn unmount(path: &Path) -> Result<(), String> {
+    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let absolute: PathBuf = absolute.components().collect();
+    match mountinfo::mount_at(&absolute).map_err(|error| format!("cannot read the mount table: {error}"))? {
+        Some(mount) if mount.is_fitsfs() => {}
+        Some(mount) => return Err(format!("{} is a {} mount, not one of fitsfs", absolute.display(), mount.fstype)),
+        None => return Err(format!("{} is not mounted; fitsfs status lists what is", absolute.display())),
+    }
+    if state(&absolute) == State::Dead {
+        return detach(&absolute).map_err(|error| format!("{}: {error}", absolute.display()));
+    }
+    take_away(&absolute, 0, &[]).map_err(|error| match error.raw_os_error() {
+        Some(libc::EBUSY) => format!(
+            "{0} is in use: close the programs that use it (fuser -vm {0} lists them), or detach it: umount -l {0}",
+            absolute.display()
+        ),
+        _ => format!("cannot unmount {}: {error}", absolute.display()),
+    })
+}
+
+/// Takes a mount away now, or, while programs use it, as soon as the last one is done.
+pub fn detach(path: &Path) -> io::Result<()> {
+    take_away(path, libc::MNT_DETACH, &["-z"])
+}
+
+fn create(path: &Path) -> Result<PathBuf, String> {
+    std::fs::create_dir_all(path).map_err(|error| {
+        format!("cannot make the mountpoint {}: {error}; make it yourself, or name another one", path.display())
+    })?;
+    let canonical = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    match canonical.is_dir() {
+        true => Ok(canonical),
+        false => Err(format!("the mountpoint {} is not a directory", path.display())),
+    }
+}
+
+fn state(path: &Path) -> State {
+    match mountinfo::mount_at(path) {
+        Ok(None) => State::Free,
+        Ok(Some(mount)) if !mount.is_fitsfs() => busy_with(&mount),
+        Ok(Some(mount)) => match control::ping(path) {
+            Some(pid) => State::Busy(format!(
+                "is already mounted ({}, process {pid}); unmount it first: fitsfs unmount {}",
+                mount.source,
+                path.display()
+            )),
+            None if is_dead(path) => State::Dead,
+            None => busy_with(&mount),
+        },
+        Err(error) => State::Busy(format!("cannot be looked up in the mount table: {error}")),
+    }
+}
+
+fn busy_with(mount: &Mount) -> State {
+    State::Busy(format!("is already a mountpoint ({} of type {}); name another one", mount.source, mount.fstype))
+}
+
+/// Whether the mount at a path has lost its daemon. `statfs` always asks the daemon, and fails at once where there is
+/// none; it runs on a thread of its own, for a daemon that hangs would keep it waiting.
+fn is_dead(path: &Path) -> bool {
+    let (sender, receiver) = mpsc::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        // The receiver may have lost its patience.
+        let _ = sender.send(statfs_error(&path));
+    });
+    receiver.recv_timeout(PROBE_PATIENCE).ok().flatten() == Some(libc::ENOTCONN)
+}
+
+fn statfs_error(path: &Path) -> Option<i32> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut buffer = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is NUL-terminated and the buffer has the size of the struct; it is not read.
+    let result = unsafe { libc::statfs(path.as_ptr(), buffer.as_mut_ptr()) };
+    (result != 0).then(|| io::Error::last_os_error().raw_os_error()).flatten()
+}
+
+/// `umount2`, or `fusermount3 -u` for users who may not.
+fn take_away(path: &Path, flags: i32, fusermount_options: &[&str]) -> io::Result<()> {
+    let target = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    if unsafe { libc::umount2(target.as_ptr(), flags | libc::UMOUNT_NOFOLLOW) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::EPERM) {
+        return Err(error);
+    }
+    let output = Command::new("fusermount3").arg("-u").args(fusermount_options).arg("--").arg(path).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false if String::from_utf8_lossy(&output.stderr).contains("busy") => Err(io::Error::from_raw_os_error(libc::EBUSY)),
+        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
