@@ -6,6 +6,8 @@
 //! decorator that is itself a [`Store`].
 
 mod error;
+mod metered;
+mod retry;
 mod s3;
 mod source;
 
@@ -18,6 +20,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use error::{ErrorKind, Result, StoreError};
+pub use metered::Metered;
+pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
 pub use source::Source;
 
