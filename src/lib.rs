@@ -2,6 +2,10 @@
 //!
 //! The layers, from the top; imports go downward only:
 //!
+//! - [`cli`]: the command line: parses, runs, sets the exit status
+//! - [`mount`]: builds the layers for one mount and takes them down; [`control`]: its status socket
+//! - [`check`]: why a source cannot be mounted, question by question
+//! - [`fuse`]: decodes the kernel's requests and replies to them
 //! - [`fs`]: file operations without a kernel: names, inodes, attributes, directories
 //! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
 //! - [`cache`]: bytes in flight, under one budget; [`fits`]: the structure of FITS files, pure
@@ -9,9 +13,14 @@
 //! - [`metrics`]: every number that `fitsfs status` shows, named in one place
 
 pub mod cache;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod fits;
 pub mod fs;
 pub mod fuse;
 pub mod metrics;
+pub mod mount;
 pub mod read;
 pub mod store;

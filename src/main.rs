@@ -1,1 +1,5 @@
-fn main() {}
+//! The `fitsfs` command, also installed as `mount.fitsfs`.
+
+fn main() -> std::process::ExitCode {
+    fitsfs::cli::main()
+}

@@ -54,7 +54,12 @@ impl Adapter {
         Self { fs, attributes, invalidator, runtime }
     }
 
-    fn directory_entries(&self, ino: u64, handle: u64, offset: u64) -> impl Future<Output = Result<Vec<Entry>>> + use<> {
+    fn directory_entries(
+        &self,
+        ino: u64,
+        handle: u64,
+        offset: u64,
+    ) -> impl Future<Output = Result<Vec<Entry>>> + use<> {
         let fs = self.fs.clone();
         let start = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
         async move { fs.read_directory(ino, handle, start, DIRECTORY_BATCH).await }
@@ -63,7 +68,8 @@ impl Adapter {
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DO_READDIRPLUS, InitFlags::FUSE_READDIRPLUS_AUTO];
+        let wanted =
+            [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DO_READDIRPLUS, InitFlags::FUSE_READDIRPLUS_AUTO];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
                 tracing::warn!(?flag, "this kernel lacks a capability; directories may be slower");
@@ -158,7 +164,15 @@ impl fuser::Filesystem for Adapter {
         reply.ok();
     }
 
-    fn lseek(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         match self.fs.seek(ino.0, offset, whence) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno.into()),
@@ -194,7 +208,14 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    fn readdirplus(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
         let (fs, attributes) = (self.fs.clone(), self.attributes.clone());
         let entries = self.directory_entries(ino.0, handle.0, offset);
         self.runtime.spawn(async move {

@@ -1,7 +1,7 @@
 //! Every number that `fitsfs status` shows, named in one place.
 //!
 //! [`Metrics`] is made once, shared by `Arc` and updated where things happen; [`Snapshot`] is its value at one moment,
-//! with field names that do not change. A new counter is one line in [`counters!`] and one row in `docs/metrics.md`; a
+//! with field names that do not change. A new counter is one line in a [`counters!`] list and one row in `docs/metrics.md`; a
 //! test holds the two together. Nothing runs periodically.
 
 mod primitives;
@@ -13,8 +13,6 @@ use std::time::Instant;
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
 pub use snapshot::{CacheSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
-
-use crate::store::ErrorKind;
 
 /// The kinds of request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,30 +34,37 @@ pub struct RequestMetrics {
     pub latency: Latency,
 }
 
-/// Declares the plain counters, in [`Counters`] and by the same names in the snapshot.
+/// Declares a set of counters, and its value at one moment with the same field names.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The plain counters.
+    (
+        $(#[$set_doc:meta])* $set:ident, $(#[$snapshot_doc:meta])* $snapshot:ident:
+        $($(#[$doc:meta])* $name:ident,)*
+    ) => {
+        $(#[$set_doc])*
         #[derive(Debug, Default)]
-        pub struct Counters {
+        pub struct $set {
             $($(#[$doc])* pub $name: Counter,)*
         }
 
-        /// The plain counters at one moment; flattened into [`Snapshot`].
+        $(#[$snapshot_doc])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub struct CountersSnapshot {
+        pub struct $snapshot {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        impl Counters {
-            fn snapshot(&self) -> CountersSnapshot {
-                CountersSnapshot { $($name: self.$name.get(),)* }
+        impl $set {
+            fn snapshot(&self) -> $snapshot {
+                $snapshot { $($name: self.$name.get(),)* }
             }
         }
     };
 }
 
 counters! {
+    /// The plain counters.
+    Counters,
+    /// The plain counters at one moment; flattened into [`Snapshot`].
+    CountersSnapshot:
     /// Requests that were repeated after a transient error.
     retries,
     /// Bytes of object data received from the store.
@@ -78,6 +83,35 @@ counters! {
     prefetched_bytes,
 }
 
+counters! {
+    /// Failed attempts, by what failed.
+    ErrorCounters,
+    /// Failed attempts at one moment.
+    ErrorsSnapshot:
+    /// 404: no such key or bucket.
+    not_found,
+    /// 403.
+    access_denied,
+    /// No credentials, or they expired and could not be refreshed.
+    credentials,
+    /// The object was replaced while it was in use.
+    version_changed,
+    /// The object is in an archive tier.
+    archived,
+    /// 429 or 503: the store asked for patience.
+    throttled,
+    /// Other 5xx.
+    server,
+    /// No answer, or no further byte, in time.
+    timeout,
+    /// The connection could not be made or broke.
+    network,
+    /// An answer that is not what was asked for.
+    bad_response,
+    /// A request that the store calls wrong, or a configuration that cannot work.
+    invalid,
+}
+
 /// All instruments of one mount.
 #[derive(Debug)]
 pub struct Metrics {
@@ -89,7 +123,8 @@ pub struct Metrics {
     pub head: RequestMetrics,
     /// GET requests.
     pub get: RequestMetrics,
-    errors: [Counter; ErrorKind::ALL.len()],
+    /// Failed attempts, retried or not.
+    pub errors: ErrorCounters,
     /// READ requests answered from memory or disk.
     pub cache_hits: Counter,
     /// READ requests that waited for a fetch.
@@ -132,7 +167,7 @@ impl Metrics {
             list: RequestMetrics::default(),
             head: RequestMetrics::default(),
             get: RequestMetrics::default(),
-            errors: std::array::from_fn(|_| Counter::default()),
+            errors: ErrorCounters::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             memory_budget: Gauge::default(),
@@ -150,14 +185,6 @@ impl Metrics {
             RequestKind::List => &self.list,
             RequestKind::Head => &self.head,
             RequestKind::Get => &self.get,
-        }
-    }
-
-    /// Counts a failed attempt.
-    pub fn error(&self, kind: ErrorKind) {
-        // The discriminants are the positions in ALL; a test of the enum holds that.
-        if let Some(counter) = self.errors.get(kind as usize) {
-            counter.inc();
         }
     }
 }

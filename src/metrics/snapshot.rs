@@ -3,12 +3,9 @@
 //! Field names are a contract: they are documented in `docs/metrics.md`, and the test below compares that table with
 //! what is serialised.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{CountersSnapshot, Metrics, Quantiles, SkippedSnapshot};
-use crate::store::ErrorKind;
+use super::{CountersSnapshot, ErrorsSnapshot, Metrics, Quantiles, SkippedSnapshot};
 
 /// Everything that `status` shows of a mount.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,8 +22,8 @@ pub struct Snapshot {
     pub mountpoint: String,
     /// Requests to the store, each attempt.
     pub requests: RequestsSnapshot,
-    /// Failed attempts by [`ErrorKind`]; all kinds are present.
-    pub errors: BTreeMap<String, u64>,
+    /// Failed attempts, by what failed.
+    pub errors: ErrorsSnapshot,
     /// The plain counters.
     #[serde(flatten)]
     pub counters: CountersSnapshot,
@@ -104,7 +101,7 @@ impl Metrics {
             sources: Vec::new(),
             mountpoint: String::new(),
             requests: RequestsSnapshot { list, head, get, total: list + head + get },
-            errors: ErrorKind::ALL.iter().zip(&self.errors).map(|(k, n)| (k.name().to_owned(), n.get())).collect(),
+            errors: self.errors.snapshot(),
             ratio: ratio(counters.bytes_fetched, counters.bytes_delivered),
             counters,
             latency: LatencySnapshot {
@@ -171,13 +168,12 @@ mod tests {
         metrics.reads.inc();
         metrics.bytes_fetched.add(30);
         metrics.bytes_delivered.add(20);
-        metrics.error(ErrorKind::Throttled);
+        metrics.errors.throttled.inc();
         metrics.memory_used.add(7);
         metrics.memory_used.sub(3);
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ratio, Some(1.5));
-        assert_eq!(snapshot.errors["throttled"], 1);
-        assert_eq!(snapshot.errors.values().sum::<u64>(), 1);
+        assert_eq!(snapshot.errors, ErrorsSnapshot { throttled: 1, ..Default::default() });
         assert_eq!((snapshot.memory.used_bytes, snapshot.memory.peak_bytes), (4, 7));
         let json = serde_json::to_string(&snapshot).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);

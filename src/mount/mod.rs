@@ -18,7 +18,7 @@ use crate::fs::{self, Filesystem, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{ErrorKind, Metered, Retry, RetryPolicy, S3Store, Store, StoreError};
+use crate::store::{self, ErrorKind, S3Store, StoreError};
 
 /// The store must answer the first listing within this time, or the mount fails.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
@@ -55,13 +55,14 @@ fn runtime() -> std::io::Result<Runtime> {
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Arc<Filesystem>, Arc<Reader>, Arc<Metrics>), String> {
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
-    let metered = Metered::new(Arc::new(s3), metrics.clone());
-    let store: Arc<dyn Store> = Arc::new(Retry::new(Arc::new(metered), RetryPolicy::default(), metrics.clone()));
+    let store = store::resilient(s3, &metrics);
     let handle = runtime.handle().clone();
     let namespace = Namespace::new(store.clone(), Ttl::new(config.metadata_ttl), metrics.clone(), handle.clone());
     match fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await {
         Ok(true) => {}
-        Ok(false) => tracing::warn!("the bucket refuses to be listed: known paths can be read, directories are assumed"),
+        Ok(false) => {
+            tracing::warn!("the bucket refuses to be listed: known paths can be read, directories are assumed")
+        }
         Err(error) => return Err(refuse(config, &error)),
     }
     let memory = memory_budget(config.memory);
@@ -204,9 +205,13 @@ fn refuse(config: &MountConfig, error: &StoreError) -> String {
 
 fn mount_remedy(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{error}; is FUSE there? (modprobe fuse; in containers --device /dev/fuse)"),
+        std::io::ErrorKind::NotFound => {
+            format!("{error}; is FUSE there? (modprobe fuse; in containers --device /dev/fuse)")
+        }
         std::io::ErrorKind::PermissionDenied => {
-            format!("{error}; in containers give --device /dev/fuse --cap-add SYS_ADMIN; as a user install fuse3, and set user_allow_other in /etc/fuse.conf for --allow-other")
+            format!(
+                "{error}; in containers give --device /dev/fuse --cap-add SYS_ADMIN; as a user install fuse3, and set user_allow_other in /etc/fuse.conf for --allow-other"
+            )
         }
         _ => format!("{error} (fitsfs check tells what is missing)"),
     }

@@ -14,6 +14,9 @@ use crate::control;
 /// How long a mount of ours whose daemon does not answer may take to show that it is dead, which it does at once.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Dead mounts on top of each other that are taken away in one go: one a crash.
+const MAX_DEAD: usize = 32;
+
 /// What is at a mountpoint.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -24,43 +27,51 @@ enum State {
 }
 
 /// Makes a path ready to be mounted on: creates the directory, takes a dead mount of ours away, and refuses a busy
-/// one. Returns the absolute path; the error is one line with the remedy.
+/// one. `path` is [`resolve`]d. Returns it without symbolic links; the error is one line with the remedy.
 pub fn prepare(path: &Path) -> Result<PathBuf, String> {
-    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let absolute: PathBuf = absolute.components().collect();
-    for _ in 0..8 {
-        match state(&absolute) {
-            State::Free => return create(&absolute),
-            State::Busy(why) => return Err(format!("{} {why}", absolute.display())),
+    let shown = path.display();
+    for _ in 0..MAX_DEAD {
+        match state(path) {
+            State::Free => return create(path),
+            State::Busy(why) => return Err(format!("{shown} {why}")),
             State::Dead => {
-                tracing::warn!(mountpoint = %absolute.display(), "taking away a mount whose daemon is gone");
-                detach(&absolute).map_err(|error| {
-                    format!("{} is a dead mount and cannot be taken away: {error}; try: umount -l", absolute.display())
+                tracing::warn!(mountpoint = %shown, "taking away a mount whose daemon is gone");
+                detach(path).map_err(|error| {
+                    format!("{shown} is a dead mount and cannot be taken away: {error}; try: umount -l {shown}")
                 })?;
             }
         }
     }
-    Err(format!("{} is under many dead mounts; take them away with: umount -l", absolute.display()))
+    Err(format!("{shown} is under many dead mounts; take them away with: umount -l {shown}"))
+}
+
+/// The path as the mount table has it: absolute, without symbolic links in what leads to it. The last component is not
+/// looked at, since a dead mount there could not be.
+pub fn resolve(path: &Path) -> Result<PathBuf, String> {
+    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_or_else(|_| absolute.clone(), |p| p.join(name))),
+        _ => Ok(absolute),
+    }
 }
 
 /// Takes a mount of ours away. The error is one line with the remedy.
 pub fn unmount(path: &Path) -> Result<(), String> {
-    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let absolute: PathBuf = absolute.components().collect();
-    match mountinfo::mount_at(&absolute).map_err(|error| format!("cannot read the mount table: {error}"))? {
+    let shown = path.display();
+    match mountinfo::mount_at(path).map_err(|error| format!("cannot read the mount table: {error}"))? {
         Some(mount) if mount.is_fitsfs() => {}
-        Some(mount) => return Err(format!("{} is a {} mount, not one of fitsfs", absolute.display(), mount.fstype)),
-        None => return Err(format!("{} is not mounted; fitsfs status lists what is", absolute.display())),
+        Some(mount) => return Err(format!("{shown} is a {} mount, not one of fitsfs", mount.fstype)),
+        None => return Err(format!("{shown} is not mounted; fitsfs status lists what is")),
     }
-    if state(&absolute) == State::Dead {
-        return detach(&absolute).map_err(|error| format!("{}: {error}", absolute.display()));
+    if state(path) == State::Dead {
+        return detach(path).map_err(|error| format!("{shown}: {error}"));
     }
-    take_away(&absolute, 0, &[]).map_err(|error| match error.raw_os_error() {
+    take_away(path, 0, &[]).map_err(|error| match error.raw_os_error() {
         Some(libc::EBUSY) => format!(
-            "{0} is in use: close the programs that use it (fuser -vm {0} lists them), or detach it: umount -l {0}",
-            absolute.display()
+            "{shown} is in use: close the programs that use it (fuser -vm {shown} lists them), or detach it: \
+             umount -l {shown}"
         ),
-        _ => format!("cannot unmount {}: {error}", absolute.display()),
+        _ => format!("cannot unmount {shown}: {error}"),
     })
 }
 
@@ -135,7 +146,9 @@ fn take_away(path: &Path, flags: i32, fusermount_options: &[&str]) -> io::Result
     let output = Command::new("fusermount3").arg("-u").args(fusermount_options).arg("--").arg(path).output()?;
     match output.status.success() {
         true => Ok(()),
-        false if String::from_utf8_lossy(&output.stderr).contains("busy") => Err(io::Error::from_raw_os_error(libc::EBUSY)),
+        false if String::from_utf8_lossy(&output.stderr).contains("busy") => {
+            Err(io::Error::from_raw_os_error(libc::EBUSY))
+        }
         false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
     }
 }

@@ -34,38 +34,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 11] = [
-        Self::NotFound,
-        Self::AccessDenied,
-        Self::Credentials,
-        Self::VersionChanged,
-        Self::Archived,
-        Self::Throttled,
-        Self::Server,
-        Self::Timeout,
-        Self::Network,
-        Self::BadResponse,
-        Self::Invalid,
-    ];
-
-    /// The name in metrics, as serde writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::AccessDenied => "access_denied",
-            Self::Credentials => "credentials",
-            Self::VersionChanged => "version_changed",
-            Self::Archived => "archived",
-            Self::Throttled => "throttled",
-            Self::Server => "server",
-            Self::Timeout => "timeout",
-            Self::Network => "network",
-            Self::BadResponse => "bad_response",
-            Self::Invalid => "invalid",
-        }
-    }
-
     /// Whether the same request may succeed a little later.
     pub fn is_transient(self) -> bool {
         match self {
@@ -103,18 +71,3 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_kinds_stand_at_their_discriminant_under_the_name_that_serde_writes() {
-        for (position, kind) in ErrorKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, position);
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
-        }
-        // ALL is complete: `name` matches exhaustively, and Invalid is the last of the declaration.
-        assert_eq!(ErrorKind::Invalid as usize + 1, ErrorKind::ALL.len());
-    }
-}

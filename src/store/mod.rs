@@ -6,6 +6,8 @@
 //! decorator that is itself a [`Store`].
 
 mod error;
+mod metered;
+mod retry;
 mod s3;
 mod source;
 
@@ -17,7 +19,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use crate::metrics::Metrics;
+
 pub use error::{ErrorKind, Result, StoreError};
+pub use metered::Metered;
+pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
 pub use source::Source;
 
@@ -97,4 +103,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Fails with [`ErrorKind::VersionChanged`] where the key no longer has that version (or that size). The range
     /// is not empty and ends at or before the object's size.
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
+}
+
+/// The store as a mount uses it: every attempt counted, transient errors retried.
+pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics)));
+    Arc::new(Retry::new(metered, RetryPolicy::default(), Arc::clone(metrics)))
 }

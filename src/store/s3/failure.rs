@@ -54,7 +54,8 @@ impl Failure {
         let header = |name: &str| answer.and_then(|a| a.headers().get(name)).map(one_line);
         let cause = match stage {
             Stage::Answered(_) | Stage::Unparsable(_) => None,
-            Stage::Construction | Stage::Credentials | Stage::Timeout | Stage::Network => Some(innermost(error)),
+            Stage::Credentials => Some(credentials_cause(error)),
+            Stage::Construction | Stage::Timeout | Stage::Network => Some(innermost(error)),
         };
         Self {
             stage,
@@ -207,8 +208,20 @@ fn has_credentials_error<E: Error + 'static>(error: &SdkError<E, HttpResponse>) 
     chain(error).any(|cause| cause.is::<CredentialsError>())
 }
 
+/// Why there are no credentials. That nothing was found at all is told by type, since the innermost error then names
+/// only the provider that was asked last.
+pub(super) fn credentials_cause(error: &(dyn Error + 'static)) -> String {
+    let nothing =
+        |cause: &(dyn Error + 'static)| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)));
+    if chain(error).any(nothing) {
+        "none found in the environment, profile files, web identity, container or instance metadata".to_owned()
+    } else {
+        innermost(error)
+    }
+}
+
 /// The innermost error's text: what the operating system, the TLS library or the credentials provider said.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+fn innermost(error: &(dyn Error + 'static)) -> String {
     one_line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
 }
 

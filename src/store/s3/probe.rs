@@ -14,7 +14,7 @@ use aws_smithy_types::date_time::Format;
 use parking_lot::Mutex;
 
 use super::encoding::whole_seconds;
-use super::failure::{Failure, bucket_region, innermost};
+use super::failure::{Failure, bucket_region, credentials_cause};
 use super::{CredentialsInfo, S3Store};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 
@@ -47,7 +47,7 @@ impl S3Store {
         };
         match provider.provide_credentials().await {
             Ok(credentials) => Ok(Some(CredentialsInfo::new(&credentials))),
-            Err(error) => Err(StoreError::new(ErrorKind::Credentials, innermost(&error))),
+            Err(error) => Err(StoreError::new(ErrorKind::Credentials, credentials_cause(&error))),
         }
     }
 

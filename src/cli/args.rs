@@ -1,0 +1,198 @@
+//! The options, as users write them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand};
+
+use crate::store::S3Options;
+
+/// Where a mount goes that is not told where to go.
+pub const DEFAULT_MOUNTPOINT: &str = "/app/data/mast";
+
+/// Mount object stores as local directories of FITS files.
+#[derive(Parser, Debug)]
+#[command(name = "fitsfs", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Mount a bucket; returns when programs can use it
+    Mount(MountArgs),
+    /// Take a mount away
+    #[command(visible_alias = "umount")]
+    Unmount(UnmountArgs),
+    /// Show what mounts do: requests, bytes, hit rates, errors
+    Status(StatusArgs),
+    /// Show where the HDUs of a FITS file are
+    Layout(LayoutArgs),
+    /// Find out why a source cannot be mounted, and what to do about it
+    Check(CheckArgs),
+}
+
+/// How to reach S3.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "S3")]
+pub struct S3Args {
+    /// Another S3 endpoint than AWS's [env: S3_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// Region of the bucket; found by itself if left out [env: AWS_REGION]
+    #[arg(long)]
+    region: Option<String>,
+    /// Profile of the AWS configuration files [env: AWS_PROFILE]
+    #[arg(long)]
+    profile: Option<String>,
+    /// Do not sign requests: for public buckets
+    #[arg(long)]
+    no_sign_request: bool,
+    /// Agree to pay for requests to a requester-pays bucket
+    #[arg(long)]
+    requester_pays: bool,
+    /// Name the bucket in the path of requests; chosen by itself for endpoints that are addresses
+    #[arg(long)]
+    path_style: bool,
+}
+
+impl S3Args {
+    /// The options, filled from the environment.
+    pub fn resolve(self) -> Result<S3Options, String> {
+        self.options().resolve(super::environment).map_err(|error| error.to_string())
+    }
+
+    /// The options as given.
+    pub fn options(self) -> S3Options {
+        S3Options {
+            endpoint_url: self.endpoint_url,
+            region: self.region,
+            profile: self.profile,
+            no_sign_request: self.no_sign_request,
+            requester_pays: self.requester_pays,
+            path_style: self.path_style.then_some(true),
+        }
+    }
+}
+
+/// `fitsfs mount`
+#[derive(Args, Debug)]
+pub struct MountArgs {
+    /// SOURCE and MOUNTPOINT: s3://bucket[/prefix], then a path that begins with / or . (default: the bucket in
+    /// STORAGE_BUCKET, /app/data/mast)
+    #[arg(value_name = "SOURCE | MOUNTPOINT")]
+    pub places: Vec<String>,
+    #[command(flatten)]
+    pub s3: S3Args,
+    /// Mount read-only (this is the default)
+    #[arg(long)]
+    pub read_only: bool,
+    /// Memory for data on its way to programs
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    pub memory: ByteSize,
+    /// How long names and attributes are believed
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub metadata_ttl: Duration,
+    /// Let other users use the mount
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Owner of the files (default: you)
+    #[arg(long)]
+    pub uid: Option<u32>,
+    /// Group of the files (default: yours)
+    #[arg(long)]
+    pub gid: Option<u32>,
+    /// Permission bits to take away, octal
+    #[arg(long, default_value = "022", value_parser = octal)]
+    pub umask: u16,
+    /// Stay in the foreground: for systemd and containers
+    #[arg(long)]
+    pub foreground: bool,
+    /// What to log: error, warn, info, debug, or a tracing filter such as fitsfs::read=trace
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// Where a background mount logs; set by the command that starts it.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// `fitsfs unmount`
+#[derive(Args, Debug)]
+pub struct UnmountArgs {
+    /// Where it is mounted
+    #[arg(default_value = DEFAULT_MOUNTPOINT)]
+    pub mountpoint: PathBuf,
+}
+
+/// `fitsfs status`
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Where it is mounted (default: all mounts)
+    pub mountpoint: Option<PathBuf>,
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+    /// Show it anew every second
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `fitsfs layout`
+#[derive(Args, Debug)]
+pub struct LayoutArgs {
+    /// A FITS file: a path, in a mount or not, or an s3:// URL
+    #[arg(value_name = "PATH | URL")]
+    pub file: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub s3: S3Args,
+}
+
+/// `fitsfs check`
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// What to check: s3://bucket[/prefix] (default: the bucket in STORAGE_BUCKET)
+    pub source: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub s3: S3Args,
+}
+
+fn octal(text: &str) -> Result<u16, String> {
+    match u16::from_str_radix(text, 8) {
+        Ok(mask) if mask <= 0o777 => Ok(mask),
+        _ => Err("give three octal digits, such as 022".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_times_and_masks() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["fitsfs", "mount"], args].concat());
+        let Command::Mount(args) =
+            parse(&["--memory", "1GiB", "--metadata-ttl", "5m", "--umask", "077"]).unwrap().command
+        else {
+            panic!("not a mount")
+        };
+        assert_eq!((args.memory.as_u64(), args.metadata_ttl.as_secs(), args.umask), (1 << 30, 300, 0o77));
+        assert!(parse(&["--umask", "9"]).is_err());
+        assert!(parse(&["--memory", "lots"]).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! `fitsfs mount` and `fitsfs unmount`.
+//!
+//! There is one way to start: in the foreground. Without `--foreground` the command starts itself once more with it,
+//! in a session of its own, and waits until that process says on its standard output that the mount answers, or ends
+//! with its error on standard error.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
+use super::logging;
+use crate::config::MountConfig;
+use crate::control;
+use crate::fuse::Attributes;
+use crate::mount::{self, point};
+use crate::store::Source;
+
+/// After `unmount` the daemon needs a moment to finish; nobody waits longer for it than this.
+const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Mounts, in the background unless told otherwise.
+pub fn run(args: MountArgs, arguments: &[OsString]) -> Result<(), String> {
+    let foreground = args.foreground;
+    let (filter, log_file) = (args.log.clone(), args.log_file.clone());
+    let mut config = resolve(args)?;
+    if !foreground {
+        return start_in_background(&config.mountpoint, arguments);
+    }
+    logging::start(&filter, log_file.as_deref())?;
+    keep_memory_small();
+    config.mountpoint = point::prepare(&config.mountpoint)?;
+    mount::run(&config, || announce(&config, log_file.is_some()))
+}
+
+/// Takes a mount away and waits for its daemon to finish.
+pub fn unmount(mountpoint: &Path) -> Result<(), String> {
+    let mountpoint = point::resolve(mountpoint)?;
+    point::unmount(&mountpoint)?;
+    let started = Instant::now();
+    while control::ping(&mountpoint).is_some() && started.elapsed() < EXIT_PATIENCE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn resolve(args: MountArgs) -> Result<MountConfig, String> {
+    let (sources, mountpoint) = split_places(args.places);
+    let source = Source::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
+    // SAFETY: getuid and getgid have no preconditions and cannot fail.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    Ok(MountConfig {
+        source,
+        s3: args.s3.resolve()?,
+        mountpoint: point::resolve(&mountpoint)?,
+        memory: args.memory.as_u64(),
+        metadata_ttl: args.metadata_ttl,
+        allow_other: args.allow_other,
+        attributes: Attributes { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
+    })
+}
+
+/// The last argument is the mountpoint if it is a path; the others are sources.
+fn split_places(mut places: Vec<String>) -> (Vec<String>, PathBuf) {
+    let mountpoint = places.pop_if(|last| last.starts_with(['/', '.']));
+    (places, mountpoint.map_or_else(|| PathBuf::from(DEFAULT_MOUNTPOINT), PathBuf::from))
+}
+
+fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let log = logging::file_for(mountpoint)?;
+    let mut command = Command::new(program);
+    command.args(arguments.iter().skip(1)).arg("--foreground").arg("--log-file").arg(&log);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
+    // SAFETY: setsid is async-signal-safe and touches no memory of the parent.
+    unsafe { command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }) };
+    let mut child = command.spawn().map_err(|error| format!("cannot start the daemon: {error}"))?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("cannot hear the daemon: {error}"))?;
+    }
+    if !line.is_empty() {
+        print!("{line}");
+        return Ok(());
+    }
+    let mut message = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // What could be read is all there is to say.
+        let _ = stderr.read_to_string(&mut message);
+    }
+    let message = message.trim().trim_start_matches("fitsfs: ");
+    match message.is_empty() {
+        true => Err(format!("the daemon ended without a word; its log is {}", log.display())),
+        false => Err(message.to_owned()),
+    }
+}
+
+/// Says that the mount answers. A process in the background lets go of the terminal then.
+fn announce(config: &MountConfig, background: bool) {
+    let mut stdout = std::io::stdout();
+    // Whoever started us may not listen.
+    let _ = writeln!(stdout, "{} is mounted at {}", config.source, config.mountpoint.display());
+    let _ = stdout.flush();
+    mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
+    if !background {
+        return;
+    }
+    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+        Ok(null) => [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().for_each(|fd| {
+            // SAFETY: both descriptors are open, and replacing the standard ones closes nothing that Rust owns.
+            unsafe { libc::dup2(null.as_raw_fd(), fd) };
+        }),
+        Err(error) => tracing::warn!(%error, "cannot let go of the terminal"),
+    }
+}
+
+/// Makes the C library return what large buffers took at once: they come and go with every fetch, and by default it
+/// learns to keep them.
+fn keep_memory_small() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets parameters of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_argument_is_the_mountpoint_if_it_is_a_path() {
+        let split = |places: &[&str]| split_places(places.iter().map(|p| (*p).to_owned()).collect());
+        assert_eq!(split(&[]), (vec![], PathBuf::from(DEFAULT_MOUNTPOINT)));
+        assert_eq!(split(&["s3://b", "./x"]), (vec!["s3://b".to_owned()], PathBuf::from("./x")));
+        assert_eq!(split(&["/mnt"]), (vec![], PathBuf::from("/mnt")));
+        assert_eq!(split(&["s3://b"]), (vec!["s3://b".to_owned()], PathBuf::from(DEFAULT_MOUNTPOINT)));
+    }
+}

@@ -1,0 +1,152 @@
+//! `fitsfs status`: what the mounts do, for people and for programs.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::args::StatusArgs;
+use super::terminal::Style;
+use crate::control;
+use crate::metrics::{Quantiles, Snapshot};
+use crate::mount::{mountinfo, point};
+
+/// Prints the status of one mount or of all, once or every second.
+pub fn run(args: &StatusArgs) -> Result<(), String> {
+    let json = args.json || !std::io::stdout().is_terminal();
+    loop {
+        let mountpoints = mountpoints(args.mountpoint.as_deref())?;
+        let text = if json { as_json(&mountpoints, args.mountpoint.is_some())? } else { as_text(&mountpoints)? };
+        if args.watch && !json {
+            print!("\x1b[H\x1b[2J");
+        }
+        println!("{text}");
+        if !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// The mountpoints to tell about, from the mount table: looking at a mountpoint itself could hang.
+fn mountpoints(given: Option<&Path>) -> Result<Vec<PathBuf>, String> {
+    let ours = mountinfo::mounts().map_err(|error| format!("cannot read the mount table: {error}"))?;
+    let mut ours: Vec<_> = ours.into_iter().filter(|m| m.is_fitsfs()).map(|m| m.mountpoint).collect();
+    ours.dedup();
+    let Some(given) = given else { return Ok(ours) };
+    let given = point::resolve(given)?;
+    match ours.contains(&given) {
+        true => Ok(vec![given]),
+        false => Err(format!("{} is not a mount of fitsfs; fitsfs status lists what is", given.display())),
+    }
+}
+
+fn status(mountpoint: &Path) -> Result<Snapshot, String> {
+    control::status(mountpoint).map_err(|error| {
+        format!(
+            "the daemon of {0} does not answer ({error}): it may be gone, or run as another user or in a container; \
+             fitsfs mount heals a dead mount, fitsfs unmount {0} takes it away",
+            mountpoint.display()
+        )
+    })
+}
+
+/// One document for one mount that was asked for; a list for all of them, where one that does not answer is an entry
+/// with an `error`.
+fn as_json(mountpoints: &[PathBuf], one: bool) -> Result<String, String> {
+    let failed = |error: serde_json::Error| error.to_string();
+    if let ([only], true) = (mountpoints, one) {
+        return serde_json::to_string_pretty(&status(only)?).map_err(failed);
+    }
+    let documents: Result<Vec<_>, _> = mountpoints
+        .iter()
+        .map(|mountpoint| match status(mountpoint) {
+            Ok(snapshot) => serde_json::to_value(snapshot),
+            Err(error) => Ok(serde_json::json!({ "mountpoint": mountpoint.to_string_lossy(), "error": error })),
+        })
+        .collect();
+    documents.and_then(|documents| serde_json::to_string_pretty(&documents)).map_err(failed)
+}
+
+fn as_text(mountpoints: &[PathBuf]) -> Result<String, String> {
+    let style = Style::for_stdout();
+    match mountpoints {
+        [] => Ok("no mounts; make one: fitsfs mount s3://bucket/prefix MOUNTPOINT".to_owned()),
+        [only] => status(only).map(|snapshot| render(&snapshot, style)),
+        several => {
+            let texts = several.iter().map(|m| status(m).map_or_else(|error| style.red(&error), |s| render(&s, style)));
+            Ok(texts.collect::<Vec<_>>().join("\n\n"))
+        }
+    }
+}
+
+fn render(status: &Snapshot, style: Style) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {name:<11}{value}");
+    };
+    let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds as u64));
+    row("up", format!("{uptime}, process {}, version {}", status.pid, status.version));
+    let requests = &status.requests;
+    row(
+        "requests",
+        format!("{} (list {}, head {}, get {})", requests.total, requests.list, requests.head, requests.get),
+    );
+    let counters = &status.counters;
+    let ratio = status.ratio.map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
+    row(
+        "bytes",
+        format!("{} fetched, {} delivered{ratio}", size(counters.bytes_fetched), size(counters.bytes_delivered)),
+    );
+    row(
+        "ahead",
+        format!(
+            "{} fetched ahead, {} into the page cache",
+            size(counters.prefetched_bytes),
+            size(counters.pushed_bytes)
+        ),
+    );
+    let reads = status.cache.hits + status.cache.misses;
+    let share = if reads > 0 { status.cache.hits * 100 / reads } else { 0 };
+    row("reads", format!("{}, {share}% without waiting for a request of their own", counters.reads));
+    row("latency", format!("get {}; list {}", quantiles(&status.latency.get), quantiles(&status.latency.list)));
+    row(
+        "memory",
+        format!(
+            "{} of {}, at most {}",
+            size(status.memory.used_bytes),
+            size(status.memory.budget_bytes),
+            size(status.memory.peak_bytes)
+        ),
+    );
+    row(
+        "open",
+        format!("{} files, {} known, {} requests under way", status.open_files, status.inodes, status.in_flight),
+    );
+    let errors = errors(status).map_or_else(|| style.green("none"), |errors| style.red(&errors));
+    row("errors", format!("{errors}, {} retries", counters.retries));
+    if status.skipped_keys.count > 0 {
+        let examples = status.skipped_keys.examples.join(" ");
+        row("skipped", format!("{} keys that cannot be paths: {examples}", status.skipped_keys.count));
+    }
+    format!("{} at {}{text}", style.bold(&status.sources.join(", ")), style.bold(&status.mountpoint))
+}
+
+/// The kinds of errors that occurred, and how often.
+fn errors(status: &Snapshot) -> Option<String> {
+    let kinds = serde_json::to_value(&status.errors).ok()?;
+    let occurred: Vec<_> =
+        kinds.as_object()?.iter().filter(|(_, n)| **n != 0).map(|(kind, n)| format!("{kind} {n}")).collect();
+    (!occurred.is_empty()).then(|| occurred.join(", "))
+}
+
+fn quantiles(latency: &Quantiles) -> String {
+    format!("{:.0}/{:.0}/{:.0} ms (50/90/99%)", latency.p50_ms, latency.p90_ms, latency.p99_ms)
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}

@@ -1,0 +1,103 @@
+//! Counts and times every attempt at a store. It stands below the retries, so that `status` shows what the network
+//! really did.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures::stream::StreamExt;
+
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store};
+use crate::metrics::{Counter, Metrics, RequestKind};
+
+/// A store whose requests are measured.
+#[derive(Debug)]
+pub struct Metered {
+    inner: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+impl Metered {
+    /// Measures the requests to `inner`.
+    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    /// Counts the request and times its answer. For a GET that is up to the headers, which is the first byte.
+    async fn measure<T>(&self, kind: RequestKind, sent: impl Future<Output = Result<T>>) -> Result<T> {
+        let request = self.metrics.request(kind);
+        request.count.inc();
+        let start = Instant::now();
+        let answer = sent.await;
+        match &answer {
+            Ok(_) => request.latency.record(start.elapsed()),
+            Err(error) => error_counter(&self.metrics, error.kind).inc(),
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Store for Metered {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn url(&self, key: &str) -> String {
+        self.inner.url(key)
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::List, self.inner.list(request)).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.head(key)).await
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let in_flight = InFlight::enter(&self.metrics);
+        let body = self.measure(RequestKind::Get, self.inner.get(object, range)).await?;
+        let stream = body.stream.inspect(move |chunk| match chunk {
+            Ok(bytes) => in_flight.0.bytes_fetched.add(bytes.len() as u64),
+            Err(error) => error_counter(&in_flight.0, error.kind).inc(),
+        });
+        Ok(Body { version: body.version, stream: stream.boxed() })
+    }
+}
+
+/// A request in flight that outlives the call: it ends with its body.
+struct InFlight(Arc<Metrics>);
+
+impl InFlight {
+    fn enter(metrics: &Arc<Metrics>) -> Self {
+        metrics.in_flight.add(1);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.sub(1);
+    }
+}
+
+fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
+    let errors = &metrics.errors;
+    match kind {
+        ErrorKind::NotFound => &errors.not_found,
+        ErrorKind::AccessDenied => &errors.access_denied,
+        ErrorKind::Credentials => &errors.credentials,
+        ErrorKind::VersionChanged => &errors.version_changed,
+        ErrorKind::Archived => &errors.archived,
+        ErrorKind::Throttled => &errors.throttled,
+        ErrorKind::Server => &errors.server,
+        ErrorKind::Timeout => &errors.timeout,
+        ErrorKind::Network => &errors.network,
+        ErrorKind::BadResponse => &errors.bad_response,
+        ErrorKind::Invalid => &errors.invalid,
+    }
+}

@@ -1,0 +1,236 @@
+//! Retries against a store that follows a script, in paused time.
+
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use futures::stream::TryStreamExt;
+use parking_lot::Mutex;
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::{Metered, Version};
+
+const SIZE: u64 = 1000;
+
+/// What the store does at one request.
+#[derive(Clone, Debug)]
+enum Step {
+    Fail(ErrorKind),
+    Hang,
+    /// Sends so many bytes, then this.
+    Send(u64, Then),
+}
+
+#[derive(Clone, Debug)]
+enum Then {
+    End,
+    Fail(ErrorKind),
+    Stall,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    steps: Mutex<VecDeque<Step>>,
+    /// The last step repeats.
+    asked: Mutex<Vec<(Range<u64>, Version)>>,
+}
+
+impl Script {
+    fn step(&self) -> Step {
+        let mut steps = self.steps.lock();
+        if steps.len() > 1 { steps.pop_front().unwrap() } else { steps[0].clone() }
+    }
+}
+
+fn byte(position: u64) -> u8 {
+    (position % 251) as u8
+}
+
+#[async_trait]
+impl Store for Script {
+    fn id(&self) -> &str {
+        "script"
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("script://{key}")
+    }
+
+    async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
+        self.head("").await.map(|_| ListPage::default())
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        self.asked.lock().push((0..0, Version::default()));
+        match self.step() {
+            Step::Fail(kind) => Err(StoreError::new(kind, "scripted")),
+            Step::Hang => std::future::pending().await,
+            Step::Send(..) => Ok(object(key, None)),
+        }
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        self.asked.lock().push((range.clone(), object.version.clone()));
+        let (count, then) = match self.step() {
+            Step::Fail(kind) => return Err(StoreError::new(kind, "scripted")),
+            Step::Hang => return std::future::pending().await,
+            Step::Send(count, then) => (count, then),
+        };
+        let sent: Bytes = (range.start..(range.start + count).min(range.end)).map(byte).collect();
+        let head = futures::stream::iter((!sent.is_empty()).then_some(Ok(sent)));
+        let tail = match then {
+            Then::End => futures::stream::empty().boxed(),
+            Then::Fail(kind) => futures::stream::iter([Err(StoreError::new(kind, "scripted"))]).boxed(),
+            Then::Stall => futures::stream::pending().boxed(),
+        };
+        let version = Version { etag: Some("\"v\"".into()), id: None };
+        Ok(Body { version, stream: head.chain(tail).boxed() })
+    }
+}
+
+fn object(key: &str, etag: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        key: key.to_owned(),
+        size: SIZE,
+        last_modified: SystemTime::UNIX_EPOCH,
+        version: Version { etag: etag.map(Into::into), id: None },
+        storage_class: None,
+    }
+}
+
+struct Bench {
+    script: Arc<Script>,
+    store: Retry,
+    metrics: Arc<Metrics>,
+}
+
+fn bench(steps: impl IntoIterator<Item = Step>) -> Bench {
+    let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Default::default() });
+    let metrics = Arc::new(Metrics::new());
+    let inner: Arc<dyn Store> = Arc::clone(&script) as _;
+    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics)));
+    let store = Retry::new(metered, RetryPolicy::default(), Arc::clone(&metrics));
+    Bench { script, store, metrics }
+}
+
+impl Bench {
+    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let body = self.store.get(&object("k", None), range).await?;
+        let chunks: Vec<Bytes> = body.stream.try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    fn requests(&self) -> usize {
+        self.script.asked.lock().len()
+    }
+}
+
+fn bytes(range: Range<u64>) -> Vec<u8> {
+    range.map(byte).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_errors_are_repeated_until_they_pass() {
+    let mut steps =
+        vec![Step::Fail(ErrorKind::Throttled), Step::Fail(ErrorKind::Network), Step::Fail(ErrorKind::Server)];
+    steps.push(Step::Send(SIZE, Then::End));
+    let bench = bench(steps);
+    assert_eq!(bench.store.head("k").await.unwrap().key, "k");
+    let snapshot = bench.metrics.snapshot();
+    assert_eq!((bench.requests(), snapshot.requests.head, snapshot.counters.retries), (4, 4, 3));
+    assert_eq!((snapshot.errors.throttled, snapshot.errors.network, snapshot.errors.server), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanent_errors_are_not_repeated_and_keep_their_message() {
+    for kind in [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::VersionChanged, ErrorKind::Archived] {
+        let bench = bench([Step::Fail(kind)]);
+        let error = bench.store.head("k").await.unwrap_err();
+        assert_eq!((error.kind, error.message.as_str(), bench.requests()), (kind, "scripted", 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_ends_at_its_deadline_with_the_last_error_and_its_attempts() {
+    for step in [Step::Fail(ErrorKind::Throttled), Step::Hang] {
+        let bench = bench([step]);
+        let start = Instant::now();
+        let error = bench.store.head("k").await.unwrap_err();
+        assert!(start.elapsed() <= Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(matches!(error.kind, ErrorKind::Throttled | ErrorKind::Timeout));
+        if bench.requests() > 1 {
+            assert!(error.message.ends_with(&format!("gave up after {} attempts", bench.requests())), "{error}");
+        }
+        assert_eq!(bench.metrics.in_flight.get(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_is_worth_few_attempts() {
+    let bench = bench([Step::Fail(ErrorKind::BadResponse)]);
+    assert_eq!(bench.read(0..10).await.unwrap_err().kind, ErrorKind::BadResponse);
+    assert_eq!(bench.requests(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_or_stalls_goes_on_from_its_byte_at_its_version() {
+    let bench = bench([
+        Step::Send(300, Then::Fail(ErrorKind::Network)),
+        Step::Fail(ErrorKind::Throttled),
+        Step::Send(200, Then::Stall),
+        Step::Send(SIZE, Then::End),
+    ]);
+    assert_eq!(bench.read(100..900).await.unwrap(), bytes(100..900));
+    let asked = bench.script.asked.lock().clone();
+    let ranges: Vec<_> = asked.iter().map(|(range, _)| range.clone()).collect();
+    assert_eq!(ranges, [100..900, 400..900, 400..900, 600..900]);
+    let pinned: Vec<_> = asked.iter().map(|(_, version)| version.etag.as_deref()).collect();
+    assert_eq!(pinned, [None, Some("\"v\""), Some("\"v\""), Some("\"v\"")]);
+    let snapshot = bench.metrics.snapshot();
+    assert_eq!((snapshot.counters.bytes_fetched, snapshot.counters.retries, snapshot.in_flight), (800, 3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_gains_a_byte_each_time_ends() {
+    let bench = bench([Step::Send(1, Then::Fail(ErrorKind::Network))]);
+    assert_eq!(bench.read(0..SIZE).await.unwrap_err().kind, ErrorKind::Network);
+    assert_eq!(bench.requests(), RetryPolicy::default().max_failures as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_ends_at_its_deadline() {
+    for step in [Step::Hang, Step::Send(0, Then::Stall), Step::Fail(ErrorKind::Server)] {
+        let bench = bench([step]);
+        let start = Instant::now();
+        assert!(bench.read(0..SIZE).await.is_err());
+        assert!(start.elapsed() <= Duration::from_secs(66), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_changes_in_the_middle_is_an_error() {
+    let bench = bench([Step::Send(300, Then::Fail(ErrorKind::Network)), Step::Fail(ErrorKind::VersionChanged)]);
+    let error = bench.read(0..SIZE).await.unwrap_err();
+    assert_eq!((error.kind, bench.requests()), (ErrorKind::VersionChanged, 2));
+}
+
+proptest! {
+    #[test]
+    fn delays_grow_to_the_cap_and_jitter_down_to_zero(failures in 1u32..100, random in 0.0..=1.0f64) {
+        let policy = RetryPolicy::default();
+        prop_assert!(policy.delay(failures, random) <= policy.cap);
+        prop_assert!(policy.delay(failures, 1.0) <= policy.delay(failures + 1, 1.0));
+        prop_assert_eq!(policy.delay(failures, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn any_sequence_of_breaks_yields_the_exact_bytes_or_an_error(cuts in proptest::collection::vec(0u64..200, 0..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let steps = cuts.iter().map(|count| Step::Send(*count, Then::Fail(ErrorKind::Network)));
+        let bench = bench(steps.chain([Step::Send(SIZE, Then::End)]));
+        let read = runtime.block_on(bench.read(7..SIZE));
+        if let Ok(read) = read {
+            prop_assert_eq!(read, bytes(7..SIZE));
+        }
+    }
+}
