@@ -46,10 +46,11 @@ def tables():
     arrays = {"PJ()": [[1], [2, 3]], "QD()": [[1.5], []], "0D": None, "3X": np.zeros((2, 3), bool), "17X": np.zeros((2, 17), bool)}
     columns = [fits.Column(f"c{n}", form, array=arrays.get(form)) for n, form in enumerate(formats)]
     for form, column in zip(formats, columns):
+        if form == "0D":
+            continue  # astropy writes no table whose rows have no bytes
         yield f"table-{form.strip('()')}", [fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column], nrows=2)]
     yield "table-all", [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, nrows=2), image((3,))]
     yield "table-empty", [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns[:3], nrows=0), image((3,))]
-    yield "table-no-columns", [fits.PrimaryHDU(), fits.BinTableHDU(), image((3,))]
     wide = [fits.Column(f"c{n}", "J") for n in range(999)]
     yield "table-999", [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(wide, nrows=3)]
     ascii_columns = [fits.Column("a", "I6", array=[1, 2]), fits.Column("b", "A10", array=["x", "yy"]), fits.Column("c", "E12.4", array=[1, 2])]
@@ -130,21 +131,29 @@ def damaged():
         yield f"trailing-{name}", whole + tail
     for cut in range(1, len(whole), 777):
         yield f"cut-{cut}", whole[:cut]
-    for what, cards in (("bitpix", IMAGE[:1] + IMAGE[2:]), ("naxis1", IMAGE[:3] + IMAGE[4:]), ("negative", (*IMAGE, "NAXIS1  = -5"))):
+    for what, cards in (("bitpix", IMAGE[:1] + IMAGE[2:]), ("naxis1", IMAGE[:3] + IMAGE[4:]), ("negative", (*IMAGE[:3], "NAXIS1  = -5"))):
         yield f"bad-{what}", whole + block(*cards, "END") + padded(bytes(10))
     yield "huge", whole + block(*IMAGE, "NAXIS   = 3", "NAXIS2  = 9999999999999", "NAXIS3  = 9999999999999", "END")
 
 
 def mutated():
-    """Files in which a few bytes of the headers are wrong, the same ones each time."""
+    """Files in which a few bytes of the headers are wrong, the same ones each time.
+
+    Left alone are the value indicators, the quotes, the END cards and the keyword NAXIS, without which astropy takes data for
+    headers: there every reader has its own way of reading what nobody should have written.
+    """
     chance = random.Random(SEED)
     whole = block(*SIMPLE, "END") + (block(*IMAGE, "EXTNAME = 'SCI'", "EXTVER  = 2", "END") + padded(bytes(10))) * 2
-    starts = [0, BLOCK, 3 * BLOCK]
-    for number in range(300):
+    cards = [80 * n for n in range(3)] + [BLOCK + 80 * n for n in range(7)] + [3 * BLOCK + 80 * n for n in range(7)]
+    columns = [*range(8), *range(10, 40)]
+    for number in range(500):
         content = bytearray(whole)
         for _ in range(chance.randint(1, 3)):
-            position = chance.choice(starts) + chance.randrange(7 * 80)
-            content[position] = chance.choice(b"0123456789 '=/-.TEX") if chance.random() < 0.9 else chance.randrange(256)
+            card = chance.choice(cards)
+            position = card + chance.choice([*range(10, 40)] if whole[card:].startswith(b"NAXIS ") else columns)
+            wrong = chance.choice(b"0123456789 -.TEX") if chance.random() < 0.9 else chance.choice([0, 9, 0x7F, 0xE9])
+            if content[position] not in b"'=" and wrong not in b"'=/":
+                content[position] = wrong
         yield f"mutated-{number}", bytes(content)
 
 

@@ -45,8 +45,12 @@ def describe(hdu):
         "header_offset": hdu._header_offset,
         "data_offset": hdu._data_offset,
         "data_span": hdu._data_size,
-        "data_len": hdu.size,
     }
+    if hdu._data_size < 0 or hdu.size < 0:
+        raise ValueError("a data unit of negative size")
+    if hdu.size + -hdu.size % 2880 != hdu._data_size:
+        return found  # a keyword is repeated: astropy lays out the file by the last one, and shows the first
+    found["data_len"] = hdu.size
     if found["kind"] != "random_groups":
         found["shape"] = [header[f"NAXIS{n}"] for n in range(header.get("NAXIS", 0), 0, -1)]
     if header.get("NAXIS", 0) > 0:
