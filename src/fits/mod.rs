@@ -25,9 +25,9 @@
 //! Known departures from astropy, all of them in headers that break the standard:
 //! - an END card with other bytes behind it ends the header at once; astropy reads on to the next proper END card first, and
 //!   takes the headers on the way for a part of this one if it finds it;
-//! - where a mandatory keyword of an extension is lost and its data so come to stand where a header should be, the walk ends;
-//!   astropy may find the next END card and go on;
-//! - an HDU of negative size ends the walk.
+//! - where a wrong or missing keyword makes data come to stand where a header should be, the walk ends; astropy may find the
+//!   next END card and go on;
+//! - an HDU of negative size ends the walk, as does a logical value for a number, which astropy takes for 0 or 1.
 
 pub mod card;
 pub mod chain;
