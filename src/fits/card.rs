@@ -6,8 +6,6 @@
 //!
 //! Invariants: nothing here fails or panics, whatever the bytes; text comes out as printable ASCII, with `?` for the rest.
 
-use serde::{Deserialize, Serialize};
-
 /// Length of a card in bytes (FITS Standard 4.0, 4.1).
 pub const CARD_LEN: usize = 80;
 
@@ -52,8 +50,7 @@ impl std::fmt::Debug for Keyword {
 }
 
 /// The value of a keyword (FITS Standard 4.0, 4.2). Complex numbers are not kept: no structural keyword has one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `T` or `F` (4.2.2).
     Logical(bool),
@@ -153,18 +150,27 @@ pub fn text(field: &[u8]) -> Option<String> {
     }
 }
 
-/// An integer or a real number, with blanks inside it and exponents with `D` accepted (FITS Standard 4.0, 4.2.3 and 4.2.4).
+/// An integer or a real number (FITS Standard 4.0, 4.2.3 and 4.2.4). Blanks are accepted where astropy accepts them, behind
+/// the sign and around the exponent letter, and nowhere else: `1 3` is no number.
 fn number(token: &[u8]) -> Option<Value> {
-    let plain = token.iter().all(|byte| byte.is_ascii_digit() || b"+-.dDeE ".contains(byte));
-    if !plain {
+    let (sign, digits) = match token.split_first()? {
+        (b'-', rest) => ("-", rest.trim_ascii_start()),
+        (b'+', rest) => ("", rest.trim_ascii_start()),
+        _ => ("", token),
+    };
+    let exponent_at = digits.iter().position(|byte| b"dDeE".contains(byte));
+    let (mantissa, exponent) = digits.split_at(exponent_at.unwrap_or(digits.len()));
+    let mantissa = str::from_utf8(mantissa.trim_ascii_end()).ok()?;
+    if !mantissa.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return None;
     }
-    let digits: String = token.iter().filter(|byte| **byte != b' ').map(|byte| char::from(*byte)).collect();
-    if let Ok(integer) = digits.parse() {
+    if let (true, Ok(integer)) = (exponent.is_empty(), format!("{sign}{mantissa}").parse()) {
         return Some(Value::Integer(integer));
     }
-    let float: f64 = digits.replace(['d', 'D'], "E").parse().ok()?;
-    float.is_finite().then_some(Value::Float(float))
+    let exponent = str::from_utf8(exponent.get(1..).unwrap_or_default()).ok()?.replace(' ', "");
+    let scaled =
+        if exponent_at.is_some() { format!("{sign}{mantissa}E{exponent}") } else { format!("{sign}{mantissa}") };
+    scaled.parse().ok().filter(|float: &f64| float.is_finite()).map(Value::Float)
 }
 
 #[cfg(test)]
@@ -198,7 +204,15 @@ mod tests {
             ("BZERO   = 9223372036854775808", Some(Value::Float(9_223_372_036_854_775_808.0))),
             ("BSCALE  = 1.5D-3 / scale", Some(Value::Float(1.5e-3))),
             ("BSCALE  = 2.e2", Some(Value::Float(200.0))),
+            ("BSCALE  = - 1.5 E + 2 / blanks", Some(Value::Float(-150.0))),
+            ("BSCALE  = .5", Some(Value::Float(0.5))),
             ("BSCALE  = 1E999", None),
+            ("BSCALE  = 1E", None),
+            ("BSCALE  = .", None),
+            ("BSCALE  = --1", None),
+            ("BSCALE  = inf", None),
+            ("GCOUNT  = 1   3", None),
+            ("GCOUNT  = 1 X", None),
             ("BSCALE  = (1.0, 2.0)", None),
             ("BLANK   =", None),
             ("BLANK   = / undefined", None),

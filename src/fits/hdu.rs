@@ -206,7 +206,7 @@ impl DataSize {
             found.ok_or_else(|| HeaderError::Unusable(format!("NAXIS{n}"))).and_then(|axis| count(axis, "NAXISn"))
         };
         let bitpix = header.integer("BITPIX");
-        if bitpix.is_none() && naxis > 0 {
+        if bitpix.is_none() && (naxis > 0 || header.has("BITPIX")) {
             return Err(HeaderError::Unusable("BITPIX".to_owned()));
         }
         Ok(Self {
@@ -240,13 +240,11 @@ impl DataSize {
 }
 
 fn optional_count(header: &Header, keyword: &str, default: u64) -> Result<u64, HeaderError> {
-    match header.value(keyword) {
-        None => Ok(default),
-        Some(_) => {
-            let found = header.integer(keyword).ok_or_else(|| HeaderError::Unusable(keyword.to_owned()))?;
-            count(found, keyword)
-        }
+    if !header.has(keyword) {
+        return Ok(default);
     }
+    let found = header.integer(keyword).ok_or_else(|| HeaderError::Unusable(keyword.to_owned()))?;
+    count(found, keyword)
 }
 
 fn count(value: i64, keyword: &str) -> Result<u64, HeaderError> {
@@ -335,6 +333,11 @@ mod tests {
         assert_eq!(refused(&["NAXIS   = 1", "NAXIS1  = 1"]), HeaderError::Unusable("BITPIX".to_owned()));
         assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 1"]), HeaderError::Unusable("NAXIS1".to_owned()));
         assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 'x'"]), HeaderError::Unusable("NAXIS".to_owned()));
+        assert_eq!(
+            refused(&["BITPIX  = 8", "NAXIS   = 0", "PCOUNT  = 1  2"]),
+            HeaderError::Unusable("PCOUNT".to_owned())
+        );
+        assert_eq!(refused(&["BITPIX  = 8 8", "NAXIS   = 0"]), HeaderError::Unusable("BITPIX".to_owned()));
         assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = -1"]), HeaderError::OutOfRange("NAXIS".to_owned()));
         assert_eq!(refused(&["BITPIX  = 8", "NAXIS   = 1000"]), HeaderError::OutOfRange("NAXIS".to_owned()));
         let huge = "4611686018427387904";

@@ -22,8 +22,12 @@
 //!   images appear as the binary tables that they are);
 //! - what is learned here decides speed only, never the bytes that a reader gets.
 //!
-//! One departure from astropy is known: an END card with other bytes behind it ends a header here at once. astropy reads on
-//! to the next proper END card first, and takes the following headers for a part of this one if it finds one.
+//! Known departures from astropy, all of them in headers that break the standard:
+//! - an END card with other bytes behind it ends the header at once; astropy reads on to the next proper END card first, and
+//!   takes the headers on the way for a part of this one if it finds it;
+//! - where a wrong or missing keyword makes data come to stand where a header should be, the walk ends; astropy may find the
+//!   next END card and go on;
+//! - an HDU of negative size ends the walk, as does a logical value for a number, which astropy takes for 0 or 1.
 
 pub mod card;
 pub mod chain;
