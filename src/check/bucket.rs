@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::stream::TryStreamExt;
 
-use super::Check;
+use super::{Check, Outcome};
 use crate::store::{
     CredentialsInfo, ErrorKind, ListPage, ListRequest, ObjectMeta, Probe, Result, S3Options, S3Store, Source, Store,
     StoreError,
@@ -41,8 +41,12 @@ pub(super) async fn checks(source: &Source, options: &S3Options, store: &S3Store
     let Ok(page) = listed else { return checks };
     checks.extend(archive(&page));
     if let Some(object) = page.objects.iter().find(|object| object.size > 0 && !is_archived(object)) {
-        checks.push(ranges(store, object).await);
-        checks.push(pinning(object, &store.enforces_if_match(object).await));
+        let ranges = ranges(store, object).await;
+        let readable = ranges.outcome == Outcome::Ok;
+        checks.push(ranges);
+        if readable {
+            checks.push(pinning(object, &store.enforces_if_match(object).await));
+        }
     }
     checks
 }
@@ -190,7 +194,6 @@ fn pinning(object: &ObjectMeta, enforced: &Result<bool>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Outcome;
 
     #[test]
     fn clocks() {

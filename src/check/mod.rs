@@ -66,13 +66,13 @@ impl CheckReport {
     /// environment.
     pub async fn run(arguments: &[String], options: S3Options, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut report = Self::default();
-        match Source::resolve(arguments, &env).and_then(|source| Ok((source, options.resolve(&env)?))) {
-            Ok((source, options)) => {
+        match Source::resolve(arguments, &env) {
+            Ok(source) => {
                 report.source = Some(source.to_string());
                 report
                     .checks
                     .push(Check::ok("source", format!("bucket {}, prefix {:?}", source.bucket, source.prefix)));
-                report.checks.extend(bucket_checks(&source, &options).await);
+                report.checks.extend(bucket_checks(&source, options.resolve(&env)).await);
             }
             Err(error) => report.checks.push(Check::fail("source", error.message, "see fitsfs mount --help")),
         }
@@ -106,9 +106,14 @@ impl CheckReport {
     }
 }
 
-async fn bucket_checks(source: &Source, options: &S3Options) -> Vec<Check> {
-    match stores(source, options).await {
-        Ok((store, unsigned)) => bucket::checks(source, options, &store, &unsigned).await,
+async fn bucket_checks(source: &Source, options: Result<S3Options>) -> Vec<Check> {
+    let opened = async {
+        let options = options?;
+        let (store, unsigned) = stores(source, &options).await?;
+        Ok::<_, StoreError>((options, store, unsigned))
+    };
+    match opened.await {
+        Ok::<_, StoreError>((options, store, unsigned)) => bucket::checks(source, &options, &store, &unsigned).await,
         Err(error) => vec![Check::fail("configuration", error.message.clone(), configuration_remedy(&error))],
     }
 }

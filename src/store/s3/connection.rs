@@ -16,18 +16,19 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     IdentityCache, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
 };
-use aws_smithy_http_client::{Builder as HttpBuilder, tls};
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
 use parking_lot::Mutex;
 
-use super::credentials;
+use super::credentials::Provider;
+use super::http;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
 use crate::store::Result;
 
@@ -44,12 +45,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Getting credentials may take several requests (SSO, then a role) or a slow external process.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Idle connections are kept for as many small GETs as run at once.
-const MAX_IDLE_CONNECTIONS: usize = 128;
-
-/// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where requests start when nothing names a region: the buckets of the archives are here, and from here S3 tells where
 /// any other bucket is.
@@ -68,7 +63,8 @@ pub(super) struct Connector {
     sdk: SdkConfig,
     endpoint: Option<Endpoint>,
     path_style: bool,
-    anonymous: bool,
+    /// None where requests are not signed.
+    credentials: Option<Arc<Provider>>,
     current: ArcSwap<Connection>,
     /// Held while a connection is replaced; nothing is awaited under it.
     replacing: Mutex<()>,
@@ -77,11 +73,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads profile files; sends nothing.
     pub(super) async fn new(options: &S3Options) -> Result<Self> {
-        let http = HttpBuilder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-            .build_https();
+        let http = http::client();
         let region = region(options).await;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.clone())
@@ -95,32 +87,28 @@ impl Connector {
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
         }
-        loader = if options.no_sign_request {
-            loader.no_credentials()
-        } else {
-            loader.credentials_provider(credentials::provider(&http, &region, options.profile.as_deref()).await)
+        let provider = Provider::new(http, region.clone(), options.profile.clone());
+        let credentials = (!options.no_sign_request).then(|| Arc::new(provider));
+        loader = match &credentials {
+            Some(provider) => loader.credentials_provider(SharedCredentialsProvider::from(shared(provider))),
+            None => loader.no_credentials(),
         };
         let sdk = loader.load().await;
         let endpoint = endpoint(options, &sdk)?;
         let by_host = || endpoint.as_ref().is_some_and(Endpoint::needs_path_style);
         let path_style = options.path_style.unwrap_or_else(by_host);
-        let anonymous = options.no_sign_request;
-        let connection = connect(&sdk, endpoint.as_ref(), path_style, anonymous, region);
+        let connection = connect(&sdk, endpoint.as_ref(), path_style, region);
         let current = ArcSwap::from_pointee(connection);
-        Ok(Self { sdk, endpoint, path_style, anonymous, current, replacing: Mutex::new(()) })
+        Ok(Self { sdk, endpoint, path_style, credentials, current, replacing: Mutex::new(()) })
     }
 
     pub(super) fn current(&self) -> Arc<Connection> {
         self.current.load_full()
     }
 
-    pub(super) fn is_anonymous(&self) -> bool {
-        self.anonymous
-    }
-
-    /// The provider that requests are signed by.
-    pub(super) fn credentials(&self) -> Option<aws_credential_types::provider::SharedCredentialsProvider> {
-        self.sdk.credentials_provider()
+    /// The provider that requests are signed by; none where they are not signed.
+    pub(super) fn credentials(&self) -> Option<&Arc<Provider>> {
+        self.credentials.as_ref()
     }
 
     /// What tells this endpoint's buckets from those of others.
@@ -133,20 +121,17 @@ impl Connector {
     pub(super) fn replace(&self, failed: &Arc<Connection>, region: &str) {
         let _guard = self.replacing.lock();
         if Arc::ptr_eq(&self.current.load(), failed) {
+            if let Some(provider) = &self.credentials {
+                provider.forget();
+            }
             let region = Region::new(region.to_owned());
-            let endpoint = self.endpoint.as_ref();
-            self.current.store(Arc::new(connect(&self.sdk, endpoint, self.path_style, self.anonymous, region)));
+            let connection = connect(&self.sdk, self.endpoint.as_ref(), self.path_style, region);
+            self.current.store(Arc::new(connection));
         }
     }
 }
 
-fn connect(
-    sdk: &SdkConfig,
-    endpoint: Option<&Endpoint>,
-    path_style: bool,
-    anonymous: bool,
-    region: Region,
-) -> Connection {
+fn connect(sdk: &SdkConfig, endpoint: Option<&Endpoint>, path_style: bool, region: Region) -> Connection {
     let name = region.as_ref().to_owned();
     let mut config = aws_sdk_s3::config::Builder::from(sdk)
         .region(region)
@@ -156,10 +141,14 @@ fn connect(
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(IdentityEncoding);
     config.set_endpoint_url(endpoint.map(|endpoint| endpoint.as_str().to_owned()));
-    if anonymous {
+    if sdk.credentials_provider().is_none() {
         config = config.allow_no_auth();
     }
     Connection { client: Client::from_conf(config.build()), region: name }
+}
+
+fn shared(provider: &Arc<Provider>) -> Arc<dyn ProvideCredentials> {
+    Arc::<Provider>::clone(provider)
 }
 
 fn timeouts() -> TimeoutConfig {

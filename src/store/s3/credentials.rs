@@ -5,15 +5,17 @@
 //! profile that was named by option counts alone, as with the AWS CLI: whoever names one does not want the keys that
 //! happen to be in the environment. Nothing is looked up before the first request.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::imds;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::region::Region;
 
@@ -21,19 +23,63 @@ use aws_types::region::Region;
 /// mount without credentials waits this long for it. The SDK's own four attempts of a second would take 5 s.
 const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The credentials provider of the chain, or of the profile that was named.
-pub(super) async fn provider(
-    http: &SharedHttpClient,
-    region: &Region,
-    profile: Option<&str>,
-) -> SharedCredentialsProvider {
+/// The credentials of the chain, or of the profile that was named.
+///
+/// The SDK's providers read the profile files once. Tools that log a user in write temporary keys there, so
+/// [`Provider::forget`] makes the next look-up begin anew.
+#[derive(Debug)]
+pub(super) struct Provider {
+    http: SharedHttpClient,
+    region: Region,
+    profile: Option<String>,
+    chain: ArcSwapOption<SharedCredentialsProvider>,
+}
+
+impl Provider {
+    pub(super) fn new(http: SharedHttpClient, region: Region, profile: Option<String>) -> Self {
+        Self { http, region, profile, chain: ArcSwapOption::empty() }
+    }
+
+    /// Drops what was read so far.
+    pub(super) fn forget(&self) {
+        self.chain.store(None);
+    }
+
+    async fn load(&self) -> aws_credential_types::provider::Result {
+        let chain = match self.chain.load_full() {
+            Some(chain) => chain,
+            None => {
+                let built = Arc::new(build(&self.http, &self.region, self.profile.as_deref()).await);
+                self.chain.store(Some(Arc::clone(&built)));
+                built
+            }
+        };
+        chain.provide_credentials().await
+    }
+}
+
+impl ProvideCredentials for Provider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+
+    /// An instance keeps its last credentials while IMDS does not answer.
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.chain.load().as_ref()?.fallback_on_interrupt()
+    }
+}
+
+async fn build(http: &SharedHttpClient, region: &Region, profile: Option<&str>) -> SharedCredentialsProvider {
     let config = ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(http.clone());
     if let Some(profile) = profile {
         let named = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
         return SharedCredentialsProvider::new(named.build());
     }
     let imds = imds::Client::builder()
-        .configure(&config)
+        .configure(&config.clone().with_http_client(super::http::direct()))
         .max_attempts(1)
         .connect_timeout(IMDS_TIMEOUT)
         .read_timeout(IMDS_TIMEOUT)

@@ -1,6 +1,7 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
-//! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
+//! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client over
+//!   [`http`]
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
@@ -12,6 +13,7 @@ mod connection;
 mod credentials;
 mod encoding;
 mod failure;
+mod http;
 mod options;
 mod probe;
 
@@ -84,7 +86,7 @@ impl S3Store {
                 tracing::info!(bucket = self.bucket, from = connection.region, to = region, "the bucket's region");
                 moved = true;
                 self.connector.replace(&connection, region);
-            } else if failure.is_stale_credentials() && !refreshed && !self.connector.is_anonymous() {
+            } else if failure.is_stale_credentials() && !refreshed && self.connector.credentials().is_some() {
                 tracing::info!(bucket = self.bucket, code = failure.code, "credentials are stale, fetching them anew");
                 refreshed = true;
                 self.connector.replace(&connection, &connection.region);

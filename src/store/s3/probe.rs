@@ -30,11 +30,6 @@ pub struct Probe {
 }
 
 impl S3Store {
-    /// Whether requests are sent without signature.
-    pub fn is_anonymous(&self) -> bool {
-        self.connector.is_anonymous()
-    }
-
     /// The host (and port) that requests go to, as it stands in the identity of the bucket.
     pub fn endpoint(&self) -> String {
         self.connector.identity()
@@ -42,7 +37,7 @@ impl S3Store {
 
     /// Looks up the credentials; none when requests are not signed.
     pub async fn credentials(&self) -> Result<Option<CredentialsInfo>> {
-        let Some(provider) = self.connector.credentials().filter(|_| !self.is_anonymous()) else {
+        let Some(provider) = self.connector.credentials() else {
             return Ok(None);
         };
         match provider.provide_credentials().await {

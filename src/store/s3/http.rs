@@ -1,0 +1,34 @@
+//! The HTTP clients: TLS by rustls with the system's certificates, pools sized for many small GETs.
+
+use std::time::Duration;
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// Idle connections are kept for as many small GETs as run at once.
+const MAX_IDLE_CONNECTIONS: usize = 128;
+
+/// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+
+/// The client for S3 and the services that give credentials; by the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
+/// and `NO_PROXY` name, as curl and the AWS CLI do.
+pub(super) fn client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder()
+            .proxy_config(ProxyConfig::from_env())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS);
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(TLS).build()
+    })
+}
+
+/// A client that never goes by a proxy, for the instance's own metadata service.
+pub(super) fn direct() -> SharedHttpClient {
+    Builder::new().tls_provider(TLS).build_https()
+}

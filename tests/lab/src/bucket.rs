@@ -1,0 +1,112 @@
+//! Buckets and the objects in them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::RwLock;
+
+use crate::content::Content;
+
+/// One version of one object; replaced as a whole, so a response in flight keeps the version it began with.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub content: Content,
+    pub len: u64,
+    /// With its quotes.
+    pub etag: String,
+    pub last_modified: SystemTime,
+    pub storage_class: String,
+}
+
+impl Object {
+    pub(crate) fn new(content: Content) -> io::Result<Object> {
+        let len = content.len()?;
+        let etag = content.etag(len);
+        let last_modified = whole_seconds(content.file_modified().unwrap_or_else(SystemTime::now));
+        Ok(Object { content, len, etag, last_modified, storage_class: "STANDARD".into() })
+    }
+
+    /// Archived objects must be restored before they can be read.
+    pub(crate) fn archived(&self) -> bool {
+        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+    }
+}
+
+/// S3 keeps no fractions of a second; with them, If-Modified-Since would never match.
+pub(crate) fn whole_seconds(time: SystemTime) -> SystemTime {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// Objects in the order of their keys' UTF-8 bytes, which is the order of `String`.
+pub(crate) type Objects = BTreeMap<String, Arc<Object>>;
+
+/// A bucket and what its policy says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bucket {
+    pub objects: Objects,
+    /// The region if it is not the server's.
+    pub region: Option<String>,
+    pub deny_list: bool,
+    pub requester_pays: bool,
+    /// Anonymous requests may read.
+    pub public: bool,
+}
+
+/// All buckets. The lock is held for look-ups and edits only, never while a body is sent.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    map: RwLock<BTreeMap<String, Bucket>>,
+}
+
+impl Buckets {
+    /// Reads a bucket; `None` if there is none of that name.
+    pub(crate) fn read<T>(&self, name: &str, f: impl FnOnce(&Bucket) -> T) -> Option<T> {
+        self.map.read().get(name).map(f)
+    }
+
+    /// Edits a bucket, which is made if need be.
+    pub(crate) fn edit<T>(&self, name: &str, f: impl FnOnce(&mut Bucket) -> T) -> T {
+        f(self.map.write().entry(name.to_owned()).or_default())
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.map.read().keys().cloned().collect()
+    }
+
+    pub(crate) fn object(&self, bucket: &str, key: &str) -> Option<Arc<Object>> {
+        self.read(bucket, |b| b.objects.get(key).cloned()).flatten()
+    }
+
+    /// Replaces the objects and the set of buckets, as a rescan of the served folder does; policies stay.
+    pub(crate) fn replace_all(&self, fresh: BTreeMap<String, Objects>) {
+        let mut map = self.map.write();
+        map.retain(|name, _| fresh.contains_key(name));
+        for (name, objects) in fresh {
+            map.entry(name).or_default().objects = objects;
+        }
+    }
+}
+
+/// Every regular file below `dir`, by its path relative to it. Names that are not UTF-8 cannot be keys: skipped.
+/// Symbolic links are followed, but not to directories.
+pub(crate) fn scan(dir: &Path) -> io::Result<Objects> {
+    let mut objects = Objects::new();
+    let mut pending = vec![(dir.to_path_buf(), String::new())];
+    while let Some((path, prefix)) = pending.pop() {
+        for entry in std::fs::read_dir(&path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let key = format!("{prefix}{name}");
+            if entry.file_type()?.is_dir() {
+                pending.push((entry.path(), format!("{key}/")));
+            } else if entry.path().is_file() {
+                objects.insert(key, Arc::new(Object::new(Content::File(entry.path()))?));
+            }
+        }
+    }
+    Ok(objects)
+}

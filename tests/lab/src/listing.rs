@@ -1,0 +1,126 @@
+//! One page of a listing, as a pure function of the objects and the query.
+//!
+//! Keys are walked by ranges of the ordered map, and a common prefix is passed by one seek behind its last key, so a
+//! page costs what it returns and not what lies below it.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::bucket::{Object, Objects};
+
+/// The most entries that S3 puts on a page.
+pub(crate) const MAX_KEYS: usize = 1000;
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Beginning,
+    /// After this key (start-after; marker; a page that ended with a key).
+    AfterKey(String),
+    /// After every key that begins so (a page that ended with a common prefix).
+    AfterPrefix(String),
+}
+
+/// What to list.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pub prefix: String,
+    /// Empty for none.
+    pub delimiter: String,
+    pub max_keys: usize,
+    pub start: Start,
+}
+
+/// A page.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub objects: Vec<(String, Arc<Object>)>,
+    pub common_prefixes: Vec<String>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Start>,
+}
+
+impl Page {
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len() + self.common_prefixes.len()
+    }
+}
+
+/// Lists one page.
+pub(crate) fn list(objects: &Objects, query: &Query) -> Page {
+    let mut page = Page::default();
+    if query.max_keys == 0 {
+        return page;
+    }
+    let mut last = Start::Beginning;
+    let mut from = first_bound(query);
+    while let Some((key, object)) = next_entry(objects, &from, &query.prefix) {
+        if page.len() == query.max_keys {
+            page.next = Some(last);
+            break;
+        }
+        match common_prefix(key, query) {
+            Some(group) => {
+                page.common_prefixes.push(group.to_owned());
+                last = Start::AfterPrefix(group.to_owned());
+                let Some(next) = successor(group) else { break };
+                from = Bound::Included(next);
+            }
+            None => {
+                page.objects.push((key.clone(), Arc::clone(object)));
+                last = Start::AfterKey(key.clone());
+                from = Bound::Excluded(key.clone());
+            }
+        }
+    }
+    page
+}
+
+fn next_entry<'a>(objects: &'a Objects, from: &Bound<String>, prefix: &str) -> Option<(&'a String, &'a Arc<Object>)> {
+    let entry = objects.range((from.clone(), Bound::Unbounded)).next()?;
+    entry.0.starts_with(prefix).then_some(entry)
+}
+
+/// The later of the prefix itself and the place where the page begins.
+fn first_bound(query: &Query) -> Bound<String> {
+    let prefix = &query.prefix;
+    match &query.start {
+        Start::AfterKey(key) if key >= prefix => Bound::Excluded(key.clone()),
+        Start::AfterPrefix(group) => match successor(group) {
+            Some(next) if next >= *prefix => Bound::Included(next),
+            Some(_) => Bound::Included(prefix.clone()),
+            // Nothing sorts after a group of the greatest character alone.
+            None => Bound::Excluded("\u{10FFFF}".repeat(1025)),
+        },
+        _ => Bound::Included(prefix.clone()),
+    }
+}
+
+/// The key up to and with the first delimiter behind the prefix.
+fn common_prefix<'a>(key: &'a str, query: &Query) -> Option<&'a str> {
+    if query.delimiter.is_empty() {
+        return None;
+    }
+    let at = key[query.prefix.len()..].find(&query.delimiter)?;
+    Some(&key[..query.prefix.len() + at + query.delimiter.len()])
+}
+
+/// The least string greater than every string that begins with `prefix`. UTF-8 bytes order as their characters do, so
+/// it is the prefix with its last character raised by one.
+fn successor(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = match last {
+            '\u{D7FF}' => Some('\u{E000}'),
+            c => char::from_u32(c as u32 + 1),
+        };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The operations on buckets and objects.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName};
+use hyper::{Method, StatusCode};
+
+use crate::access::Access;
+use crate::bucket::{Bucket, Buckets, Object};
+use crate::conditions::{self, Verdict};
+use crate::content::{Content, Reader};
+use crate::error::Refusal;
+use crate::fault::Kind;
+use crate::listing::{self, MAX_KEYS, Page, Query, Start};
+use crate::op::{Call, Op};
+use crate::range::{self, Span};
+use crate::reply::{Payload, Reply};
+use crate::xml::{self, ListingHead};
+
+/// What S3 serves, to whom.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub buckets: Buckets,
+    pub access: Access,
+}
+
+impl Service {
+    /// Answers a call whose body was read; `fault` is what may change the meaning of the call.
+    pub(crate) async fn answer(&self, call: &Call, body: Bytes, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+        self.access.check(call, &self.buckets)?;
+        if call.op == Op::ListBuckets {
+            return Ok(Reply::xml(xml::buckets(&self.buckets.names())));
+        }
+        if call.op == Op::Other {
+            return Err(Refusal::not_implemented());
+        }
+        let Some(region) = self.buckets.read(&call.bucket, |bucket| bucket.region.clone()) else {
+            return Err(Refusal::no_such_bucket(&call.bucket));
+        };
+        let region = region.as_deref().unwrap_or(&self.access.region);
+        let mut reply = match call.op {
+            Op::GetBucketLocation => Reply::xml(xml::location(region)),
+            Op::GetBucketVersioning => Reply::xml(xml::versioning()),
+            Op::ListObjects | Op::ListObjectsV2 => self.list(call, fault)?,
+            Op::GetObject | Op::HeadObject => self.object(call, fault).await?,
+            Op::PutObject => self.put(call, body)?,
+            Op::DeleteObject => self.delete(call),
+            Op::HeadBucket | Op::ListBuckets | Op::Other => Reply::empty(StatusCode::OK),
+        };
+        if call.op == Op::HeadBucket || call.op.is_list() {
+            reply.header(HeaderName::from_static("x-amz-bucket-region"), region);
+        }
+        if call.header("x-amz-request-payer").is_some() {
+            reply.header(HeaderName::from_static("x-amz-request-charged"), "requester");
+        }
+        Ok(reply)
+    }
+
+    fn list(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+        let mut head = listing_head(call)?;
+        head.with_etag = fault != Some(&Kind::MissingEtag);
+        let start = match (&head.token, &head.after) {
+            (Some(token), _) => from_token(token)?,
+            (None, Some(after)) => Start::AfterKey(after.clone()),
+            (None, None) => Start::Beginning,
+        };
+        let query = Query {
+            // NextMarker may be a common prefix, which the next page must not repeat.
+            start: match start {
+                Start::AfterKey(key) if !head.version_2 && is_group(&key, &head) => Start::AfterPrefix(key),
+                start => start,
+            },
+            prefix: head.prefix.clone(),
+            delimiter: head.delimiter.clone(),
+            max_keys: head.max_keys,
+        };
+        let page = self.buckets.read(&call.bucket, |bucket| listing::list(&bucket.objects, &query));
+        let page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
+        head.next = next_page(&head, &page);
+        Ok(Reply::xml(xml::listing(&head, &page)))
+    }
+
+    /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
+    async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+        let Some(object) = self.buckets.object(&call.bucket, &call.key) else {
+            // Whoever may not list may not learn what is missing either.
+            let hidden = self.buckets.read(&call.bucket, |bucket| bucket.deny_list).unwrap_or(false);
+            return Err(if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) });
+        };
+        match conditions::check(&call.headers, &object, fault == Some(&Kind::IgnoreIfMatch)) {
+            Verdict::Failed(condition) => return Err(Refusal::precondition_failed(condition)),
+            Verdict::NotModified => {
+                let mut reply = Reply::empty(StatusCode::NOT_MODIFIED);
+                describe(&mut reply, call, &object, fault);
+                return Ok(reply);
+            }
+            Verdict::Proceed => {}
+        }
+        if call.method == Method::GET && object.archived() {
+            let message = "The operation is not valid for the object's storage class";
+            let refusal = Refusal::new(StatusCode::FORBIDDEN, "InvalidObjectState", message);
+            return Err(refusal.element("StorageClass", &object.storage_class));
+        }
+        let span = match fault {
+            Some(Kind::IgnoreRange) => Span::Whole,
+            Some(Kind::WrongContentRange) => wrong(range::parse(call.header(header::RANGE), object.len), object.len),
+            _ => range::parse(call.header(header::RANGE), object.len),
+        };
+        send(call, &object, span, fault).await
+    }
+
+    fn put(&self, call: &Call, body: Bytes) -> Result<Reply, Refusal> {
+        let exists = self.buckets.object(&call.bucket, &call.key);
+        if let (Some("*"), Some(_)) = (call.header(header::IF_NONE_MATCH), exists) {
+            return Err(Refusal::precondition_failed("If-None-Match"));
+        }
+        let object = Object::new(Content::Bytes(body))
+            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
+        let mut reply = Reply::empty(StatusCode::OK);
+        reply.header(header::ETAG, &object.etag);
+        self.buckets.edit(&call.bucket, |bucket| bucket.objects.insert(call.key.clone(), object.into()));
+        Ok(reply)
+    }
+
+    fn delete(&self, call: &Call) -> Reply {
+        self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.objects.remove(&call.key));
+        Reply::empty(StatusCode::NO_CONTENT)
+    }
+}
+
+async fn send(call: &Call, object: &Object, span: Span, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+    let (status, offset, len) = match span {
+        Span::Whole => (StatusCode::OK, 0, object.len),
+        Span::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Span::Unsatisfiable => {
+            let message = "The requested range is not satisfiable";
+            return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message)
+                .element("RangeRequested", call.header(header::RANGE).unwrap_or_default())
+                .element("ActualObjectSize", object.len.to_string())
+                .header("content-range", &format!("bytes */{}", object.len)));
+        }
+    };
+    let reader = match call.method {
+        Method::HEAD => Reader::Memory(Content::Bytes(Bytes::new())),
+        _ => Reader::open(&object.content)
+            .await
+            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?,
+    };
+    let mut reply = Reply::empty(status);
+    reply.payload = Payload::Span { reader, offset, len };
+    describe(&mut reply, call, object, fault);
+    if let Span::Part(first, last) = span {
+        reply.header(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{}", object.len));
+    }
+    Ok(reply)
+}
+
+/// The headers of an object.
+fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind>) {
+    if fault != Some(&Kind::MissingEtag) {
+        reply.header(header::ETAG, &object.etag);
+    }
+    reply.header(header::LAST_MODIFIED, &httpdate::fmt_http_date(object.last_modified));
+    reply.header(header::ACCEPT_RANGES, "bytes");
+    reply.header(header::CONTENT_TYPE, content_type(&call.key));
+    if object.storage_class != "STANDARD" {
+        reply.header(HeaderName::from_static("x-amz-storage-class"), &object.storage_class);
+    }
+}
+
+fn content_type(key: &str) -> &'static str {
+    match key.rsplit('.').next() {
+        Some("fits" | "fit" | "fz") => "application/fits",
+        Some("json") => "application/json",
+        Some("txt" | "csv") => "text/plain",
+        _ => "binary/octet-stream",
+    }
+}
+
+/// Another range of the same object, of the same length if there is room for it.
+fn wrong(span: Span, size: u64) -> Span {
+    match span {
+        Span::Part(first, last) if last + 1 < size => Span::Part(first + 1, last + 1),
+        Span::Part(first, last) if first > 0 => Span::Part(first - 1, last - 1),
+        Span::Part(first, last) if first < last => Span::Part(first, last - 1),
+        span => span,
+    }
+}
+
+fn listing_head(call: &Call) -> Result<ListingHead, Refusal> {
+    let version_2 = call.op == Op::ListObjectsV2;
+    let text = |name| call.param(name).unwrap_or_default().to_owned();
+    let max_keys = match call.param("max-keys") {
+        None => MAX_KEYS,
+        Some(number) => number.parse().map_err(|_| Refusal::invalid_argument("max-keys", number))?,
+    };
+    Ok(ListingHead {
+        bucket: call.bucket.clone(),
+        prefix: text("prefix"),
+        delimiter: text("delimiter"),
+        max_keys: max_keys.min(MAX_KEYS),
+        url_encoded: call.param("encoding-type") == Some("url"),
+        after: call.param(if version_2 { "start-after" } else { "marker" }).map(str::to_owned),
+        version_2,
+        token: call.param("continuation-token").filter(|_| version_2).map(str::to_owned),
+        next: None,
+        with_etag: true,
+        with_owner: !version_2 || call.param("fetch-owner") == Some("true"),
+    })
+}
+
+fn is_group(key: &str, head: &ListingHead) -> bool {
+    !head.delimiter.is_empty()
+        && key
+            .strip_prefix(&head.prefix)
+            .is_some_and(|rest| rest.find(&head.delimiter).is_some_and(|at| at + head.delimiter.len() == rest.len()))
+}
+
+/// The token of version 2; of version 1 the marker, which S3 states only where there is a delimiter.
+fn next_page(head: &ListingHead, page: &Page) -> Option<String> {
+    let (kind, name) = match page.next.as_ref()? {
+        Start::Beginning => return None,
+        Start::AfterKey(key) => ('k', key),
+        Start::AfterPrefix(group) => ('p', group),
+    };
+    match head.version_2 {
+        true => Some(hex::encode(format!("{kind}{name}"))),
+        false => (!head.delimiter.is_empty()).then(|| name.clone()),
+    }
+}
+
+fn from_token(token: &str) -> Result<Start, Refusal> {
+    let text = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    match text.split_at_checked(1) {
+        Some(("k", key)) => Ok(Start::AfterKey(key.to_owned())),
+        Some(("p", group)) => Ok(Start::AfterPrefix(group.to_owned())),
+        _ => Err(Refusal::invalid_argument("continuation-token", token)),
+    }
+}
