@@ -136,7 +136,7 @@ async fn send(call: &Call, object: &Object, span: Span, fault: Option<&Kind>) ->
             return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message)
                 .element("RangeRequested", call.header(header::RANGE).unwrap_or_default())
                 .element("ActualObjectSize", object.len.to_string())
-                .header("content-range", &format!("bytes */{}", object.len)));
+                .header("content-range", format!("bytes */{}", object.len)));
         }
     };
     let reader = match call.method {
