@@ -1,8 +1,8 @@
 //! Answers before they become HTTP.
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
 
 use crate::content::Reader;
 use crate::error::Refusal;
@@ -78,4 +78,9 @@ impl Reply {
             self.headers.insert(name, value);
         }
     }
+}
+
+/// Whether HTTP has no body there: the answers to HEAD, 304 and 204.
+pub(crate) fn without_body(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName};
 use hyper::{Method, StatusCode};
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::aws_chunked;
 use crate::bucket::{Bucket, Buckets, Object};
 use crate::conditions::{self, Verdict};
@@ -114,6 +114,7 @@ impl Service {
         if let (Some("*"), Some(_)) = (call.header(header::IF_NONE_MATCH), exists) {
             return Err(Refusal::precondition_failed("If-None-Match"));
         }
+        access::check_payload(call, &body)?;
         let object = Object::new(Content::Bytes(aws_chunked::unwrap(call, body)?))
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
         let mut reply = Reply::empty(StatusCode::OK);

@@ -89,3 +89,34 @@ fn a_delay_lets_the_object_change_meanwhile() {
     assert_eq!(answer.status, 412);
     assert!(started.elapsed() > Duration::from_millis(95));
 }
+
+#[test]
+fn a_prefix_narrows_listings_too() {
+    let lab = lab();
+    lab.fault(Fault::new(Kind::access_denied()).prefix("x/").bucket("b"));
+    let mut client = Client::new(&lab);
+    assert_eq!(client.get("/b?list-type=2&prefix=x/y", &[]).status, 403);
+    assert_eq!(client.get("/b?list-type=2&prefix=y/", &[]).status, 200);
+    assert_eq!(client.get("/b/x/k", &[]).status, 403);
+    assert_eq!(client.get("/b/k", &[]).status, 200);
+}
+
+#[test]
+fn scripts_may_do_what_tests_do() {
+    let lab = lab();
+    let mut client = Client::new(&lab);
+    let mut post = |path: &str, body: &str| client.ask("POST", path, &[], body.as_bytes()).expect("an answer").status;
+    let fault = r#"{"kind": "status", "status": 503, "code": "SlowDown", "ops": ["GetObject"], "times": 1}"#;
+    assert_eq!(post("/_lab/fault", fault), 204);
+    assert_eq!(post("/_lab/fault", r#"{"kind": "nonsense"}"#), 400);
+    assert_eq!(post("/_lab/fault", r#"{"kind": "stall", "msec": 3}"#), 400);
+    assert_eq!(post("/_lab/shape", r#"{"ttfb_ms": 30, "per_connection_mbps": 90}"#), 204);
+    assert_eq!(post("/_lab/nothing", ""), 404);
+    let started = Instant::now();
+    assert_eq!(client.get("/b/k", &[]).status, 503);
+    assert!(started.elapsed() > Duration::from_millis(28), "shaped");
+    assert!(client.get("/_lab/requests", &[]).text().contains(r#""fault":"status""#));
+    assert!(client.get("/_lab/summary", &[]).text().contains(r#""GetObject":{"requests":1,"#));
+    assert_eq!(client.ask("POST", "/_lab/clear", &[], b"").expect("an answer").status, 204);
+    assert_eq!(lab.requests().len(), 0);
+}

@@ -184,7 +184,7 @@ fn the_log_tells_what_was_asked() {
 }
 
 #[test]
-fn latency_and_rate_are_never_undercut() {
+fn latency_and_rate_are_kept() {
     let lab = lab();
     lab.put("b", "k", Content::Pattern { len: 1 << 20, seed: 1 });
     lab.shape(Shape { per_connection: Some(10_000_000), ..Shape::latency(Duration::from_millis(50)) });
