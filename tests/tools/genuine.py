@@ -11,9 +11,10 @@ from unittest import mock
 
 import numpy as np
 from astropy.time import Time
+from stdatamodels.jwst import datamodels
+
 from fitswriter import Image, pixels
 from products import Sizes
-from stdatamodels.jwst import datamodels
 
 WRITTEN = Time("2026-01-01T00:00:00")
 

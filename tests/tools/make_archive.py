@@ -61,7 +61,7 @@ ARCHIVE: dict[str, str] = {
     f"{NAMES}/NGC 1365 r band.fits": "simple_image",
     f"{NAMES}/M31+M32.fits": "simple_image",
     f"{NAMES}/percent%41.fits": "simple_image",
-    f"{NAMES}/α Centauri – Übersicht.fits": "simple_image",
+    f"{NAMES}/Über Eta Cariñae 参宿.fits": "simple_image",
 }
 
 TEXTS: dict[str, str] = {

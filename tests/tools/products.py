@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+
 from fitswriter import Image, Product, extension_bytes, padded_header, pixels, wcs_cards, write_product
 
 Builder = Callable[[Path, "Sizes", int], None]
@@ -298,7 +299,9 @@ def _frames_table(shape: tuple[int, int, int], start: float, length: float) -> f
         fits.Column(name="FFI_FILE", format="38A", array=[f"tess{n:018}-s0022-4-4_ffic.fits" for n in range(frames)]),
         fits.Column(name="WCSAXES", format="J", array=np.full(frames, 2)),
     ]
-    for key, value, _ in wcs_cards((rows, columns), 220.0, 60.0, 21.0):
+    distorted = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-7}
+    projection = {key: value for key, value, _ in wcs_cards((rows, columns), 220.0, 60.0, 21.0)} | distorted
+    for key, value in projection.items():
         kind = f"{len(value)}A" if isinstance(value, str) else "D"
         table.append(fits.Column(name=key, format=kind, array=[value] * frames))
     return fits.BinTableHDU.from_columns(table)
