@@ -22,7 +22,7 @@ pub(super) enum Stage {
     Credentials,
     /// It was not answered in time.
     Timeout,
-    /// The connection could not be made or broke.
+    /// The connection could not be made, or broke before the end of the answer.
     Network,
     /// It was answered with an error.
     Answered(u16),
@@ -189,9 +189,10 @@ fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Stage::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_user() => Stage::Construction,
         SdkError::DispatchFailure(_) => Stage::Network,
-        SdkError::ResponseError(response) => Stage::Unparsable(response.raw().status().as_u16()),
+        // Its body could not be read to the end.
+        SdkError::ResponseError(_) => Stage::Network,
         SdkError::ServiceError(service) => match service.raw().status().as_u16() {
-            // The SDK reports a success whose body it cannot parse as an error of the service.
+            // The SDK reports a success whose body was read but not understood as an error of the service.
             status @ 200..300 => Stage::Unparsable(status),
             status => Stage::Answered(status),
         },
