@@ -151,6 +151,8 @@ fn answered_kind(status: u16, code: Option<&str>) -> ErrorKind {
         408 => ErrorKind::Timeout,
         412 | 416 => ErrorKind::VersionChanged,
         429 | 503 => ErrorKind::Throttled,
+        // TemporaryRedirect, where it does not tell another region: a new bucket's names are not everywhere yet.
+        307 => ErrorKind::Server,
         // NotImplemented does not get better by asking again.
         501 => ErrorKind::Invalid,
         500..=599 => ErrorKind::Server,
@@ -295,6 +297,7 @@ mod tests {
             (408, None, Timeout),
             (400, Some("InvalidArgument"), Invalid),
             (301, Some("PermanentRedirect"), Invalid),
+            (307, Some("TemporaryRedirect"), Server),
             (200, None, BadResponse),
             (700, None, BadResponse),
         ] {
