@@ -2,6 +2,8 @@
 //!
 //! One test, because it sets the environment of its process before anything else runs there.
 
+#![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
+
 use std::path::Path;
 
 use fitsfs::check::{CheckReport, Outcome};
@@ -35,8 +37,8 @@ async fn head(store: &S3Store) -> Result<u64, ErrorKind> {
 }
 
 fn write_profile(file: &Path, secret: &str) {
-    let odd = "[good]\naws_access_key_id = AKIDLABLABLAB\naws_secret_access_key = secret\n";
-    let file_text = format!("{odd}[rotated]\naws_access_key_id = AKIDLABLABLAB\naws_secret_access_key = {secret}\n");
+    let good = "[good]\naws_access_key_id = AKIDLABLABLAB\naws_secret_access_key = secret\n";
+    let file_text = format!("{good}[rotated]\naws_access_key_id = AKIDLABLABLAB\naws_secret_access_key = {secret}\n");
     std::fs::write(file, file_text).unwrap();
 }
 
