@@ -66,7 +66,9 @@ impl Reply {
         let resource = call.map_or("/", |call| call.raw_path.as_str());
         let document = xml::error(refusal, resource, request_id);
         let mut reply = Reply::text(refusal.status, "application/xml", document);
-        reply.headers.extend(refusal.headers.clone());
+        for (name, value) in &refusal.headers {
+            reply.header(HeaderName::from_static(name), value);
+        }
         reply
     }
 
