@@ -100,6 +100,7 @@ async fn head_list_and_get_agree_and_cost_one_request_each() {
     let requests = lab.requests();
     assert_eq!(requests.len(), 6);
     assert!(requests.iter().all(|request| request.accept_encoding.as_deref() == Some("identity") && !request.signed));
+    assert!(requests.iter().all(|request| request.connection == requests[0].connection), "connections are reused");
     let get = &requests[3];
     assert_eq!(get.range.as_deref(), Some("bytes=5-5"));
     assert_eq!(get.if_match.as_deref(), object.version.etag.as_deref());
