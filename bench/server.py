@@ -77,9 +77,10 @@ def crowd(bucket: str) -> list[str]:
 
     An archive has millions of keys; a system that lists what it was not asked for would get away with it otherwise.
     """
-    prefixes = {"": 5000, "jwst/public/": 5000, "jwst/public/jw01783/": 5000, "hst/public/": 5000}
-    prefixes |= {"jwst/public/jw01783/jw01783004007/": 1000, "hst/public/j8pu/j8pu0y010/": 1000}
-    return [word for prefix, count in prefixes.items() for word in ("--synthetic", f"{bucket}:{prefix}:{count}")]
+    folders = ["", "jwst/", "jwst/public/", "jwst/public/jw01783/", "hst/", "hst/public/", "hst/public/j8pu/"]
+    shelves = ["jwst/public/jw01783/jw01783004007/", "hst/public/j8pu/j8pu0y010/", "jwst/public/jw01783/L3/t/"]
+    neighbours = [f"{prefix}:5000:d" for prefix in folders] + [f"{prefix}:1000" for prefix in shelves]
+    return [word for crowded in neighbours for word in ("--synthetic", f"{bucket}:{crowded}")]
 
 
 def _port(port_file: Path, process: subprocess.Popen[bytes]) -> int:

@@ -163,7 +163,7 @@ class Fitsfs(Mount):
 
     def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
         """Return the command that mounts a public bucket."""
-        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request", "--cache-dir", str(cache)]
+        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request"]
         return [context.fitsfs, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
 
 
