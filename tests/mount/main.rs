@@ -1,4 +1,9 @@
 //! Real mounts of a real S3 server, read by system calls and compared with the truth.
 
+mod faults;
+mod lifecycle;
+mod map;
+mod mmap;
 mod reading;
 mod support;
+mod versions;

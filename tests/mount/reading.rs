@@ -5,8 +5,6 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use crate::support::*;
 
-const MIB: u64 = 1 << 20;
-
 #[test]
 fn sequential_reads_give_every_byte() {
     let size = 23 * MIB + 1_234;
