@@ -2,8 +2,10 @@
 
 mod faults;
 mod lifecycle;
+mod limits;
 mod map;
 mod mmap;
 mod reading;
+mod status;
 mod support;
 mod versions;
