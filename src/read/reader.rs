@@ -134,6 +134,7 @@ impl Reader {
         let mut ahead = Vec::new();
         if first {
             let decision = core.planner.on_read(range.clone());
+            tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
             ahead = decision.ahead;
             self.abandon(&mut core, &decision.abandoned);
