@@ -4,11 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Planner;
-use crate::cache::{Budget, Origin, Segment, SegmentMap};
+use crate::cache::{Origin, Segment, SegmentMap};
 use crate::store::ObjectMeta;
 
 /// The planner and the segments of a file, which change together.
@@ -95,29 +94,6 @@ impl FileState {
                 core.segments.remove(&segment);
             }
         }
-    }
-
-    /// Replaces a segment by what the kernel does not have of it, so that the rest returns its memory. Returns what
-    /// took its place.
-    pub(super) fn shrink(&self, segment: &Arc<Segment>, budget: &Budget) -> Vec<Arc<Segment>> {
-        let mut remainders = Vec::new();
-        let mut core = self.core.lock();
-        if !core.segments.remove(segment) {
-            return remainders;
-        }
-        for range in subtract(vec![segment.range()], &segment.delivered()) {
-            let (Some(permit), Some(bytes)) =
-                (budget.try_prefetch(range.end - range.start), segment.slice(range.clone()))
-            else {
-                continue;
-            };
-            let rest = Segment::new(range, segment.origin(), Some(permit));
-            rest.append(Bytes::copy_from_slice(&bytes));
-            let rest = Arc::new(rest);
-            core.segments.insert(rest.clone());
-            remainders.push(rest);
-        }
-        remainders
     }
 
     /// Drops a segment that can be fetched again.

@@ -34,6 +34,9 @@ const WHOLE_FILE: u64 = 256 << 10;
 /// section 3.1), which covers all but primary headers and long tables.
 const HEADER_GUESS: u64 = 3 * 2880;
 
+/// What the kernel may have read ahead of the program: two windows of 128 KiB.
+const READAHEAD: u64 = 256 << 10;
+
 /// The walk goes at least this many HDUs ahead of the last one that a program touched: all of a JWST or HST product.
 const MIN_LOOKAHEAD: usize = 10;
 
@@ -96,8 +99,8 @@ impl Planner {
         }
     }
 
-    /// A program reads `range` (not empty, within the file).
-    pub fn on_read(&mut self, range: Range<u64>) -> Decision {
+    /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
+    pub fn on_read(&mut self, range: Range<u64>, held: bool) -> Decision {
         let mut decision = Decision { demand: self.blocks(range.clone()), ..Decision::default() };
         if self.size <= WHOLE_FILE {
             decision.demand = 0..self.size;
@@ -116,7 +119,7 @@ impl Planner {
         if self.in_header(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
         } else {
-            self.follow_stream(range, &mut decision);
+            self.follow_stream(range, held, &mut decision);
         }
         decision
     }
@@ -189,13 +192,13 @@ impl Planner {
     }
 
     /// Lets the streams take note of a read of data, and leads its reader if it goes forward.
-    fn follow_stream(&mut self, range: Range<u64>, decision: &mut Decision) {
-        let Advance { lead, abandoned } = self.streams.advance(&range);
+    fn follow_stream(&mut self, range: Range<u64>, held: bool, decision: &mut Decision) {
+        let Advance { lead, abandoned } = self.streams.advance(&range, held);
         decision.abandoned = abandoned;
         if let Some(lead) = lead {
             let end = self.boundary(&lead.stream).min(lead.range.end);
-            let range = self.blocks(lead.range.start.min(end)..end);
-            if range.start < range.end {
+            if lead.range.start < end {
+                let range = self.blocks(lead.range.start..end);
                 self.streams.led(lead.id, range.end);
                 decision.ahead.push(Planned { range, origin: Origin::Sequential });
             }
@@ -203,10 +206,11 @@ impl Planner {
     }
 
     /// How far a stream that has read `read` may be led: to the end of the data unit where it stands, or of the file
-    /// once it has crossed a header.
+    /// once it has crossed a header. The kernel's readahead alone crosses one by a window or two.
     fn boundary(&self, read: &Range<u64>) -> u64 {
         let layout = self.chain.layout_so_far();
-        let Some(here) = layout.hdu_at(read.end - 1) else { return self.size };
+        let stands = read.end.saturating_sub(READAHEAD).max(read.start);
+        let Some(here) = layout.hdu_at(stands) else { return self.size };
         match layout.hdu_at(read.start) {
             Some(began) if began.index < here.index => self.size,
             _ => here.end().min(self.size),
@@ -277,7 +281,7 @@ mod tests {
     /// Reads `range` and lets everything arrive that is asked for, round after round. Returns what was fetched, and in
     /// how many rounds.
     fn read(planner: &mut Planner, headers: &[(u64, Vec<u8>)], range: Range<u64>) -> (Vec<Range<u64>>, usize) {
-        let decision = planner.on_read(range);
+        let decision = planner.on_read(range, false);
         let mut round: Vec<_> =
             std::iter::once(decision.demand).chain(decision.ahead.into_iter().map(|p| p.range)).collect();
         let (mut fetched, mut rounds) = (Vec::new(), 0);
@@ -326,15 +330,15 @@ mod tests {
     fn a_read_of_the_tail_brings_the_head_along_in_files_named_fits() {
         let (_, size) = images(3, 4);
         let tail = size / 4096 * 4096..size;
-        let decision = Planner::new(size, true, MIB).on_read(tail.clone());
+        let decision = Planner::new(size, true, MIB).on_read(tail.clone(), false);
         assert!(decision.demand.end == size && size - decision.demand.start >= TAIL);
         assert_eq!(decision.ahead, [Planned { range: 0..HEAD, origin: Origin::Chain }]);
-        assert_eq!(Planner::new(size, false, MIB).on_read(tail).ahead, []);
+        assert_eq!(Planner::new(size, false, MIB).on_read(tail, false).ahead, []);
     }
 
     #[test]
     fn small_files_come_whole() {
-        let decision = Planner::new(100_000, true, MIB).on_read(90_000..95_000);
+        let decision = Planner::new(100_000, true, MIB).on_read(90_000..95_000, false);
         assert_eq!((decision.demand, decision.ahead.len()), (0..100_000, 0));
     }
 
@@ -345,12 +349,12 @@ mod tests {
         read(&mut planner, &headers, 0..16 << 10);
         let end = headers[2].0;
         let (mut at, mut fetched) = (headers[1].0 + 2880, Vec::new());
-        while at < end - WINDOW {
+        while at < end + WINDOW {
             fetched.extend(read(&mut planner, &headers, at..at + WINDOW).0);
             at += WINDOW;
         }
         let furthest = fetched.iter().map(|r| r.end).max().unwrap();
-        assert!(furthest <= end + BLOCK, "led to {furthest}, the unit ends at {end}");
+        assert!(furthest <= at + BLOCK, "led to {furthest}, the unit ends at {end}");
     }
 
     #[test]
@@ -388,7 +392,7 @@ mod tests {
             for (place, length) in reads {
                 let start = ((place * size as f64) as u64).min(size - 1);
                 let range = start..(start + length).min(size);
-                let decision = planner.on_read(range.clone());
+                let decision = planner.on_read(range.clone(), false);
                 prop_assert!(decision.demand.start <= range.start && decision.demand.end >= range.end);
                 prop_assert!(decision.demand.end - decision.demand.start <= length + 2 * BLOCK + HEAD + TAIL + WHOLE_FILE);
                 let arrived = planner.on_arrival(|r| Some(noise[..noise.len().min((r.end - r.start) as usize)].to_vec().into()));
