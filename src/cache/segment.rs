@@ -130,11 +130,6 @@ impl Segment {
         self.progress.borrow().filled == self.len()
     }
 
-    /// Whether the segment has ended without all of its bytes.
-    pub fn has_failed(&self) -> bool {
-        self.progress.borrow().failed.is_some()
-    }
-
     /// Waits until the bytes before the object offset `end` are readable, or says why they never will be.
     pub async fn wait_for(&self, end: u64) -> Result<(), StoreError> {
         let needed = end - self.range.start;
