@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
+use sha2::{Digest, Sha256};
 
 use crate::bucket::{Bucket, Buckets};
 use crate::error::Refusal;
@@ -72,14 +73,15 @@ impl Access {
     /// A request signed for the server's region but of a bucket elsewhere is redirected; one signed for any other
     /// wrong region is told the right one. Without credentials only buckets with a region of their own are particular.
     fn check_region(&self, auth: &Authorization, call: &Call, bucket: Option<&str>) -> Result<(), Refusal> {
-        let home = if auth.region == self.region { &self.region } else { bucket.unwrap_or(&self.region) };
         let expected = bucket.unwrap_or(&self.region);
         let particular = bucket.is_some() || self.credentials.is_some();
-        let answered_anywhere = matches!(call.op, Op::GetBucketLocation | Op::ListBuckets) && auth.region == *home;
-        if !particular || auth.region == expected || answered_anywhere {
+        let at_home = auth.region == self.region;
+        // The server's own region answers for buckets everywhere where they are.
+        let answered = at_home && matches!(call.op, Op::GetBucketLocation | Op::ListBuckets);
+        if !particular || answered || auth.region == expected {
             return Ok(());
         }
-        let refusal = if auth.region == self.region {
+        let refusal = if at_home {
             let message = "The bucket you are attempting to access must be addressed using the specified endpoint. \
                            Please send all future requests to this endpoint.";
             Refusal::new(StatusCode::MOVED_PERMANENTLY, "PermanentRedirect", message)
@@ -93,6 +95,17 @@ impl Access {
             Refusal::new(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", message).element("Region", expected)
         };
         Err(refusal.header("x-amz-bucket-region", expected))
+    }
+}
+
+/// The body must be the one whose hash was signed; the words that stand for a hash leave it open.
+pub(crate) fn check_payload(call: &Call, body: &[u8]) -> Result<(), Refusal> {
+    match call.header("x-amz-content-sha256") {
+        Some(hash) if hash.len() == 64 && hash != hex::encode(Sha256::digest(body)) => {
+            let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -110,9 +123,4 @@ impl Policy {
         let Bucket { region, deny_list, requester_pays, public, .. } = bucket;
         Policy { region: region.clone(), deny_list: *deny_list, requester_pays: *requester_pays, public: *public }
     }
-}
-
-/// HEAD answers carry no body, so no code either: clients go by the status.
-pub(crate) fn without_body(method: &Method, status: StatusCode) -> bool {
-    method == Method::HEAD || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT
 }

@@ -1,7 +1,6 @@
 //! Refusals: S3 error codes with their HTTP status.
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// An error answer.
 #[derive(Clone, Debug)]
@@ -11,12 +10,12 @@ pub(crate) struct Refusal {
     pub message: String,
     /// Further elements of the XML body.
     pub elements: Vec<(&'static str, String)>,
-    pub headers: HeaderMap,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Refusal {
-        Refusal { status, code: code.into(), message: message.into(), elements: Vec::new(), headers: HeaderMap::new() }
+        Refusal { status, code: code.into(), message: message.into(), elements: Vec::new(), headers: Vec::new() }
     }
 
     pub(crate) fn element(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
@@ -24,10 +23,8 @@ impl Refusal {
         self
     }
 
-    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Refusal {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
+        self.headers.push((name, value.into()));
         self
     }
 

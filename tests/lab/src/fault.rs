@@ -26,7 +26,7 @@ pub enum Kind {
     Stall(Duration),
     /// So much longer to the first byte.
     Delay(Duration),
-    /// The connection is closed without an answer.
+    /// The connection is closed without an answer; the request took effect all the same.
     DropConnection,
     /// No ETag: in the entries of a listing, or in the headers of an object.
     MissingEtag,

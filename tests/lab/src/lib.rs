@@ -19,6 +19,7 @@
 //! `conditions`, `fault` and `xml`.
 
 mod access;
+mod aws_chunked;
 mod body;
 mod bucket;
 mod clock;

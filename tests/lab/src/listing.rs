@@ -53,7 +53,7 @@ pub(crate) fn list(objects: &Objects, query: &Query) -> Page {
         return page;
     }
     let mut last = Start::Beginning;
-    let mut from = first_bound(query);
+    let Some(mut from) = first_bound(query) else { return page };
     while let Some((key, object)) = next_entry(objects, &from, &query.prefix) {
         if page.len() == query.max_keys {
             page.next = Some(last);
@@ -81,19 +81,14 @@ fn next_entry<'a>(objects: &'a Objects, from: &Bound<String>, prefix: &str) -> O
     entry.0.starts_with(prefix).then_some(entry)
 }
 
-/// The later of the prefix itself and the place where the page begins.
-fn first_bound(query: &Query) -> Bound<String> {
+/// The later of the prefix itself and the place where the page begins; `None` behind the last possible key.
+fn first_bound(query: &Query) -> Option<Bound<String>> {
     let prefix = &query.prefix;
-    match &query.start {
+    Some(match &query.start {
         Start::AfterKey(key) if key >= prefix => Bound::Excluded(key.clone()),
-        Start::AfterPrefix(group) => match successor(group) {
-            Some(next) if next >= *prefix => Bound::Included(next),
-            Some(_) => Bound::Included(prefix.clone()),
-            // Nothing sorts after a group of the greatest character alone.
-            None => Bound::Excluded("\u{10FFFF}".repeat(1025)),
-        },
+        Start::AfterPrefix(group) => Bound::Included(successor(group)?.max(prefix.clone())),
         _ => Bound::Included(prefix.clone()),
-    }
+    })
 }
 
 /// The key up to and with the first delimiter behind the prefix.

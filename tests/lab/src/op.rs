@@ -95,6 +95,11 @@ impl Call {
         Ok(call)
     }
 
+    /// The key; of a listing the prefix.
+    pub(crate) fn subject(&self) -> &str {
+        if self.op.is_list() { self.param("prefix").unwrap_or_default() } else { &self.key }
+    }
+
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }

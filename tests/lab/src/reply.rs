@@ -1,8 +1,8 @@
 //! Answers before they become HTTP.
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
 
 use crate::content::Reader;
 use crate::error::Refusal;
@@ -66,7 +66,9 @@ impl Reply {
         let resource = call.map_or("/", |call| call.raw_path.as_str());
         let document = xml::error(refusal, resource, request_id);
         let mut reply = Reply::text(refusal.status, "application/xml", document);
-        reply.headers.extend(refusal.headers.clone());
+        for (name, value) in &refusal.headers {
+            reply.header(HeaderName::from_static(name), value);
+        }
         reply
     }
 
@@ -76,4 +78,9 @@ impl Reply {
             self.headers.insert(name, value);
         }
     }
+}
+
+/// Whether HTTP has no body there: the answers to HEAD, 304 and 204.
+pub(crate) fn without_body(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT
 }

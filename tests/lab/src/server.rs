@@ -16,16 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::access::without_body;
 use crate::body::{Body, Ending, Outgoing};
 use crate::content::{Content, Reader};
 use crate::error::Refusal;
 use crate::fault::{Faults, Kind};
 use crate::log::{self, Entry, Log};
 use crate::op::{Call, Op};
-use crate::reply::{Payload, Reply};
+use crate::reply::{Payload, Reply, without_body};
 use crate::service::Service;
-use crate::shape::{Schedule, Shaper, sleep_until};
+use crate::shape::{Schedule, Shape, Shaper, sleep_until};
 
 /// The most that one PutObject may carry; it is held in memory.
 const MAX_BODY: usize = 256 << 20;
@@ -44,9 +43,22 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct Connection {
     id: u64,
+    shaper: Arc<Shaper>,
     schedule: Arc<Mutex<Schedule>>,
     /// No request has come by it yet.
     fresh: AtomicBool,
+}
+
+impl Connection {
+    fn new(id: u64, shaper: &Arc<Shaper>) -> Connection {
+        let (shaper, schedule) = (Arc::clone(shaper), Arc::new(Mutex::new(Schedule::new())));
+        Connection { id, shaper, schedule, fresh: AtomicBool::new(true) }
+    }
+
+    /// For what is not part of the model of the network.
+    fn unshaped() -> Connection {
+        Connection::new(0, &Arc::new(Shaper::new(Shape::default())))
+    }
 }
 
 impl Server {
@@ -66,11 +78,8 @@ impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream) {
         // Without it a small body would wait for the acknowledgement of its headers.
         let _ = stream.set_nodelay(true);
-        let connection = Arc::new(Connection {
-            id: self.connections.fetch_add(1, Ordering::Relaxed),
-            schedule: Arc::new(Mutex::new(Schedule::new())),
-            fresh: AtomicBool::new(true),
-        });
+        let id = self.connections.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(id, &self.shaper));
         let service = service_fn(move |request| {
             let (server, connection) = (Arc::clone(&self), Arc::clone(&connection));
             async move { server.request(&connection, request).await }
@@ -88,11 +97,18 @@ impl Server {
         if let Some(path) = parts.uri.path().strip_prefix("/_lab/") {
             let body = read_body(body).await.unwrap_or_default();
             let reply = crate::control::answer(self, &parts.method, path, &body);
-            return Ok(self.respond(reply, &parts.method, Ending::Complete, Entry::unlogged(&self.log), connection));
+            return Ok(self.respond(
+                reply,
+                &parts.method,
+                Ending::Complete,
+                Entry::unlogged(&self.log),
+                &Connection::unshaped(),
+            ));
         }
         let call = Call::new(&parts);
         let entry = self.log.begin(describe(&parts, call.as_ref().ok(), connection.id));
-        let fault = call.as_ref().ok().and_then(|call| self.faults.lock().strike(call.op, &call.bucket, &call.key));
+        let fault =
+            call.as_ref().ok().and_then(|call| self.faults.lock().strike(call.op, &call.bucket, call.subject()));
         entry.update(|request| request.fault = fault.as_ref().map(Kind::name));
 
         let body = read_body(body).await;
@@ -180,7 +196,7 @@ impl Server {
             offset,
             remaining: if bare { 0 } else { len },
             ending: if bare { Ending::Complete } else { ending },
-            shaper: Arc::clone(&self.shaper),
+            shaper: Arc::clone(&connection.shaper),
             schedule: Arc::clone(&connection.schedule),
             entry,
         };
@@ -204,11 +220,10 @@ async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
 fn describe(parts: &Parts, call: Option<&Call>, connection: u64) -> log::Request {
     let text = |name: HeaderName| parts.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let op = call.map_or(Op::Other, |call| call.op);
-    let key = call.and_then(|call| if op.is_list() { call.param("prefix") } else { Some(&call.key) });
     log::Request {
         op,
         bucket: call.map(|call| call.bucket.clone()).unwrap_or_default(),
-        key: key.unwrap_or_default().to_owned(),
+        key: call.map(|call| call.subject().to_owned()).unwrap_or_default(),
         delimiter: call.and_then(|call| call.param("delimiter")).map(str::to_owned),
         range: text(header::RANGE),
         if_match: text(header::IF_MATCH),

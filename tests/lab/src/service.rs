@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName};
 use hyper::{Method, StatusCode};
 
-use crate::access::Access;
+use crate::access::{self, Access};
+use crate::aws_chunked;
 use crate::bucket::{Bucket, Buckets, Object};
 use crate::conditions::{self, Verdict};
 use crate::content::{Content, Reader};
@@ -113,7 +114,8 @@ impl Service {
         if let (Some("*"), Some(_)) = (call.header(header::IF_NONE_MATCH), exists) {
             return Err(Refusal::precondition_failed("If-None-Match"));
         }
-        let object = Object::new(Content::Bytes(body))
+        access::check_payload(call, &body)?;
+        let object = Object::new(Content::Bytes(aws_chunked::unwrap(call, body)?))
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
         let mut reply = Reply::empty(StatusCode::OK);
         reply.header(header::ETAG, &object.etag);
@@ -136,7 +138,7 @@ async fn send(call: &Call, object: &Object, span: Span, fault: Option<&Kind>) ->
             return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message)
                 .element("RangeRequested", call.header(header::RANGE).unwrap_or_default())
                 .element("ActualObjectSize", object.len.to_string())
-                .header("content-range", &format!("bytes */{}", object.len)));
+                .header("content-range", format!("bytes */{}", object.len)));
         }
     };
     let reader = match call.method {

@@ -25,6 +25,11 @@ impl Shape {
     pub fn latency(ttfb: Duration) -> Shape {
         Shape { ttfb, ..Shape::default() }
     }
+
+    /// Megabytes (10^6 bytes) per second in the unit of the rates.
+    pub fn mbps(megabytes: f64) -> u64 {
+        (megabytes * 1e6) as u64
+    }
 }
 
 /// Lateness that is made up for: above the scheduling noise of a busy machine, below what a reader would notice as a
