@@ -1,0 +1,61 @@
+"""Run one workload in this process and print how long it took and a hash of what it found, as JSON.
+
+Imports are done before the clock starts, so that it measures access to data and not the start of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from sources import DownloadSource, NotApplicable, PathSource, Source, UrlSource
+from workloads import WORKLOADS
+
+
+def main() -> None:
+    """Measure the workload that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("--access", choices=["path", "download", "url"], default="path")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--endpoint", default="")
+    parser.add_argument("--bucket", default="")
+    options = parser.parse_args()
+    workload = WORKLOADS[options.workload]
+    source = make_source(options)
+    for module in (*workload.modules, *source.modules):
+        importlib.import_module(module)
+    warnings.simplefilter("ignore")
+    started = time.perf_counter()
+    try:
+        found = workload.run(source)
+    except NotApplicable as reason:
+        print(json.dumps({"not_applicable": str(reason)}))
+        return
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "digest": digest(found)}))
+
+
+def make_source(options: argparse.Namespace) -> Source:
+    """Return the way to the files."""
+    if options.access == "path":
+        return PathSource(options.root)
+    if options.access == "download":
+        return DownloadSource(options.root, options.endpoint, options.bucket)
+    return UrlSource(options.endpoint, options.bucket)
+
+
+def digest(found: Any) -> str:
+    """Return a short hash of a result."""
+    content = found if isinstance(found, bytes) else repr(found).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The systems that are compared: each is started with an empty cache, and gone after its measurement."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server import Server
+
+START_SECONDS = 30.0
+
+
+@dataclass
+class Context:
+    """What systems are started with."""
+
+    server: Server
+    data: Path
+    work: Path
+    fitsfs: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class System(ABC):
+    """A way to files in a bucket."""
+
+    name: str
+    title: str
+
+    def missing(self, context: Context) -> str:
+        """Say what keeps the system from being measured; empty if nothing does."""
+        return ""
+
+    @abstractmethod
+    def started(self, context: Context) -> AbstractContextManager[list[str]]:
+        """Start the system, yield the options of the probe, stop the system."""
+
+
+class Local(System):
+    """Local disk, read through an empty page cache: what no network can beat."""
+
+    name = "local"
+    title = "local disk"
+
+    @contextmanager
+    def started(self, context: Context) -> Iterator[list[str]]:
+        """Drop the files from the page cache."""
+        forget(context.data / context.server.bucket)
+        yield ["--root", str(context.data / context.server.bucket)]
+
+
+class Download(System):
+    """Fetch the whole file with boto3 into a local directory, then open it."""
+
+    name = "download"
+    title = "boto3 download"
+
+    @contextmanager
+    def started(self, context: Context) -> Iterator[list[str]]:
+        """Make an empty directory."""
+        with empty_folder(context.work / "downloads") as folder:
+            place = ["--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
+            yield ["--access", "download", "--root", str(folder), *place]
+
+
+class Fsspec(System):
+    """Astropy opens URLs by fsspec and s3fs."""
+
+    name = "fsspec"
+    title = "astropy + fsspec"
+
+    @contextmanager
+    def started(self, context: Context) -> Iterator[list[str]]:
+        """There is nothing to start."""
+        yield ["--access", "url", "--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
+
+
+class Mount(System):
+    """A FUSE filesystem that runs in the foreground until it is unmounted."""
+
+    program: str
+
+    @abstractmethod
+    def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
+        """Return the command that mounts the bucket."""
+
+    def missing(self, context: Context) -> str:
+        """Look for the program."""
+        return "" if shutil.which(self.program) else f"{self.program} is not on the PATH"
+
+    @contextmanager
+    def started(self, context: Context) -> Iterator[list[str]]:
+        """Mount the bucket with an empty cache; unmount it."""
+        with empty_folder(context.work / "cache") as cache, empty_folder(context.work / "mnt") as mountpoint:
+            command = self.command(context, mountpoint, cache)
+            with (context.work / f"{self.name}.log").open("wb") as log:
+                process = subprocess.Popen(command, stdout=log, stderr=log, env=context.environment)
+            try:
+                wait_for_mount(mountpoint, process)
+                yield ["--root", str(mountpoint)]
+            finally:
+                unmount(mountpoint)
+                stop(process)
+
+
+class Rclone(Mount):
+    """`rclone mount` with its full cache."""
+
+    name = "rclone"
+    title = "rclone mount"
+    program = "rclone"
+
+    def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
+        """Name the bucket by a connection string: no configuration file is read."""
+        remote = f":s3,provider=Other,endpoint='{context.server.endpoint}':{context.server.bucket}"
+        options = ["--read-only", "--vfs-cache-mode", "full", "--use-server-modtime", "--cache-dir", str(cache)]
+        return ["rclone", "mount", remote, str(mountpoint), *options, "--config", os.devnull]
+
+
+class S3fsFuse(Mount):
+    """The C++ filesystem s3fs."""
+
+    name = "s3fs-fuse"
+    title = "s3fs-fuse"
+    program = "s3fs"
+
+    def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
+        """Return the command that mounts a public bucket."""
+        options = f"url={context.server.endpoint},use_path_request_style,ro,use_cache={cache},public_bucket=1"
+        return ["s3fs", context.server.bucket, str(mountpoint), "-f", "-o", options]
+
+
+class MountS3(Mount):
+    """Mountpoint for Amazon S3, where it is installed."""
+
+    name = "mount-s3"
+    title = "Mountpoint for S3"
+    program = "mount-s3"
+
+    def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
+        """Return the command that mounts a public bucket, with a cache on disk."""
+        place = ["--endpoint-url", context.server.endpoint, "--force-path-style", "--region", "us-east-1"]
+        options = ["--read-only", "--no-sign-request", "--maximum-throughput-gbps", "10", "--cache", str(cache)]
+        return ["mount-s3", context.server.bucket, str(mountpoint), "--foreground", *place, *options]
+
+
+class Fitsfs(Mount):
+    """The system of this project, with its defaults."""
+
+    name = "fitsfs"
+    title = "fitsfs"
+
+    def missing(self, context: Context) -> str:
+        """Look for the binary."""
+        return "" if shutil.which(context.fitsfs) else f"{context.fitsfs} does not exist"
+
+    def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
+        """Return the command that mounts a public bucket."""
+        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request", "--cache-dir", str(cache)]
+        return [context.fitsfs, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
+
+
+SYSTEMS: dict[str, System] = {
+    system.name: system for system in (Local(), Download(), Fsspec(), Rclone(), S3fsFuse(), MountS3(), Fitsfs())
+}
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which no system finds credentials, proxies or instance metadata of this machine."""
+    dropped = ("AWS_", "RCLONE_", "FITSFS_", "STORAGE_", "S3_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return kept | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}
+
+
+@contextmanager
+def empty_folder(path: Path) -> Iterator[Path]:
+    """Make a folder, and remove it with all its contents."""
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        if not is_mounted(path):
+            shutil.rmtree(path)
+
+
+def wait_for_mount(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the filesystem answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_mounted(mountpoint):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args[0]} does not mount")
+        time.sleep(0.02)
+    mountpoint.stat()
+
+
+def is_mounted(path: Path) -> bool:
+    """Look into the kernel's table: a stat could hang on a dead mount."""
+    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def unmount(mountpoint: Path) -> None:
+    """Unmount politely, then lazily."""
+    for command in (["fusermount3", "-u"], ["fusermount3", "-u"], ["umount", "-l"], ["fusermount3", "-uz"]):
+        if not is_mounted(mountpoint):
+            return
+        if subprocess.run([*command, str(mountpoint)], capture_output=True, check=False).returncode:
+            time.sleep(0.5)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that is about to end; end it if it does not."""
+    for end in (lambda: None, process.terminate, process.kill):
+        end()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def forget(folder: Path) -> None:
+    """Drop the files of a folder from the page cache, and nothing else from it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def remember(folder: Path) -> None:
+    """Read the files of a folder into the page cache: the server's disk is not what is measured."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+                while file.read(8 << 20):
+                    pass

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Make an archive of FITS files with the paths and the layouts of the Mikulski Archive.
+
+OUT_DIR becomes what a bucket would hold. The same options give the same bytes, on every machine with the same versions
+of astropy and stdatamodels (the JWST files come from stdatamodels where that is installed). A file that exists is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import products
+from products import BENCH, FULL, SMALL, Builder, Sizes
+
+JWST = "jwst/public/jw01783"
+EXPOSURE = f"{JWST}/jw01783004007/jw01783004007_02101"
+NIRSPEC = f"{JWST}/L3/t/jw01783-o004_t008_nirspec_g395h-f290lp"
+MOSAIC = f"{JWST}/L3/t/jw01783-o004_t008_nircam_clear-f444w_i2d.fits"
+DRIZZLED = "hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits"
+CUBE = "tess/public/mast/tess-s0022-4-4-cube.fits"
+FORMATS = "mast/hlsp/formats"
+NAMES = "mast/hlsp/names"
+
+SHARED: dict[str, str] = {
+    f"{EXPOSURE}_00004_nrcalong_rate.fits": "rate",
+    MOSAIC: "i2d",
+    DRIZZLED: "drc",
+    CUBE: "ffi_cube",
+    "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits": "mef",
+    "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits.fz": "compressed_mef",
+    "mast/hlsp/decam/stack_r_v1.fits.fz": "tiled",
+    "mast/hlsp/survey/catalogue_v1.fits": "catalogue",
+}
+
+ARCHIVE: dict[str, str] = {
+    **{f"{EXPOSURE}_0000{n}_nrcalong_rate.fits": "rate" for n in (1, 2, 3)},
+    **SHARED,
+    f"{EXPOSURE}_00004_nrcalong_cal.fits": "cal",
+    f"{EXPOSURE}_00004_nrcalong_uncal.fits": "uncal",
+    f"{NIRSPEC}_s3d.fits": "s3d",
+    f"{NIRSPEC}_x1d.fits": "x1d",
+    "hst/public/j8pu/j8pu0yahq/j8pu0yahq_flc.fits": "flc",
+    "tess/public/tid/s0022/tess2020049080258-s0022-0000000219114641-0174-s_tp.fits": "target_pixels",
+    f"{FORMATS}/variable_arrays.fits": "variable_arrays",
+    f"{FORMATS}/ascii_table.fits": "ascii_table",
+    f"{FORMATS}/random_groups.fits": "random_groups",
+    f"{FORMATS}/scaled_integers.fits": "scaled_integers",
+    f"{FORMATS}/checksummed.fits": "checksummed",
+    f"{FORMATS}/image.fits.gz": "gzipped",
+    f"{FORMATS}/truncated.fits": "truncated",
+    f"{FORMATS}/trailing.fits": "trailing",
+    f"{NAMES}/NGC 1365 r band.fits": "simple_image",
+    f"{NAMES}/M31+M32.fits": "simple_image",
+    f"{NAMES}/percent%41.fits": "simple_image",
+    f"{NAMES}/Über Eta Cariñae 参宿.fits": "simple_image",
+}
+
+TEXTS: dict[str, str] = {
+    "mast/hlsp/README.txt": "High level science products, one folder per survey.\n",
+    "mast/hlsp/survey/catalogue_v1.csv": "id,ra,dec\n" + "".join(f"{n},{n / 10},{-n / 20}\n" for n in range(500)),
+    f"{FORMATS}/empty.fits": "",
+}
+
+BENCH_ONLY: dict[str, str] = {
+    f"{JWST}/headers/jw01783004007_{number:05}_nrcalong_rate.fits": "sparse_rate" for number in range(100)
+}
+
+
+def main() -> int:
+    """Make the archive that the command line asks for."""
+    options = parse_options()
+    sizes, files, texts = selection(options)
+    started = time.monotonic()
+    for name, kind in files.items():
+        make_file(options.out_dir / name, builder(kind, sizes.genuine), sizes)
+    for name, text in texts.items():
+        path = options.out_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    size = sum(path.stat().st_size for path in regular_files(options.out_dir))
+    print(f"{options.out_dir}: {size / 1e6:.1f} MB, {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--small", dest="size", action="store_const", const="small", help="under 80 MB (default)")
+    size.add_argument("--full", dest="size", action="store_const", const="full", help="files of real size, 3 GB")
+    size.add_argument("--bench", dest="size", action="store_const", const="bench", help="the files of the benchmark")
+    parser.add_argument("--cube-gb", type=float, metavar="GB", help="size of the TESS cube")
+    parser.set_defaults(size="small")
+    return parser.parse_args()
+
+
+def selection(options: argparse.Namespace) -> tuple[Sizes, dict[str, str], dict[str, str]]:
+    """Return the sizes, the FITS files by kind, and the text files."""
+    sizes = {"small": SMALL, "full": FULL, "bench": BENCH}[options.size]
+    if options.cube_gb is not None:
+        rows, columns, frames = sizes.cube
+        rows = max(1, int(options.cube_gb * 1e9 / (columns * frames * 8)))
+        sizes = replace(sizes, cube=(rows, columns, frames))
+    if options.size == "bench":
+        return sizes, {**SHARED, **BENCH_ONLY}, {}
+    return sizes, ARCHIVE, TEXTS
+
+
+@cache
+def builder(kind: str, genuine: bool) -> Builder:
+    """Return what writes this kind of file: the instrument's own software if wanted, known and installed."""
+    if genuine and importlib.util.find_spec("stdatamodels"):
+        from genuine import BUILDERS
+
+        if kind in BUILDERS:
+            return BUILDERS[kind]
+    return getattr(products, kind)
+
+
+def make_file(path: Path, build: Builder, sizes: Sizes) -> None:
+    """Write a file in a folder of its own first: a file that is in its place is complete."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        build(unfinished, sizes, zlib.crc32(path.name.encode()))
+        unfinished.rename(path)
+
+
+def regular_files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder."""
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
