@@ -33,6 +33,9 @@ const MAX_AHEAD: u64 = 64 << 20;
 /// that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
+/// What [`mountinfo::FSTYPE`] ends with.
+const SUBTYPE: &str = "fitsfs";
+
 /// Threads that read requests from the kernel, and threads that serve them.
 const EVENT_LOOPS: usize = 2;
 const WORKERS: usize = 2;
@@ -163,7 +166,8 @@ fn session_config(config: &MountConfig) -> fuser::Config {
     let mut session = fuser::Config::default();
     session.mount_options = vec![
         MountOption::FSName(config.source.to_string()),
-        MountOption::Subtype("fitsfs".to_owned()),
+        // `MountOption::Subtype` reaches fusermount3 only; the kernel, which root mounts by, takes the same words.
+        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
         MountOption::RO,
         MountOption::NoSuid,
         MountOption::NoDev,
