@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # For scripts that need an S3 server and a mount of it: sourced, not run. What is started here is taken down when the
 # script ends, however it ends.
 #
@@ -46,8 +46,6 @@ trap 'exit 143' TERM
 start_server() {
     local root=$1 port=$work/port
     shift
-    # fitsfs_lab is set by the script.
-    # shellcheck disable=SC2154
     "$fitsfs_lab" serve --root "$root" --anonymous --port-file "$port" "$@" >"$work/server.log" 2>&1 &
     server=$!
     local tries=0
