@@ -1,5 +1,6 @@
 //! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
 
+mod kernel;
 pub mod mountinfo;
 pub mod point;
 
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuser::{MountOption, Session, SessionACL};
+use fuser::{MountOption, SessionACL};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -97,8 +98,10 @@ impl Mounted {
     ) -> Result<Self, String> {
         let invalidator = Arc::new(Invalidator::default());
         let adapter = Adapter::new(fs, config.attributes.clone(), invalidator.clone(), runtime.handle().clone());
-        let session = Session::new(adapter, &config.mountpoint, &session_config(config))
-            .map_err(|error| format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error)))?;
+        let session = kernel::mount(adapter, &config.source.to_string(), &config.mountpoint, &session_config(config))
+            .map_err(|error| {
+            format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error))
+        })?;
         let threads = reader.pusher().start(Arc::new(KernelPages(session.notifier())));
         threads
             .and_then(|()| invalidator.start(session.notifier()))

@@ -1,15 +1,21 @@
 //! A lab server, a daemon of the built binary, and a mount of it, all taken down at the end of a test.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use fitsfs_lab::{Content, Lab, pattern_bytes};
+use fitsfs_lab::{Content, Lab, Op, pattern_bytes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fitsfs");
 
 /// The bucket of all tests.
 pub const BUCKET: &str = "archive";
@@ -29,23 +35,52 @@ impl Rig {
 
     /// The same, with options for `fitsfs mount`.
     pub fn with(options: &[&str], fill: impl FnOnce(&Lab)) -> Self {
-        let lab = Lab::builder().anonymous().start().expect("start the lab");
-        lab.create_bucket(BUCKET);
-        fill(&lab);
-        let dir = TempDir::new().expect("a folder for the mount");
-        let root = dir.path().join("mnt");
-        let rig = Self { lab, root, dir };
+        let rig = Self::unmounted(fill);
         rig.mount(options);
         rig
     }
 
+    /// A filled lab and a folder, without a mount.
+    pub fn unmounted(fill: impl FnOnce(&Lab)) -> Self {
+        Self::of_lab(Lab::builder().anonymous(), fill)
+    }
+
+    /// The same, with a lab of these settings.
+    pub fn of_lab(lab: fitsfs_lab::Builder, fill: impl FnOnce(&Lab)) -> Self {
+        let lab = lab.start().expect("start the lab");
+        lab.create_bucket(BUCKET);
+        fill(&lab);
+        let dir = TempDir::new().expect("a folder for the mount");
+        let root = dir.path().join("mnt");
+        Self { lab, root, dir }
+    }
+
     /// Mounts (again).
     pub fn mount(&self, options: &[&str]) {
-        let endpoint = self.lab.endpoint();
-        let source = format!("s3://{BUCKET}");
-        let fixed = ["mount", &source, self.root_str(), "--endpoint-url", &endpoint, "--no-sign-request"];
-        let output = fitsfs(&[&fixed, options].concat());
+        let output = self.try_mount(options);
         assert!(output.status.success(), "mount failed: {}", text(&output));
+    }
+
+    /// Tries to mount.
+    pub fn try_mount(&self, options: &[&str]) -> Output {
+        self.mount_command(&format!("s3://{BUCKET}")).args(options).output().expect("run fitsfs")
+    }
+
+    /// The command that mounts a source here.
+    pub fn mount_command(&self, source: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(["mount", source, self.root_str(), "--endpoint-url", &self.lab.endpoint(), "--no-sign-request"]);
+        command
+    }
+
+    /// Whether the mount table has the mount.
+    pub fn is_mounted(&self) -> bool {
+        fs::read_to_string("/proc/self/mountinfo").expect("the mount table").contains(self.root_str())
+    }
+
+    /// Opens a file of the mount.
+    pub fn open(&self, key: &str) -> File {
+        File::open(self.path(key)).unwrap_or_else(|error| panic!("open {key}: {error}"))
     }
 
     pub fn root_str(&self) -> &str {
@@ -76,8 +111,28 @@ impl Rig {
 
     /// GETs and their bytes since the log was cleared.
     pub fn gets(&self) -> (usize, u64) {
-        let gets: Vec<_> = self.lab.requests().into_iter().filter(|r| r.op == fitsfs_lab::Op::GetObject).collect();
+        let gets: Vec<_> = self.lab.requests().into_iter().filter(|r| r.op == Op::GetObject).collect();
         (gets.len(), gets.iter().map(|r| r.bytes).sum())
+    }
+
+    /// LISTs since the log was cleared.
+    pub fn lists(&self) -> usize {
+        self.lab.count(|request| request.op.is_list())
+    }
+
+    /// Waits until no request has come for a while, then forgets those that came.
+    pub fn settle(&self) {
+        let mut seen = usize::MAX;
+        while std::mem::replace(&mut seen, self.lab.requests().len()) != seen {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        self.lab.clear_log();
+    }
+
+    /// The log of the daemon in the background.
+    pub fn log_file(&self) -> PathBuf {
+        let root = self.dir.path().canonicalize().expect("the folder exists").join("mnt");
+        Path::new("/var/log/fitsfs").join(fitsfs::control::name_of(&root)).with_extension("log")
     }
 }
 
@@ -88,12 +143,16 @@ impl Drop for Rig {
             // A test that failed half-way may have left files open.
             let _ = Command::new("umount").arg("-l").arg(&self.root).output();
         }
+        // Those of a test that failed are of use.
+        if !std::thread::panicking() {
+            let _ = fs::remove_file(self.log_file());
+        }
     }
 }
 
 /// Runs the built program.
 pub fn fitsfs(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fitsfs")).args(arguments).output().expect("run fitsfs")
+    Command::new(PROGRAM).args(arguments).output().expect("run fitsfs")
 }
 
 /// What a program printed.
@@ -142,6 +201,12 @@ pub fn read_at(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>>
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
+}
+
+/// The names in a directory, in the order in which it tells them.
+pub fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("names are UTF-8");
+    fs::read_dir(directory)?.map(|entry| entry.map(name)).collect()
 }
 
 /// Waits until something holds, and fails the test if it does not within 10 s.
