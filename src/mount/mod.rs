@@ -34,9 +34,6 @@ const MAX_AHEAD: u64 = 64 << 20;
 /// that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
-/// What [`mountinfo::FSTYPE`] ends with.
-const SUBTYPE: &str = "fitsfs";
-
 /// Threads that read requests from the kernel, and threads that serve them.
 const EVENT_LOOPS: usize = 2;
 const WORKERS: usize = 2;
@@ -131,7 +128,9 @@ impl Mounted {
             if let Err(error) = point::detach(&self.mountpoint) {
                 tracing::warn!(%error, "cannot unmount");
             }
-            if runtime.block_on(tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended)).is_err() {
+            // The timer must be made within the runtime.
+            let closed = runtime.block_on(async { tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended).await });
+            if closed.is_err() {
                 tracing::warn!("programs still had files open; they get errors from now on");
                 return Ok(());
             }
@@ -169,8 +168,7 @@ fn session_config(config: &MountConfig) -> fuser::Config {
     let mut session = fuser::Config::default();
     session.mount_options = vec![
         MountOption::FSName(config.source.to_string()),
-        // `MountOption::Subtype` reaches fusermount3 only; the kernel, which root mounts by, takes the same words.
-        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
+        MountOption::Subtype("fitsfs".to_owned()),
         MountOption::RO,
         MountOption::NoSuid,
         MountOption::NoDev,
