@@ -66,3 +66,20 @@ fn everyday_use_leaves_no_warnings_in_the_log() {
     assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
     assert_eq!(fs::read_to_string(log).unwrap(), "");
 }
+
+/// A bucket that refuses to be listed is mounted; one that refuses the signature refuses everything.
+#[test]
+fn a_wrong_secret_is_told_when_mounting() {
+    let lab = fitsfs_lab::Lab::builder().credentials("AKIAEXAMPLE00000", "right");
+    let rig = Rig::of_lab(lab, |lab| drop(lab.put(BUCKET, "a.fits", "x")));
+    let endpoint = rig.lab.endpoint();
+    let source = format!("s3://{BUCKET}");
+    let mount = |secret| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["mount", &source, rig.root_str(), "--endpoint-url", &endpoint]);
+        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE00000").env("AWS_SECRET_ACCESS_KEY", secret).output().unwrap()
+    };
+    let refused = mount("wrong");
+    assert!(!refused.status.success() && text(&refused).contains("SignatureDoesNotMatch"), "{}", text(&refused));
+    assert!(mount("right").status.success());
+}

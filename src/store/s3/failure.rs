@@ -176,6 +176,8 @@ fn code_kind(code: &str) -> Option<ErrorKind> {
         | "TooManyRequests"
         | "TooManyRequestsException" => ErrorKind::Throttled,
         code if code.starts_with("Throttl") => ErrorKind::Throttled,
+        // A wrong secret or a wrong clock: nobody has judged yet what the caller may do.
+        "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => ErrorKind::Credentials,
         code if is_stale_code(code) => ErrorKind::Credentials,
         _ => return None,
     })
@@ -271,8 +273,8 @@ mod tests {
             (404, None, NotFound),
             (404, Some("NoSuchVersion"), VersionChanged),
             (403, Some("AccessDenied"), AccessDenied),
-            (403, Some("SignatureDoesNotMatch"), AccessDenied),
-            (403, Some("RequestTimeTooSkewed"), AccessDenied),
+            (403, Some("SignatureDoesNotMatch"), Credentials),
+            (403, Some("RequestTimeTooSkewed"), Credentials),
             (403, None, AccessDenied),
             (403, Some("InvalidObjectState"), Archived),
             (400, Some("ExpiredToken"), Credentials),
