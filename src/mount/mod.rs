@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fuser::{MountOption, SessionACL};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cache::Budget;
 use crate::config::MountConfig;
@@ -43,9 +43,10 @@ const WORKERS: usize = 2;
 pub fn run(config: &MountConfig, ready: impl FnOnce()) -> Result<(), String> {
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
     let parts = runtime.block_on(open(config, &runtime))?;
+    let signals = Signals::listen(&runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mounted = Mounted::new(config, parts, &runtime)?;
     ready();
-    mounted.serve(&runtime)
+    mounted.serve(&runtime, signals)
 }
 
 fn runtime() -> std::io::Result<Runtime> {
@@ -115,11 +116,11 @@ impl Mounted {
     }
 
     /// Waits for the end of the mount, or brings it about at a signal.
-    fn serve(mut self, runtime: &Runtime) -> Result<(), String> {
+    fn serve(mut self, runtime: &Runtime, mut signals: Signals) -> Result<(), String> {
         let signalled = runtime.block_on(async {
             tokio::select! {
                 _ = &mut self.ended => false,
-                () = termination() => true,
+                () = signals.received() => true,
             }
         });
         if signalled {
@@ -128,9 +129,9 @@ impl Mounted {
             if let Err(error) = point::detach(&self.mountpoint) {
                 tracing::warn!(%error, "cannot unmount");
             }
-            // The timer must be made within the runtime.
-            let closed = runtime.block_on(async { tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended).await });
-            if closed.is_err() {
+            // The timer belongs to the runtime: it is made inside.
+            let closed = async { tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended).await.is_ok() };
+            if !runtime.block_on(closed) {
                 tracing::warn!("programs still had files open; they get errors from now on");
                 return Ok(());
             }
@@ -151,16 +152,24 @@ pub fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-async fn termination() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+/// The signals that end a mount. They are listened for before there is one: a signal that found no listener would leave
+/// a dead mount.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> std::io::Result<Self> {
+        let _in_runtime = runtime.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        // Without handlers the signals end the process by themselves.
-        _ => std::future::pending().await,
     }
 }
 
@@ -202,6 +211,7 @@ fn refuse(config: &MountConfig, error: &StoreError) -> String {
     let remedy = match error.kind {
         ErrorKind::NotFound => "; check the name of the bucket and the endpoint",
         ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
+        ErrorKind::Credentials => "; check the credentials and the clock",
         ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
         _ => "",
     };

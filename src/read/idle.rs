@@ -35,12 +35,12 @@ impl Idle {
             gone.iter().for_each(|key| drop(list.pop(key)));
         }
         drop(list);
-        self.relieve(0);
+        self.relieve();
     }
 
-    /// Drops the oldest segments while reads wait for memory, or `bytes` more would have to.
-    pub(super) fn relieve(&self, bytes: u64) {
-        while self.budget.is_short_of(bytes) {
+    /// Drops the oldest segments while reads wait for memory.
+    pub(super) fn relieve(&self) {
+        while self.budget.is_short() {
             let Some((_, entry)) = self.list.lock().pop_lru() else { return };
             evict(&entry);
         }

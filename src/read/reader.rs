@@ -105,12 +105,13 @@ impl Reader {
         let mut joins = 0;
         loop {
             let segments = self.cover(file, &range, joins == 0);
-            match await_bytes(&segments, &range).await {
+            match await_bytes(segments, &range).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(error) if joins < MAX_JOINS && error.kind.is_transient() && !caused_by_demand(&segments) => {
+                // A fetch for a program's own read has had all the retries that it deserves.
+                Err((error, origin)) if joins < MAX_JOINS && error.kind.is_transient() && origin != Origin::Demand => {
                     joins += 1
                 }
-                Err(error) => return Err(error),
+                Err((error, _)) => return Err(error),
             }
         }
     }
@@ -205,8 +206,10 @@ impl Reader {
     async fn transfer(&self, file: &FileState, segment: &Segment) -> Result<()> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
-            self.idle.relieve(bytes);
-            segment.grant(self.config.budget.demand(bytes).await);
+            // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
+            let relieved = async { self.idle.relieve() };
+            let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
+            segment.grant(permit);
         }
         let _slot = match segment.origin() {
             Origin::Demand => None,
@@ -239,28 +242,25 @@ impl Reader {
     }
 }
 
-/// Waits for the bytes of `range` and joins them.
-async fn await_bytes(segments: &[Arc<Segment>], range: &Range<u64>) -> Result<Bytes> {
-    for segment in segments {
-        segment.wait_for(range.end.min(segment.range().end)).await?;
-    }
-    let part = |segment: &Arc<Segment>| {
+/// Waits for the bytes of `range` and joins them. Each segment is let go as soon as its bytes are there: a read that
+/// waits for memory holds none, or reads that each hold what another one waits for would wait for ever.
+async fn await_bytes(
+    segments: Vec<Arc<Segment>>,
+    range: &Range<u64>,
+) -> std::result::Result<Bytes, (StoreError, Origin)> {
+    let part = async |segment: Arc<Segment>| {
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
-        segment.slice(within).ok_or_else(|| StoreError::new(ErrorKind::Network, "the fetch was given up"))
+        segment.wait_for(within.end).await.map_err(|error| (error, segment.origin()))?;
+        let given_up = || (StoreError::new(ErrorKind::Network, "the fetch was given up"), segment.origin());
+        segment.slice(within).ok_or_else(given_up)
     };
-    if let [only] = segments {
-        return part(only);
+    let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
     }
     let mut joined = BytesMut::with_capacity((range.end - range.start) as usize);
-    for segment in segments {
-        joined.extend_from_slice(&part(segment)?);
-    }
+    parts.iter().for_each(|part| joined.extend_from_slice(part));
     Ok(joined.freeze())
-}
-
-/// Whether a failed fetch was made for a program's own read, with all the retries that it deserves.
-fn caused_by_demand(segments: &[Arc<Segment>]) -> bool {
-    segments.iter().any(|segment| segment.has_failed() && segment.origin() == Origin::Demand)
 }
 
 /// Splits a range into parts that are fetched in parallel, whole blocks each.

@@ -1,10 +1,11 @@
 //! Memory and processor time stay within bounds, and nobody waits for ever for a share of them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fitsfs_lab::{Fault, Kind, Op};
 
@@ -96,7 +97,7 @@ fn prefetching_of_a_stalled_object_leaves_room_for_others() {
             })
         })
         .collect();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     assert_eq!(sha256(rig.open("quick")), sha256_of_pattern(2, 20 * MIB));
     assert!(started.elapsed() < Duration::from_secs(3), "took {:?}", started.elapsed());
     readers.into_iter().for_each(|reader| assert!(reader.join().unwrap()));
@@ -154,4 +155,22 @@ fn a_container_of_256_mib_reads_a_file_of_one_gigabyte() {
     let (_, bytes) = rig.gets();
     assert!(bytes < GIB * 5 / 4, "{bytes} bytes fetched for a gigabyte");
     drop(rig);
+}
+
+#[test]
+fn a_read_that_spans_what_is_there_and_what_is_not_fits_any_budget() {
+    let rig = Rig::with(&["--memory", "64KiB"], |lab| drop(lab.put(BUCKET, "a", pattern(3 * MIB, 1))));
+    let file = File::options().read(true).custom_flags(libc::O_DIRECT).open(rig.path("a")).unwrap();
+    assert_eq!(read_at(&file, MIB + (64 << 10), 4096).unwrap(), pattern_at(1, MIB + (64 << 10), 4096));
+    // Two gaps beside the block that is there, each to be granted memory for.
+    let reader = std::thread::spawn(move || read_at(&file, MIB, 128 << 10).unwrap());
+    let started = Instant::now();
+    while !reader.is_finished() && started.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    if !reader.is_finished() {
+        let _ = Command::new("kill").args(["-9", &rig.pid().to_string()]).status();
+        panic!("the read waits for memory that it holds itself");
+    }
+    assert_eq!(reader.join().unwrap(), pattern_at(1, MIB, 128 << 10));
 }

@@ -5,6 +5,7 @@ mod lifecycle;
 mod limits;
 mod map;
 mod mmap;
+mod namespace;
 mod reading;
 mod status;
 mod support;

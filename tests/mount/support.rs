@@ -51,7 +51,7 @@ impl Rig {
         lab.create_bucket(BUCKET);
         fill(&lab);
         let dir = TempDir::new().expect("a folder for the mount");
-        let root = dir.path().join("mnt");
+        let root = dir.path().canonicalize().expect("the folder exists").join("mnt");
         Self { lab, root, dir }
     }
 
@@ -131,8 +131,7 @@ impl Rig {
 
     /// The log of the daemon in the background.
     pub fn log_file(&self) -> PathBuf {
-        let root = self.dir.path().canonicalize().expect("the folder exists").join("mnt");
-        Path::new("/var/log/fitsfs").join(fitsfs::control::name_of(&root)).with_extension("log")
+        Path::new("/var/log/fitsfs").join(fitsfs::control::name_of(&self.root)).with_extension("log")
     }
 }
 
@@ -216,4 +215,18 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within 10 s");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A FITS file: for each HDU its first card, and how many bytes of data (each of them different from its neighbours).
+pub fn fits(hdus: &[(&str, usize)]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for (first, data) in hdus {
+        let axis = format!("NAXIS1  = {data}");
+        let cards = [first, "BITPIX  = 8", "NAXIS   = 1", &axis, "PCOUNT  = 0", "GCOUNT  = 1", "END"];
+        cards.iter().for_each(|card| file.extend(format!("{card:<80}").bytes()));
+        file.resize(file.len().next_multiple_of(2880), b' ');
+        file.extend(pattern_at(file.len() as u64, 0, *data));
+        file.resize(file.len().next_multiple_of(2880), 0);
+    }
+    file
 }

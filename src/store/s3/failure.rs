@@ -176,7 +176,7 @@ fn code_kind(code: &str) -> Option<ErrorKind> {
         | "TooManyRequests"
         | "TooManyRequestsException" => ErrorKind::Throttled,
         code if code.starts_with("Throttl") => ErrorKind::Throttled,
-        // A wrong secret or a wrong clock: nobody has judged yet what the caller may do.
+        // Not what the caller may do is in question, but who it is.
         "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => ErrorKind::Credentials,
         code if is_stale_code(code) => ErrorKind::Credentials,
         _ => return None,
