@@ -4,6 +4,7 @@
 //! ([`Snapshot`]). Its path follows from the mountpoint, so that nobody has to touch the mount to find it.
 
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,34 @@ pub fn status(mountpoint: &Path) -> io::Result<Snapshot> {
 /// The process that serves the mount at a path, if it answers.
 pub fn ping(mountpoint: &Path) -> Option<u32> {
     status(mountpoint).ok().map(|snapshot| snapshot.pid)
+}
+
+/// Whether the process that made the socket of a mountpoint is gone, while something of it keeps the socket open (and,
+/// if it is a thread in the kernel, the mount alive that nobody serves any more).
+pub fn is_orphaned(mountpoint: &Path) -> bool {
+    let Ok(client) = UnixStream::connect(socket_path(mountpoint)) else { return false };
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the buffer and its length belong together.
+    let known = unsafe {
+        libc::getsockopt(
+            client.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    known == 0 && peer.pid > 0 && is_gone(peer.pid)
+}
+
+/// Whether a process has ended, whoever has yet to be told.
+fn is_gone(pid: i32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // `pid (name) state`, where the name may hold anything: proc_pid_stat(5).
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// A folder that is ours alone; one in a shared place that someone else made is refused.

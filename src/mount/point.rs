@@ -58,12 +58,13 @@ pub fn resolve(path: &Path) -> Result<PathBuf, String> {
 /// Takes a mount of ours away. The error is one line with the remedy.
 pub fn unmount(path: &Path) -> Result<(), String> {
     let shown = path.display();
+    let state = state(path);
     match mountinfo::mount_at(path).map_err(|error| format!("cannot read the mount table: {error}"))? {
         Some(mount) if mount.is_fitsfs() => {}
         Some(mount) => return Err(format!("{shown} is a {} mount, not one of fitsfs", mount.fstype)),
         None => return Err(format!("{shown} is not mounted; fitsfs status lists what is")),
     }
-    if state(path) == State::Dead {
+    if state == State::Dead {
         return detach(path).map_err(|error| format!("{shown}: {error}"));
     }
     take_away(path, 0, &[]).map_err(|error| match error.raw_os_error() {
@@ -80,6 +81,13 @@ pub fn detach(path: &Path) -> io::Result<()> {
     take_away(path, libc::MNT_DETACH, &["-z"])
 }
 
+/// Fails all that programs wait for at a mount whose daemon is gone, and takes it away unless they still use it.
+pub fn abort(mount: &Mount) {
+    // Either way does where it is allowed: the first needs the control filesystem of FUSE, the second root.
+    let _ = std::fs::write(format!("/sys/fs/fuse/connections/{}/abort", mount.minor), "1");
+    let _ = take_away(&mount.mountpoint, libc::MNT_FORCE, &[]);
+}
+
 fn create(path: &Path) -> Result<PathBuf, String> {
     std::fs::create_dir_all(path).map_err(|error| {
         format!("cannot make the mountpoint {}: {error}; make it yourself, or name another one", path.display())
@@ -92,6 +100,9 @@ fn create(path: &Path) -> Result<PathBuf, String> {
 }
 
 fn state(path: &Path) -> State {
+    if let (true, Ok(Some(mount))) = (control::is_orphaned(path), mountinfo::mount_at(path)) {
+        abort(&mount);
+    }
     match mountinfo::mount_at(path) {
         Ok(None) => State::Free,
         Ok(Some(mount)) if !mount.is_fitsfs() => busy_with(&mount),

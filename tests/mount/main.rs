@@ -1,5 +1,6 @@
 //! Real mounts of a real S3 server, read by system calls and compared with the truth.
 
+mod crash;
 mod faults;
 mod lifecycle;
 mod limits;
