@@ -5,6 +5,7 @@ mod lifecycle;
 mod limits;
 mod map;
 mod mmap;
+mod model;
 mod namespace;
 mod reading;
 mod status;
