@@ -90,6 +90,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         places = [workloads.index(m["workload"]) + (number - (len(systems) - 1) / 2) * height for m in mine]
         axes.barh(places, [m["cold"]["seconds"] for m in mine], height, label=SYSTEMS[system].title)
     axes.set_yticks(range(len(workloads)), [WORKLOADS[name].title for name in workloads])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("seconds, first run on a fresh mount")

@@ -61,8 +61,8 @@ def lab(binary: str, root: Path, bucket: str, shape: Shape, work: Path) -> Itera
     command = [binary, "serve", "--root", root, "--port", "0", "--port-file", port_file, "--anonymous"]
     for name, value in asdict(shape).items():
         command += [f"--{name.replace('_', '-')}", f"{value:g}"]
-    if "--synthetic" in _output([binary, "serve", "--help"]):
-        command += crowd(bucket)
+    if "--synthetic" in output([binary, "serve", "--help"]):
+        command += crowd(bucket, root / bucket)
     with (work / "lab.log").open("wb") as log:
         process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
     try:
@@ -72,14 +72,20 @@ def lab(binary: str, root: Path, bucket: str, shape: Shape, work: Path) -> Itera
         process.wait()
 
 
-def crowd(bucket: str) -> list[str]:
-    """Return options for neighbours: 5,000 beside each directory on the way, 1,000 beside the files.
+def crowd(bucket: str, root: Path) -> list[str]:
+    """Return options for neighbours: 5,000 beside each directory on the way to a file, 1,000 beside the files.
 
     An archive has millions of keys; a system that lists what it was not asked for would get away with it otherwise.
     """
-    prefixes = {"": 5000, "jwst/public/": 5000, "jwst/public/jw01783/": 5000, "hst/public/": 5000}
-    prefixes |= {"jwst/public/jw01783/jw01783004007/": 1000, "hst/public/j8pu/j8pu0y010/": 1000}
-    return [word for prefix, count in prefixes.items() for word in ("--synthetic", f"{bucket}:{prefix}:{count}")]
+    options = []
+    for folder in (root, *sorted(path for path in root.rglob("*") if path.is_dir())):
+        prefix = "" if folder == root else f"{folder.relative_to(root)}/"
+        children = list(folder.iterdir())
+        if any(child.is_dir() for child in children):
+            options += ["--synthetic", f"{bucket}:{prefix}:5000:d"]
+        if any(child.is_file() for child in children):
+            options += ["--synthetic", f"{bucket}:{prefix}:1000"]
+    return options
 
 
 def _port(port_file: Path, process: subprocess.Popen[bytes]) -> int:
@@ -91,5 +97,6 @@ def _port(port_file: Path, process: subprocess.Popen[bytes]) -> int:
     raise RuntimeError(f"the server does not start, see {port_file.with_name('lab.log')}")
 
 
-def _output(command: list[Any]) -> str:
+def output(command: list[Any]) -> str:
+    """Return what a command prints."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from server import Server
+from server import Server, output
 
 START_SECONDS = 30.0
 
@@ -25,7 +26,12 @@ class Context:
     data: Path
     work: Path
     fitsfs: str
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str]
+
+    @property
+    def bucket(self) -> Path:
+        """The folder with the files of the bucket."""
+        return self.data / self.server.bucket
 
 
 class System(ABC):
@@ -39,7 +45,7 @@ class System(ABC):
         return ""
 
     @abstractmethod
-    def started(self, context: Context) -> AbstractContextManager[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> AbstractContextManager[list[str]]:
         """Start the system, yield the options of the probe, stop the system."""
 
 
@@ -50,10 +56,11 @@ class Local(System):
     title = "local disk"
 
     @contextmanager
-    def started(self, context: Context) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
         """Drop the files from the page cache."""
-        forget(context.data / context.server.bucket)
-        yield ["--root", str(context.data / context.server.bucket)]
+        for name in names:
+            forget(context.bucket / name)
+        yield ["--root", str(context.bucket)]
 
 
 class Download(System):
@@ -63,7 +70,7 @@ class Download(System):
     title = "boto3 download"
 
     @contextmanager
-    def started(self, context: Context) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
         """Make an empty directory."""
         with empty_folder(context.work / "downloads") as folder:
             place = ["--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
@@ -77,7 +84,7 @@ class Fsspec(System):
     title = "astropy + fsspec"
 
     @contextmanager
-    def started(self, context: Context) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
         """There is nothing to start."""
         yield ["--access", "url", "--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
 
@@ -96,7 +103,7 @@ class Mount(System):
         return "" if shutil.which(self.program) else f"{self.program} is not on the PATH"
 
     @contextmanager
-    def started(self, context: Context) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
         """Mount the bucket with an empty cache; unmount it."""
         with empty_folder(context.work / "cache") as cache, empty_folder(context.work / "mnt") as mountpoint:
             command = self.command(context, mountpoint, cache)
@@ -163,7 +170,9 @@ class Fitsfs(Mount):
 
     def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
         """Return the command that mounts a public bucket."""
-        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request", "--cache-dir", str(cache)]
+        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request"]
+        if "--cache-dir" in output([context.fitsfs, "mount", "--help"]):
+            options += ["--cache-dir", str(cache)]
         return [context.fitsfs, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
 
 
@@ -225,19 +234,28 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-def forget(folder: Path) -> None:
-    """Drop the files of a folder from the page cache, and nothing else from it."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def forget(path: Path) -> None:
+    """Drop a file from the page cache, and nothing else from it."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def remember(folder: Path) -> None:
-    """Read the files of a folder into the page cache: the server's disk is not what is measured."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb", buffering=0) as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
-                while file.read(8 << 20):
-                    pass
+def remember(path: Path) -> None:
+    """Read a file, but not its holes, into the page cache: the server's disk is not what is measured."""
+    with path.open("rb", buffering=0) as file:
+        end = 0
+        while (start := next_data(file.fileno(), end)) is not None:
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            file.seek(start)
+            while file.tell() < end:
+                file.read(min(end - file.tell(), 8 << 20))
+
+
+def next_data(descriptor: int, offset: int) -> int | None:
+    """Return where the next piece of a sparse file starts."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise

@@ -34,9 +34,12 @@ pub(super) async fn checks(source: &Source, options: &S3Options, store: &S3Store
         return checks;
     }
     let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
+    let begun_in = store.region();
     let listed = store.list(&request).await;
-    // After the listing, because it is what finds the region out.
-    checks.push(region(options.region.as_deref(), &store.region(), probe.bucket_region.as_deref()));
+    // A signed request may be told the region where an unsigned one is not.
+    let corrected = Some(store.region()).filter(|region| *region != begun_in);
+    let told = probe.bucket_region.or(corrected);
+    checks.push(region(options.region.as_deref(), &begun_in, told.as_deref()));
     checks.push(listing(&listed, options));
     let Ok(page) = listed else { return checks };
     checks.extend(archive(&page));
@@ -101,15 +104,15 @@ fn clock(server: Option<SystemTime>, here: SystemTime) -> Option<Check> {
     })
 }
 
-fn region(given: Option<&str>, used: &str, told: Option<&str>) -> Check {
+fn region(given: Option<&str>, begun_in: &str, told: Option<&str>) -> Check {
     const NAME: &str = "region";
     match (given, told) {
         (Some(given), Some(told)) if given != told => {
             Check::warn(NAME, format!("the bucket is in {told}, not in {given}"), format!("use --region {told}"))
         }
-        (None, Some(told)) if told != used => Check::ok(NAME, format!("{told}, found by asking")),
+        (None, Some(told)) if told != begun_in => Check::ok(NAME, format!("{told}, found by asking")),
         (_, Some(told)) => Check::ok(NAME, told),
-        (_, None) => Check::ok(NAME, format!("{used}; the endpoint does not tell the bucket's")),
+        (_, None) => Check::ok(NAME, format!("{begun_in}; the endpoint does not tell the bucket's")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `fitsfs check SOURCE` finds out: named checks in the order in which a mount would fail, each with one line of
 //! finding and, where something is wrong, one line of remedy.
 //!
-//! [`bucket`] asks the store, [`host`] this machine; this file is the report. Nothing is retried: a check shows what
+//! `bucket` asks the store, `host` this machine; this file is the report. Nothing is retried: a check shows what
 //! the first answer is.
 
 mod bucket;

@@ -86,8 +86,6 @@ pub struct MountArgs {
     /// STORAGE_BUCKET, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
-    #[command(flatten)]
-    pub s3: S3Args,
     /// Mount read-only (this is the default)
     #[arg(long)]
     pub read_only: bool,
@@ -118,6 +116,9 @@ pub struct MountArgs {
     /// Where a background mount logs; set by the command that starts it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    // Last, because what follows would come under its heading.
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// `fitsfs unmount`

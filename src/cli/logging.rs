@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging what `filter` lets through.
 pub fn start(filter: &str, file: Option<&Path>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    // Crate fuser warns of each request that is not implemented and of each mount that was taken away already.
+    let filter =
+        EnvFilter::try_new(format!("fuser=error,{filter}")).map_err(|error| format!("--log {filter}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match file {
         Some(path) => {

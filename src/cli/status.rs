@@ -110,7 +110,7 @@ fn render(status: &Snapshot, style: Style) -> String {
         ),
     );
     let reads = status.cache.hits + status.cache.misses;
-    let share = if reads > 0 { status.cache.hits * 100 / reads } else { 0 };
+    let share = (status.cache.hits * 100).checked_div(reads).unwrap_or(0);
     row("reads", format!("{}, {share}% without waiting for a request of their own", counters.reads));
     row("latency", format!("get {}; list {}", quantiles(&status.latency.get), quantiles(&status.latency.list)));
     row(

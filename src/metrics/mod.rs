@@ -1,8 +1,8 @@
 //! Every number that `fitsfs status` shows, named in one place.
 //!
 //! [`Metrics`] is made once, shared by `Arc` and updated where things happen; [`Snapshot`] is its value at one moment,
-//! with field names that do not change. A new counter is one line in a [`counters!`] list and one row in `docs/metrics.md`; a
-//! test holds the two together. Nothing runs periodically.
+//! with field names that do not change. A new counter is one line in a list of `counters!` and one row in
+//! `docs/metrics.md`; a test holds the two together. Nothing runs periodically.
 
 mod primitives;
 mod skipped;

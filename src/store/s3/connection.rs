@@ -43,9 +43,6 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 /// One whole attempt of a LIST or HEAD, and of a GET up to its body: also a listing that trickles in must end.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Getting credentials may take several requests (SSO, then a role) or a slow external process.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Where requests start when nothing names a region: the buckets of the archives are here, and from here S3 tells where
 /// any other bucket is.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -136,7 +133,9 @@ fn connect(sdk: &SdkConfig, endpoint: Option<&Endpoint>, path_style: bool, regio
     let mut config = aws_sdk_s3::config::Builder::from(sdk)
         .region(region)
         .force_path_style(path_style)
-        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
+        // A cache of its own: the credentials of the connection before are not asked again. Looking them up has its own,
+        // shorter time limit.
+        .identity_cache(IdentityCache::lazy().load_timeout(ATTEMPT_TIMEOUT).build())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(IdentityEncoding);

@@ -15,13 +15,19 @@ use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::region::Region;
+use tokio::time::timeout;
 
 /// IMDS is one hop away and answers within milliseconds where it exists; elsewhere its address leads nowhere, and each
 /// mount without credentials waits this long for it. The SDK's own four attempts of a second would take 5 s.
 const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Looking credentials up may take several requests (SSO, then a role) or a slow external process, but it happens
+/// within a request's attempt, which ends 3 s later.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// The credentials of the chain, or of the profile that was named.
 ///
@@ -54,7 +60,13 @@ impl Provider {
                 built
             }
         };
-        chain.provide_credentials().await
+        match timeout(LOOK_UP_TIMEOUT, chain.provide_credentials()).await {
+            Ok(found) => found,
+            // An instance keeps its last credentials while IMDS does not answer.
+            Err(_) => {
+                chain.fallback_on_interrupt().ok_or_else(|| CredentialsError::provider_timed_out(LOOK_UP_TIMEOUT))
+            }
+        }
     }
 }
 
@@ -66,7 +78,6 @@ impl ProvideCredentials for Provider {
         future::ProvideCredentials::new(self.load())
     }
 
-    /// An instance keeps its last credentials while IMDS does not answer.
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.chain.load().as_ref()?.fallback_on_interrupt()
     }

@@ -22,7 +22,7 @@ pub(super) enum Stage {
     Credentials,
     /// It was not answered in time.
     Timeout,
-    /// The connection could not be made or broke.
+    /// The connection could not be made, or broke before the end of the answer.
     Network,
     /// It was answered with an error.
     Answered(u16),
@@ -151,6 +151,8 @@ fn answered_kind(status: u16, code: Option<&str>) -> ErrorKind {
         408 => ErrorKind::Timeout,
         412 | 416 => ErrorKind::VersionChanged,
         429 | 503 => ErrorKind::Throttled,
+        // TemporaryRedirect, where it does not tell another region: a new bucket's names are not everywhere yet.
+        307 => ErrorKind::Server,
         // NotImplemented does not get better by asking again.
         501 => ErrorKind::Invalid,
         500..=599 => ErrorKind::Server,
@@ -191,9 +193,10 @@ fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Stage::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_user() => Stage::Construction,
         SdkError::DispatchFailure(_) => Stage::Network,
-        SdkError::ResponseError(response) => Stage::Unparsable(response.raw().status().as_u16()),
+        // Its body could not be read to the end.
+        SdkError::ResponseError(_) => Stage::Network,
         SdkError::ServiceError(service) => match service.raw().status().as_u16() {
-            // The SDK reports a success whose body it cannot parse as an error of the service.
+            // The SDK reports a success whose body was read but not understood as an error of the service.
             status @ 200..300 => Stage::Unparsable(status),
             status => Stage::Answered(status),
         },
@@ -296,6 +299,7 @@ mod tests {
             (408, None, Timeout),
             (400, Some("InvalidArgument"), Invalid),
             (301, Some("PermanentRedirect"), Invalid),
+            (307, Some("TemporaryRedirect"), Server),
             (200, None, BadResponse),
             (700, None, BadResponse),
         ] {

@@ -47,6 +47,9 @@ const FLUSH: Duration = Duration::from_millis(20);
 impl Outgoing {
     /// Turns it into the body of a response. Nothing left to send counts as sent.
     pub(crate) fn into_body(mut self) -> Body {
+        if matches!(self.ending, Ending::CutAfter(bytes) if bytes >= self.remaining) {
+            self.ending = Ending::Complete;
+        }
         if self.remaining == 0 && self.ending == Ending::Complete {
             self.entry.finish();
             return StreamBody::new(Box::pin(futures::stream::empty()));
@@ -63,20 +66,23 @@ impl Outgoing {
             Ending::Complete if self.remaining == 0 => return None,
             Ending::Complete => self.remaining,
             Ending::CutAfter(0) => return Some(Err(self.cut(FLUSH).await)),
-            Ending::CutAfter(left) => left.min(self.remaining),
+            Ending::CutAfter(left) => left,
             Ending::Stall(time) => return Some(Err(self.cut(time).await)),
         };
         let len = len.min(self.shaper.chunk() as u64);
         let chunk = match self.reader.read(self.offset, len as usize).await {
             Ok(chunk) => chunk,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                self.entry.finish();
+                return Some(Err(error));
+            }
         };
         self.shaper.pace(&self.schedule, chunk.len()).await;
         self.offset += len;
         self.remaining -= len;
         self.entry.sent(len);
         match &mut self.ending {
-            Ending::CutAfter(left) => *left = if self.remaining == 0 { 0 } else { *left - len },
+            Ending::CutAfter(left) => *left -= len,
             _ if self.remaining == 0 => self.entry.finish(),
             _ => {}
         }

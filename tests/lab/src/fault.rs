@@ -10,7 +10,8 @@ use crate::op::Op;
 pub enum Kind {
     /// An error answer with this HTTP status and S3 error code.
     Status(u16, String),
-    /// The connection is closed after so many bytes of the body, of which the headers promised all.
+    /// The connection is closed after so many bytes of the body, of which the headers promised all. Shorter bodies are
+    /// whole.
     CutBodyAfter(u64),
     /// A well-formed answer of half the body: Content-Range claims all of it, Content-Length is what is sent.
     TruncateBody,

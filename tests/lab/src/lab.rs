@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -233,6 +233,19 @@ impl Lab {
     /// How many requests the filter takes.
     pub fn count(&self, filter: impl Fn(&Request) -> bool) -> usize {
         self.server.log.count(filter)
+    }
+
+    /// Waits until the filter takes at least so many requests. It blocks the thread: in an async test of one thread, let
+    /// the client run on another.
+    ///
+    /// # Panics
+    /// If that does not happen within ten seconds.
+    pub fn wait_for(&self, at_least: usize, filter: impl Fn(&Request) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.count(&filter) < at_least {
+            assert!(Instant::now() < deadline, "no {at_least} such requests among {:#?}", self.requests());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Forgets the requests so far.

@@ -95,15 +95,7 @@ impl Server {
     async fn request(&self, connection: &Connection, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         if let Some(path) = parts.uri.path().strip_prefix("/_lab/") {
-            let body = read_body(body).await.unwrap_or_default();
-            let reply = crate::control::answer(self, &parts.method, path, &body);
-            return Ok(self.respond(
-                reply,
-                &parts.method,
-                Ending::Complete,
-                Entry::unlogged(&self.log),
-                &Connection::unshaped(),
-            ));
+            return Ok(self.control(&parts.method, path, body).await);
         }
         let call = Call::new(&parts);
         let entry = self.log.begin(describe(&parts, call.as_ref().ok(), connection.id));
@@ -119,7 +111,14 @@ impl Server {
             (Err(refusal), _) | (_, Err(refusal)) => Err(refusal.clone()),
         };
         let reply = reply.unwrap_or_else(|refusal| Reply::refusal(&refusal, call.as_ref().ok(), &request_id));
-        self.finish(reply, &parts.method, fault, entry, connection).await
+        finish(reply, &parts.method, fault, entry, connection).await
+    }
+
+    /// Control requests are neither logged nor shaped.
+    async fn control(&self, method: &Method, path: &str, body: Incoming) -> Response<Body> {
+        let body = read_body(body).await.unwrap_or_default();
+        let reply = crate::control::answer(self, method, path, &body);
+        respond(reply, method, Ending::Complete, Entry::unlogged(&self.log), &Connection::unshaped())
     }
 
     /// When the first byte of the response may go.
@@ -144,72 +143,65 @@ impl Server {
             fault => self.service.answer(call, body, fault).await,
         }
     }
+}
 
-    /// Applies the faults that change how an answer is sent, and sends it.
-    async fn finish(
-        &self,
-        mut reply: Reply,
-        method: &Method,
-        fault: Option<Kind>,
-        mut entry: Entry,
-        connection: &Connection,
-    ) -> io::Result<Response<Body>> {
-        let dropped = || io::Error::new(io::ErrorKind::ConnectionAborted, "dropped by a fault");
-        let mut ending = Ending::Complete;
-        match fault {
-            Some(Kind::DropConnection) => {
-                entry.finish();
-                return Err(dropped());
-            }
-            Some(Kind::Stall(time)) if without_body(method, reply.status) => {
-                tokio::time::sleep(time).await;
-                entry.finish();
-                return Err(dropped());
-            }
-            Some(Kind::Stall(time)) => ending = Ending::Stall(time),
-            Some(Kind::CutBodyAfter(bytes)) => ending = Ending::CutAfter(bytes),
-            Some(Kind::TruncateBody) => reply.payload.halve(),
-            Some(Kind::GzipEncoding) if method != Method::HEAD => crate::gzip::compress(&mut reply).await?,
-            _ => {}
+/// Applies the faults that change how an answer is sent, and sends it.
+async fn finish(
+    mut reply: Reply,
+    method: &Method,
+    fault: Option<Kind>,
+    mut entry: Entry,
+    connection: &Connection,
+) -> io::Result<Response<Body>> {
+    let dropped = || io::Error::new(io::ErrorKind::ConnectionAborted, "dropped by a fault");
+    let mut ending = Ending::Complete;
+    match fault {
+        Some(Kind::DropConnection) => {
+            entry.finish();
+            return Err(dropped());
         }
-        reply.header(HeaderName::from_static("x-amz-request-id"), &format!("{:016X}", entry.seq));
-        Ok(self.respond(reply, method, ending, entry, connection))
+        Some(Kind::Stall(time)) if without_body(method, reply.status) || reply.payload.len() == 0 => {
+            tokio::time::sleep(time).await;
+            entry.finish();
+            return Err(dropped());
+        }
+        Some(Kind::Stall(time)) => ending = Ending::Stall(time),
+        Some(Kind::CutBodyAfter(bytes)) => ending = Ending::CutAfter(bytes),
+        Some(Kind::TruncateBody) if method != Method::HEAD => reply.payload.halve(),
+        Some(Kind::GzipEncoding) if method != Method::HEAD => crate::gzip::compress(&mut reply).await?,
+        _ => {}
     }
+    reply.header(HeaderName::from_static("x-amz-request-id"), &format!("{:016X}", entry.seq));
+    Ok(respond(reply, method, ending, entry, connection))
+}
 
-    fn respond(
-        &self,
-        reply: Reply,
-        method: &Method,
-        ending: Ending,
-        entry: Entry,
-        connection: &Connection,
-    ) -> Response<Body> {
-        entry.update(|request| request.status = reply.status.as_u16());
-        let len = reply.payload.len();
-        let bare = without_body(method, reply.status);
-        let (reader, offset) = match reply.payload {
-            Payload::Bytes(bytes) => (Reader::Memory(Content::Bytes(bytes)), 0),
-            Payload::Span { reader, offset, .. } => (reader, offset),
-        };
-        let outgoing = Outgoing {
-            reader,
-            offset,
-            remaining: if bare { 0 } else { len },
-            ending: if bare { Ending::Complete } else { ending },
-            shaper: Arc::clone(&connection.shaper),
-            schedule: Arc::clone(&connection.schedule),
-            entry,
-        };
-        let mut response = Response::new(outgoing.into_body());
-        *response.status_mut() = reply.status;
-        *response.headers_mut() = reply.headers;
-        // The answer to a HEAD states the length of the object; that of a refusal has none.
-        if !bare || (method == Method::HEAD && reply.status.is_success()) {
-            response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
-        }
-        response.headers_mut().insert(header::SERVER, header::HeaderValue::from_static("fitsfs-lab"));
-        response
+/// The answer as HTTP, with its body on the way.
+fn respond(reply: Reply, method: &Method, ending: Ending, entry: Entry, connection: &Connection) -> Response<Body> {
+    entry.update(|request| request.status = reply.status.as_u16());
+    let len = reply.payload.len();
+    let bare = without_body(method, reply.status);
+    let (reader, offset) = match reply.payload {
+        Payload::Bytes(bytes) => (Reader::Memory(Content::Bytes(bytes)), 0),
+        Payload::Span { reader, offset, .. } => (reader, offset),
+    };
+    let outgoing = Outgoing {
+        reader,
+        offset,
+        remaining: if bare { 0 } else { len },
+        ending: if bare { Ending::Complete } else { ending },
+        shaper: Arc::clone(&connection.shaper),
+        schedule: Arc::clone(&connection.schedule),
+        entry,
+    };
+    let mut response = Response::new(outgoing.into_body());
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    // The answer to a HEAD states the length of the object; that of a refusal has none.
+    if !bare || (method == Method::HEAD && reply.status.is_success()) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     }
+    response.headers_mut().insert(header::SERVER, header::HeaderValue::from_static("fitsfs-lab"));
+    response
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {

@@ -35,8 +35,10 @@ impl Shape {
 /// Lateness that is made up for: above the scheduling noise of a busy machine, below what a reader would notice as a
 /// burst (2 MB at 100 MB/s).
 const SLACK: Duration = Duration::from_millis(20);
-/// Timers of the runtime fire 0 to 2 ms late: a wait is asked for shorter by this, which centres the error.
-const TIMER_LAG: Duration = Duration::from_micros(1100);
+/// Timers of the runtime fire half a millisecond to two late. A wait for a first byte is asked for shorter by the
+/// least of that, so that latency is never less than it says; one for a chunk by the mean, so that rates come out.
+const TIMER_LAG: Duration = Duration::from_micros(450);
+const TIMER_LAG_MEAN: Duration = Duration::from_micros(1100);
 
 /// When the next chunk of one stream of bytes is due.
 #[derive(Debug)]
@@ -103,14 +105,18 @@ impl Shaper {
         let own = shape.per_connection.map(|rate| connection.lock().add(bytes, rate));
         let all = shape.total.map(|rate| self.total.lock().add(bytes, rate));
         if let Some(due) = own.into_iter().chain(all).max() {
-            sleep_until(due).await;
+            sleep(due, TIMER_LAG_MEAN).await;
         }
     }
 }
 
-/// Waits until then, as nearly as the runtime's timer can.
+/// Waits until then, and hardly longer.
 pub(crate) async fn sleep_until(due: Instant) {
-    let Some(due) = due.checked_sub(TIMER_LAG) else { return };
+    sleep(due, TIMER_LAG).await;
+}
+
+async fn sleep(due: Instant, lag: Duration) {
+    let Some(due) = due.checked_sub(lag) else { return };
     if due > Instant::now() {
         tokio::time::sleep_until(due.into()).await;
     }

@@ -7,6 +7,7 @@ use fitsfs_lab::Lab;
 
 pub struct Client {
     stream: BufReader<TcpStream>,
+    host: String,
 }
 
 #[derive(Debug)]
@@ -37,7 +38,13 @@ impl Answer {
 
 impl Client {
     pub fn new(lab: &Lab) -> Client {
-        Client { stream: BufReader::new(TcpStream::connect(("127.0.0.1", lab.port())).expect("the lab listens")) }
+        Client::of_host(lab, "localhost")
+    }
+
+    /// Asks by this name of the server.
+    pub fn of_host(lab: &Lab, host: &str) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", lab.port())).expect("the lab listens");
+        Client { stream: BufReader::new(stream), host: host.into() }
     }
 
     pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -50,7 +57,7 @@ impl Client {
 
     pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
         let mut request =
-            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
+            format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.host, body.len());
         headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
         request += "\r\n";
         self.stream.get_mut().write_all(&[request.as_bytes(), body].concat())?;

@@ -42,6 +42,8 @@ fn connections_that_end() {
     assert!(struck(Kind::DropConnection).is_err());
     let answer = struck_read(Kind::CutBodyAfter(3));
     assert_eq!((answer.status, answer.text().as_str(), answer.cut), (206, "234", true));
+    let answer = struck_read(Kind::CutBodyAfter(4));
+    assert_eq!((answer.text().as_str(), answer.cut), ("2345", false));
     let answer = struck_read(Kind::Stall(Duration::from_millis(30)));
     assert_eq!((answer.status, answer.body.len(), answer.cut), (206, 0, true));
 }
@@ -50,6 +52,9 @@ fn connections_that_end() {
 fn answers_to_another_question() {
     let answer = struck_read(Kind::TruncateBody);
     assert_eq!((answer.text().as_str(), answer.header("content-range")), ("23", Some("bytes 2-5/10")));
+    let lab = lab();
+    lab.fault(Fault::new(Kind::TruncateBody));
+    assert_eq!(Client::new(&lab).head("/b/k").header("content-length"), Some("10"), "the size is what it is");
     let answer = struck_read(Kind::WrongContentRange);
     assert_eq!((answer.text().as_str(), answer.header("content-range")), ("3456", Some("bytes 3-6/10")));
     let answer = struck_read(Kind::IgnoreRange);
@@ -80,9 +85,7 @@ fn a_delay_lets_the_object_change_meanwhile() {
     let started = Instant::now();
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| Client::new(&lab).get("/b/k", &[("If-Match", &etag)]));
-        while lab.requests().is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        lab.wait_for(1, |_| true);
         lab.put("b", "k", "new");
         asked.join().expect("an answer")
     });

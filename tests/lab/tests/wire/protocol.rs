@@ -164,6 +164,53 @@ fn chunked_uploads_of_the_sdks_are_unwrapped() {
 }
 
 #[test]
+fn buckets_may_be_named_by_the_host() {
+    let lab = lab();
+    lab.put("b", "d/k", "hello");
+    let answer = Client::of_host(&lab, "b.localhost").get("/d/k", &[]);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    assert_eq!(Client::of_host(&lab, "b.localhost").get("/?list-type=2", &[]).elements("Key"), ["d/k"]);
+}
+
+#[test]
+fn listings_of_version_1_go_on_behind_a_common_prefix() {
+    let lab = lab();
+    lab.put_many("b", ["a", "b/1", "b/2", "c/1", "d"].map(str::to_owned), "x");
+    let mut client = Client::new(&lab);
+    let page = client.get("/b?delimiter=/&max-keys=2", &[]);
+    assert_eq!((page.elements("Key"), page.elements("NextMarker")), (vec!["a".into()], vec!["b/".into()]));
+    let page = client.get("/b?delimiter=/&marker=b/", &[]);
+    assert_eq!(page.elements("Key"), ["d"]);
+    assert!(page.text().contains("<CommonPrefixes><Prefix>c/</Prefix>") && !page.text().contains("<Prefix>b/"));
+}
+
+#[test]
+fn a_response_in_flight_keeps_its_version() {
+    let lab = lab();
+    let old = vec![b'o'; 300_000];
+    lab.put("b", "k", old.clone());
+    lab.shape(Shape { per_connection: Some(1_000_000), ..Shape::default() });
+    let answer = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| Client::new(&lab).get("/b/k", &[]));
+        lab.wait_for(1, |r| r.bytes > 0);
+        lab.put("b", "k", "new");
+        asked.join().expect("an answer")
+    });
+    assert_eq!(answer.body, old);
+}
+
+#[test]
+fn a_stopped_server_frees_its_port() {
+    let lab = lab();
+    let (port, mut client) = (lab.port(), Client::new(&lab));
+    client.get("/b/k", &[]);
+    drop(lab);
+    assert!(client.ask("GET", "/b/k", &[], b"").is_err(), "its connections are closed");
+    let again = Lab::builder().port(port).start().expect("the same port");
+    assert_eq!(Client::new(&again).get("/b/k", &[]).status, 404);
+}
+
+#[test]
 fn the_log_tells_what_was_asked() {
     let lab = lab();
     let etag = lab.put("b", "d/k", "hello");
@@ -203,12 +250,8 @@ fn a_client_that_leaves_is_seen() {
     lab.shape(Shape { per_connection: Some(1_000_000), ..Shape::default() });
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", lab.port())).expect("the lab listens");
     std::io::Write::write_all(&mut stream, b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
-    while lab.count(|r| r.bytes > 0) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    lab.wait_for(1, |r| r.bytes > 0);
     drop(stream);
-    while lab.count(|r| r.done) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    lab.wait_for(1, |r| r.done);
     assert_eq!(lab.count(|r| r.aborted && r.bytes < 1 << 30), 1);
 }
