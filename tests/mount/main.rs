@@ -1,5 +1,7 @@
 //! Real mounts of a real S3 server, read by system calls and compared with the truth.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 mod faults;
 mod lifecycle;
 mod limits;
