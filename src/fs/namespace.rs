@@ -33,6 +33,9 @@ const BACKGROUND_PAGES: usize = 10;
 const MAX_NAMES: u64 = 200_000;
 const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 
+/// A listing that waits for readers looks at least so rarely whether there can still be any.
+const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// How long names are believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttl {
@@ -189,8 +192,8 @@ impl Namespace {
     async fn fill(&self, prefix: &str, listing: &Arc<Listing>) {
         let mut continuation = None;
         for page in 0.. {
-            if page >= BACKGROUND_PAGES {
-                listing.wanted().await;
+            if page >= BACKGROUND_PAGES && !self.is_wanted(listing).await {
+                return;
             }
             match self.page(prefix.to_owned(), PAGE, continuation).await {
                 Ok(page) => {
@@ -209,6 +212,17 @@ impl Namespace {
                 return self.weigh_again(prefix, listing);
             }
         }
+    }
+
+    /// Waits until someone wants the rest of a listing; false if nobody can any more, since all have let go of it.
+    async fn is_wanted(&self, listing: &Arc<Listing>) -> bool {
+        let look_again = self.ttl.positive.max(MIN_LOOK_AGAIN);
+        while tokio::time::timeout(look_again, listing.wanted()).await.is_err() {
+            if Arc::strong_count(listing) == 1 {
+                return false;
+            }
+        }
+        true
     }
 
     /// A listing is weighed when it is put into the cache, which was before it grew.
