@@ -43,8 +43,10 @@ pub struct Segment {
     /// Bytes that arrived and do not fill a piece yet; only the filling task touches it.
     partial: Mutex<BytesMut>,
     progress: watch::Sender<Progress>,
-    /// What the kernel has been given of this segment: sorted, disjoint.
+    /// What READs have been answered with of this segment: sorted, disjoint.
     delivered: Mutex<Vec<Range<u64>>>,
+    /// The kernel has been given the rest ahead of the reader. It may drop that again before anyone reads it.
+    pushed: AtomicBool,
     waiters: AtomicUsize,
     urgent: Notify,
     cancelled: AtomicBool,
@@ -62,6 +64,7 @@ impl Segment {
             partial: Mutex::default(),
             progress: watch::channel(Progress::default()).0,
             delivered: Mutex::default(),
+            pushed: AtomicBool::new(false),
             waiters: AtomicUsize::new(0),
             urgent: Notify::new(),
             cancelled: AtomicBool::new(false),
@@ -127,11 +130,6 @@ impl Segment {
         self.progress.borrow().filled == self.len()
     }
 
-    /// Whether the segment has ended without all of its bytes.
-    pub fn has_failed(&self) -> bool {
-        self.progress.borrow().failed.is_some()
-    }
-
     /// Waits until the bytes before the object offset `end` are readable, or says why they never will be.
     pub async fn wait_for(&self, end: u64) -> Result<(), StoreError> {
         let needed = end - self.range.start;
@@ -194,7 +192,7 @@ impl Segment {
         }
     }
 
-    /// Notes that the kernel has the bytes `range`. True once it has the whole segment.
+    /// Notes that READs have been answered with the bytes `range`. True once they have had the whole segment.
     pub fn mark_delivered(&self, range: Range<u64>) -> bool {
         let start = range.start.max(self.range.start);
         let end = range.end.min(self.range.end);
@@ -215,7 +213,17 @@ impl Segment {
         delivered.first() == Some(&self.range)
     }
 
-    /// What the kernel has of this segment: sorted, disjoint ranges of the object.
+    /// Notes that the kernel has been given what no READ has asked for.
+    pub fn mark_pushed(&self) {
+        self.pushed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has.
+    pub fn is_pushed(&self) -> bool {
+        self.pushed.load(Ordering::SeqCst)
+    }
+
+    /// What READs have been answered with of this segment: sorted, disjoint ranges of the object.
     pub fn delivered(&self) -> Vec<Range<u64>> {
         self.delivered.lock().clone()
     }

@@ -1,8 +1,9 @@
 //! From paths to nodes: which names exist, at the price of at most one LIST for a look-up.
 //!
 //! A look-up asks for the keys that begin with `directory/name`, which tells whether the name is a file, a directory
-//! or nothing. At the same time the directory's own listing begins to fill in behind; once complete it answers all
-//! further look-ups of that directory until it is too old. In a bucket that refuses to list, names are tried by HEAD
+//! or nothing. With the second name that is looked up in a directory its own listing begins to fill in behind (a path
+//! that only leads through it does not need it); once complete it answers all further look-ups of that directory
+//! until it is too old. In a bucket that refuses to list, names are tried by HEAD
 //! and directories are assumed.
 
 use std::sync::Arc;
@@ -31,6 +32,9 @@ const BACKGROUND_PAGES: usize = 10;
 /// Names remembered one by one, and directories remembered whole.
 const MAX_NAMES: u64 = 200_000;
 const MAX_LISTED_ENTRIES: u64 = 2_000_000;
+
+/// A listing that waits for readers looks at least so rarely whether there can still be any.
+const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long names are believed.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +66,8 @@ pub struct Namespace {
     ttl: Ttl,
     names: moka::future::Cache<String, Option<Node>>,
     listings: moka::sync::Cache<Arc<str>, Arc<Listing>>,
+    /// Directories in which a name has been looked up.
+    visited: moka::sync::Cache<Arc<str>, ()>,
     /// The store has refused to list.
     unlistable: AtomicBool,
     metrics: Arc<Metrics>,
@@ -77,7 +83,8 @@ impl Namespace {
             .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.len()).unwrap_or(u32::MAX).max(1))
             .time_to_live(ttl.positive)
             .build();
-        Arc::new(Self { store, ttl, names, listings, unlistable: AtomicBool::new(false), metrics, runtime })
+        let visited = moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
+        Arc::new(Self { store, ttl, names, listings, visited, unlistable: AtomicBool::new(false), metrics, runtime })
     }
 
     /// How long names are believed.
@@ -91,19 +98,26 @@ impl Namespace {
         if !is_name(name) {
             return Ok(None);
         }
-        if self.unlistable.load(Ordering::Relaxed) {
-            return self.look_up_key(format!("{prefix}{name}")).await;
-        }
-        let listing = self.listing(prefix);
+        let key = format!("{prefix}{name}");
+        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(key).await };
         match listing.answer(name) {
             Answer::Is(node) => return Ok(Some(node)),
             Answer::IsNot => return Ok(None),
             Answer::Unknown => {}
         }
         tokio::select! {
-            answer = self.look_up_key(format!("{prefix}{name}")) => answer,
+            answer = self.look_up_key(key) => answer,
             node = known(&listing, name) => Ok(node),
         }
+    }
+
+    /// The listing that may answer a look-up in `prefix`: one that is there, or, from the second look-up on, a new one.
+    fn listing_behind(self: &Arc<Self>, prefix: &Arc<str>) -> Option<Arc<Listing>> {
+        if self.unlistable.load(Ordering::Relaxed) {
+            return None;
+        }
+        let first = self.visited.entry(prefix.clone()).or_insert(()).is_fresh();
+        if first { self.listings.get(prefix) } else { Some(self.listing(prefix)) }
     }
 
     /// What a key is: asked once however many wait for it, and remembered.
@@ -178,8 +192,8 @@ impl Namespace {
     async fn fill(&self, prefix: &str, listing: &Arc<Listing>) {
         let mut continuation = None;
         for page in 0.. {
-            if page >= BACKGROUND_PAGES {
-                listing.wanted().await;
+            if page >= BACKGROUND_PAGES && !self.is_wanted(listing).await {
+                return;
             }
             match self.page(prefix.to_owned(), PAGE, continuation).await {
                 Ok(page) => {
@@ -198,6 +212,17 @@ impl Namespace {
                 return self.weigh_again(prefix, listing);
             }
         }
+    }
+
+    /// Waits until someone wants the rest of a listing; false if nobody can any more, since all have let go of it.
+    async fn is_wanted(&self, listing: &Arc<Listing>) -> bool {
+        let look_again = self.ttl.positive.max(MIN_LOOK_AGAIN);
+        while tokio::time::timeout(look_again, listing.wanted()).await.is_err() {
+            if Arc::strong_count(listing) == 1 {
+                return false;
+            }
+        }
+        true
     }
 
     /// A listing is weighed when it is put into the cache, which was before it grew.

@@ -4,11 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Planner;
-use crate::cache::{Budget, Origin, Segment, SegmentMap};
+use crate::cache::{Origin, Segment, SegmentMap};
 use crate::store::ObjectMeta;
 
 /// The planner and the segments of a file, which change together.
@@ -84,7 +83,7 @@ impl FileState {
 
     /// The parts of `range` that no unanswered READ asks for.
     pub(super) fn free_of_reads(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        subtract(vec![range], &self.unanswered.lock())
+        subtract(range, &self.unanswered.lock())
     }
 
     /// The kernel has been given `range`: segments that it has whole are dropped.
@@ -95,29 +94,6 @@ impl FileState {
                 core.segments.remove(&segment);
             }
         }
-    }
-
-    /// Replaces a segment by what the kernel does not have of it, so that the rest returns its memory. Returns what
-    /// took its place.
-    pub(super) fn shrink(&self, segment: &Arc<Segment>, budget: &Budget) -> Vec<Arc<Segment>> {
-        let mut remainders = Vec::new();
-        let mut core = self.core.lock();
-        if !core.segments.remove(segment) {
-            return remainders;
-        }
-        for range in subtract(vec![segment.range()], &segment.delivered()) {
-            let (Some(permit), Some(bytes)) =
-                (budget.try_prefetch(range.end - range.start), segment.slice(range.clone()))
-            else {
-                continue;
-            };
-            let rest = Segment::new(range, segment.origin(), Some(permit));
-            rest.append(Bytes::copy_from_slice(&bytes));
-            let rest = Arc::new(rest);
-            core.segments.insert(rest.clone());
-            remainders.push(rest);
-        }
-        remainders
     }
 
     /// Drops a segment that can be fetched again.
@@ -161,8 +137,9 @@ impl Drop for Unanswered {
     }
 }
 
-/// What is left of disjoint `ranges` after taking `holes` out.
-fn subtract(mut ranges: Vec<Range<u64>>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
+/// What is left of `range` after taking `holes` out.
+fn subtract(range: Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut ranges = Vec::from([range]);
     for hole in holes {
         ranges = ranges
             .into_iter()
@@ -186,10 +163,9 @@ mod tests {
         #[test]
         fn subtract_leaves_what_no_hole_covers(holes in proptest::collection::vec((0u64..100, 0u64..30), 0..8)) {
             let holes: Vec<_> = holes.into_iter().map(|(start, len)| start..start + len).collect();
-            let whole = 10..90;
-            let left = subtract(Vec::from_iter([whole.clone()]), &holes);
+            let left = subtract(10..90, &holes);
             for offset in 0..130 {
-                let expected = whole.contains(&offset) && !holes.iter().any(|hole| hole.contains(&offset));
+                let expected = (10..90).contains(&offset) && !holes.iter().any(|hole| hole.contains(&offset));
                 prop_assert_eq!(left.iter().any(|r| r.contains(&offset)), expected);
             }
         }

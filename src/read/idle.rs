@@ -1,4 +1,4 @@
-//! Completed segments that the kernel does not have: what can be dropped when memory is short.
+//! Completed segments that no READ has had whole: what can be dropped when memory is short.
 
 use std::sync::{Arc, Weak};
 
@@ -6,10 +6,13 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::FileState;
-use crate::cache::{BLOCK, Budget, Segment};
+use crate::cache::{BLOCK, Budget, Permit, Segment};
 
 /// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
 const CLOSED_BYTES: u64 = 8 << 20;
+
+/// How many old segments are looked at to make room for a new one.
+const MAX_LOOKS: usize = 64;
 
 type Entry = (Weak<FileState>, Weak<Segment>);
 
@@ -44,6 +47,25 @@ impl Idle {
             let Some((_, entry)) = self.list.lock().pop_lru() else { return };
             evict(&entry);
         }
+    }
+
+    /// Drops old segments that the kernel has been given too, until `bytes` more may be fetched ahead or none is found.
+    pub(super) fn make_room(&self, bytes: u64) -> Option<Permit> {
+        for _ in 0..MAX_LOOKS {
+            if let Some(permit) = self.budget.try_prefetch(bytes) {
+                return Some(permit);
+            }
+            let mut list = self.list.lock();
+            let (key, entry) = list.pop_lru()?;
+            let pushed = entry.1.upgrade().is_none_or(|segment| segment.is_pushed());
+            if !pushed {
+                list.put(key, entry);
+                continue;
+            }
+            drop(list);
+            evict(&entry);
+        }
+        None
     }
 
     /// Drops what is kept of closed files beyond [`CLOSED_BYTES`], oldest first.

@@ -34,6 +34,9 @@ const WHOLE_FILE: u64 = 256 << 10;
 /// section 3.1), which covers all but primary headers and long tables.
 const HEADER_GUESS: u64 = 3 * 2880;
 
+/// What the kernel may have read ahead of the program: two windows of 128 KiB.
+const READAHEAD: u64 = 256 << 10;
+
 /// The walk goes at least this many HDUs ahead of the last one that a program touched: all of a JWST or HST product.
 const MIN_LOOKAHEAD: usize = 10;
 
@@ -96,8 +99,8 @@ impl Planner {
         }
     }
 
-    /// A program reads `range` (not empty, within the file).
-    pub fn on_read(&mut self, range: Range<u64>) -> Decision {
+    /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
+    pub fn on_read(&mut self, range: Range<u64>, held: bool) -> Decision {
         let mut decision = Decision { demand: self.blocks(range.clone()), ..Decision::default() };
         if self.size <= WHOLE_FILE {
             decision.demand = 0..self.size;
@@ -116,7 +119,7 @@ impl Planner {
         if self.in_header(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
         } else {
-            self.follow_stream(range, &mut decision);
+            self.follow_stream(range, held, &mut decision);
         }
         decision
     }
@@ -189,24 +192,25 @@ impl Planner {
     }
 
     /// Lets the streams take note of a read of data, and leads its reader if it goes forward.
-    fn follow_stream(&mut self, range: Range<u64>, decision: &mut Decision) {
-        let Advance { lead, abandoned } = self.streams.advance(&range);
+    fn follow_stream(&mut self, range: Range<u64>, held: bool, decision: &mut Decision) {
+        let Advance { lead, abandoned } = self.streams.advance(&range, held);
         decision.abandoned = abandoned;
         if let Some(lead) = lead {
-            let end = self.boundary(&lead.stream, lead.range.start).min(lead.range.end);
-            let range = self.blocks(lead.range.start.min(end)..end);
-            if range.start < range.end {
+            let end = self.boundary(&lead.stream).min(lead.range.end);
+            if lead.range.start < end {
+                let range = self.blocks(lead.range.start..end);
                 self.streams.led(lead.id, range.end);
                 decision.ahead.push(Planned { range, origin: Origin::Sequential });
             }
         }
     }
 
-    /// How far a stream that has read `read` may be led from `at`: the end of its data unit, or of the file once it
-    /// has crossed a header.
-    fn boundary(&self, read: &Range<u64>, at: u64) -> u64 {
+    /// How far a stream that has read `read` may be led: to the end of the data unit where it stands, or of the file
+    /// once it has crossed a header. The kernel's readahead alone crosses one by a window or two.
+    fn boundary(&self, read: &Range<u64>) -> u64 {
         let layout = self.chain.layout_so_far();
-        let Some(here) = layout.hdu_at(at) else { return self.size };
+        let stands = read.end.saturating_sub(READAHEAD).max(read.start);
+        let Some(here) = layout.hdu_at(stands) else { return self.size };
         match layout.hdu_at(read.start) {
             Some(began) if began.index < here.index => self.size,
             _ => here.end().min(self.size),
@@ -222,5 +226,182 @@ impl Planner {
     /// The whole blocks that hold `range`, ending with the file.
     fn blocks(&self, range: Range<u64>) -> Range<u64> {
         range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WINDOW: u64 = 128 << 10;
+    const MIB: u64 = 1 << 20;
+
+    fn cards(lines: &[&str]) -> Vec<u8> {
+        let mut header: Vec<u8> =
+            lines.iter().chain(&["END"]).flat_map(|line| format!("{line:<80}").into_bytes()).collect();
+        header.resize(header.len().div_ceil(2880) * 2880, b' ');
+        header
+    }
+
+    /// A file of images of `mib` MiB each, behind an empty primary HDU: its header bytes by offset, and its size.
+    fn images(count: u64, mib: u64) -> (Vec<(u64, Vec<u8>)>, u64) {
+        let primary = cards(&[
+            "SIMPLE  =                    T",
+            "BITPIX  =                    8",
+            "NAXIS   =                    0",
+        ]);
+        let length = format!("NAXIS1  = {:>20}", mib * MIB);
+        let image = cards(&[
+            "XTENSION= 'IMAGE   '",
+            "BITPIX  =                    8",
+            "NAXIS   =                    1",
+            &length,
+        ]);
+        let mut offset = primary.len() as u64;
+        let mut headers = vec![(0, primary)];
+        for _ in 0..count {
+            headers.push((offset, image.clone()));
+            offset += 2880 + (mib * MIB).div_ceil(2880) * 2880;
+        }
+        (headers, offset)
+    }
+
+    /// What the bytes of such a file are.
+    fn content(headers: &[(u64, Vec<u8>)], range: &Range<u64>) -> Bytes {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        for (offset, header) in headers {
+            for (at, byte) in (*offset..).zip(header).filter(|(at, _)| range.contains(at)) {
+                bytes[(at - range.start) as usize] = *byte;
+            }
+        }
+        bytes.into()
+    }
+
+    /// Reads `range` and lets everything arrive that is asked for, round after round. Returns what was fetched, and in
+    /// how many rounds.
+    fn read(planner: &mut Planner, headers: &[(u64, Vec<u8>)], range: Range<u64>) -> (Vec<Range<u64>>, usize) {
+        let decision = planner.on_read(range, false);
+        let mut round: Vec<_> =
+            std::iter::once(decision.demand).chain(decision.ahead.into_iter().map(|p| p.range)).collect();
+        let (mut fetched, mut rounds) = (Vec::new(), 0);
+        while !round.is_empty() {
+            fetched.append(&mut round);
+            rounds += 1;
+            let held = |wanted: &Range<u64>| {
+                let within = |r: &Range<u64>| r.start <= wanted.start && r.end >= wanted.end;
+                fetched.iter().any(within).then(|| content(headers, wanted))
+            };
+            round = planner.on_arrival(held).into_iter().map(|p| p.range).collect();
+        }
+        (fetched, rounds)
+    }
+
+    fn bytes(ranges: &[Range<u64>]) -> u64 {
+        ranges.iter().map(|r| r.end - r.start).sum()
+    }
+
+    #[test]
+    fn the_first_read_walks_all_headers_in_fewer_rounds_than_headers() {
+        let (headers, size) = images(9, 16);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        let (fetched, rounds) = read(&mut planner, &headers, 0..16 << 10);
+        for (offset, _) in &headers {
+            assert!(fetched.iter().any(|r| r.contains(offset)), "the header at {offset} was not fetched");
+        }
+        assert!(rounds <= 6, "{rounds} rounds for {} headers", headers.len());
+        assert!(bytes(&fetched) < MIB, "{} bytes", bytes(&fetched));
+    }
+
+    #[test]
+    fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
+        let (headers, size) = images(300, 1);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        let (first, _) = read(&mut planner, &headers, 0..16 << 10);
+        assert!(bytes(&first) < 2 * MIB, "{} bytes before the reader has moved", bytes(&first));
+        let mut rounds = 0;
+        for (offset, _) in &headers[1..] {
+            rounds += read(&mut planner, &headers, offset / 4096 * 4096..offset / 4096 * 4096 + 4096).1 - 1;
+        }
+        assert!(rounds < 60, "{rounds} rounds for 300 headers");
+    }
+
+    #[test]
+    fn a_read_of_the_tail_brings_the_head_along_in_files_named_fits() {
+        let (_, size) = images(3, 4);
+        let tail = size / 4096 * 4096..size;
+        let decision = Planner::new(size, true, MIB).on_read(tail.clone(), false);
+        assert!(decision.demand.end == size && size - decision.demand.start >= TAIL);
+        assert_eq!(decision.ahead, [Planned { range: 0..HEAD, origin: Origin::Chain }]);
+        assert_eq!(Planner::new(size, false, MIB).on_read(tail, false).ahead, []);
+    }
+
+    #[test]
+    fn small_files_come_whole() {
+        let decision = Planner::new(100_000, true, MIB).on_read(90_000..95_000, false);
+        assert_eq!((decision.demand, decision.ahead.len()), (0..100_000, 0));
+    }
+
+    #[test]
+    fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
+        let (headers, size) = images(3, 32);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        read(&mut planner, &headers, 0..16 << 10);
+        let end = headers[2].0;
+        let (mut at, mut fetched) = (headers[1].0 + 2880, Vec::new());
+        while at < end + WINDOW {
+            fetched.extend(read(&mut planner, &headers, at..at + WINDOW).0);
+            at += WINDOW;
+        }
+        let furthest = fetched.iter().map(|r| r.end).max().unwrap();
+        assert!(furthest <= at + BLOCK, "led to {furthest}, the unit ends at {end}");
+    }
+
+    #[test]
+    fn a_reader_that_crosses_headers_is_led_across_the_next() {
+        let (headers, size) = images(4, 8);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut led = 0;
+        for at in (0..headers[2].0 + 4 * MIB).step_by(WINDOW as usize) {
+            led = led.max(read(&mut planner, &headers, at..at + WINDOW).0.iter().map(|r| r.end).max().unwrap());
+        }
+        assert!(led > headers[3].0 + MIB, "led to {led}, the next header is at {}", headers[3].0);
+    }
+
+    #[test]
+    fn random_reads_fetch_what_they_read() {
+        let (headers, size) = images(1, 512);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        read(&mut planner, &headers, 0..16 << 10);
+        let mut fetched = 0;
+        for n in 0..1000u64 {
+            let at = MIB + n * 7_919 * 4096 % (500 * MIB);
+            fetched += bytes(&read(&mut planner, &headers, at..at + 4096).0);
+        }
+        assert!(fetched <= 1000 * 2 * BLOCK, "{fetched} bytes for 1,000 reads of 4 KiB");
+    }
+
+    proptest! {
+        #[test]
+        fn plans_are_blocks_within_the_file_and_bounded(
+            size in 1u64..1 << 36,
+            reads in proptest::collection::vec((0.0..1.0f64, 1u64..1 << 20), 1..100),
+            noise in proptest::collection::vec(any::<u8>(), 3000),
+        ) {
+            let mut planner = Planner::new(size, true, 16 * MIB);
+            for (place, length) in reads {
+                let start = ((place * size as f64) as u64).min(size - 1);
+                let range = start..(start + length).min(size);
+                let decision = planner.on_read(range.clone(), false);
+                prop_assert!(decision.demand.start <= range.start && decision.demand.end >= range.end);
+                prop_assert!(decision.demand.end - decision.demand.start <= length + 2 * BLOCK + HEAD + TAIL + WHOLE_FILE);
+                let arrived = planner.on_arrival(|r| Some(noise[..noise.len().min((r.end - r.start) as usize)].to_vec().into()));
+                for planned in decision.ahead.iter().chain(&arrived) {
+                    let Range { start, end } = planned.range;
+                    prop_assert!(start < end && end <= size && start % BLOCK == 0 && (end % BLOCK == 0 || end == size));
+                    prop_assert!(end - start <= 16 * MIB + 2 * BLOCK);
+                }
+            }
+        }
     }
 }

@@ -14,8 +14,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::FileState;
-use super::idle::Idle;
-use crate::cache::{Budget, Segment};
+use crate::cache::Segment;
 use crate::metrics::Metrics;
 
 /// How many inodes may be pushed at once: more than one, so that a blocked push does not stop all, and few, since
@@ -64,15 +63,13 @@ pub struct Pusher {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
-    budget: Arc<Budget>,
-    idle: Arc<Idle>,
     metrics: Arc<Metrics>,
 }
 
 impl Pusher {
     /// A queue without threads: pushing begins with [`Pusher::start`].
-    pub(super) fn new(budget: Arc<Budget>, idle: Arc<Idle>, metrics: Arc<Metrics>) -> Self {
-        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), budget, idle, metrics };
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), metrics };
         Self { shared: Arc::new(shared), threads: Mutex::default() }
     }
 
@@ -121,9 +118,7 @@ impl Shared {
             for range in pushable(&file, &segment) {
                 self.store(pages, &file, &segment, range);
             }
-            for remainder in file.shrink(&segment, &self.budget) {
-                self.idle.add(&file, &remainder);
-            }
+            segment.mark_pushed();
             self.queue.lock().busy.remove(&file.ino());
             self.changed.notify_all();
         }
@@ -156,7 +151,6 @@ impl Shared {
         let Some(data) = segment.slice(range.clone()) else { return };
         match pages.store(file.ino(), range.start, &data) {
             Ok(()) => {
-                segment.mark_delivered(range);
                 self.metrics.pushes.inc();
                 self.metrics.pushed_bytes.add(data.len() as u64);
             }

@@ -28,6 +28,11 @@ const MAX_PART: u64 = 8 << 20;
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
 
+/// The kernel may drop what it was given ahead of the reader, so a segment stays in memory until a reader is this far
+/// beyond it (its readahead goes back and forth by as much); looked for as far back as a lead can have gone.
+const LEFT_BEHIND: u64 = 256 << 10;
+const MAX_LEFT_BEHIND: u64 = 64 << 20;
+
 /// How many files are remembered (planner, headers), open or not.
 const MAX_FILES: u64 = 10_000;
 
@@ -60,7 +65,7 @@ impl Reader {
     /// A reader with nothing in memory.
     pub fn new(config: ReaderConfig) -> Arc<Self> {
         let idle = Arc::new(Idle::new(config.budget.clone()));
-        let pusher = Pusher::new(config.budget.clone(), idle.clone(), config.metrics.clone());
+        let pusher = Pusher::new(config.metrics.clone());
         Arc::new(Self {
             config,
             files: moka::sync::Cache::builder()
@@ -131,20 +136,20 @@ impl Reader {
     /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top.
     fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> Vec<Arc<Segment>> {
         let mut core = file.core.lock();
+        let held = core.segments.gaps(range).is_empty();
         let mut demand = range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(file.object().size);
         let mut ahead = Vec::new();
         if first {
-            let decision = core.planner.on_read(range.clone());
+            let decision = core.planner.on_read(range.clone(), held);
+            tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
             ahead = decision.ahead;
             self.abandon(&mut core, &decision.abandoned);
-        }
-        let missing = core.segments.gaps(&demand);
-        let hit = !missing.iter().any(|gap| gap.start < range.end && gap.end > range.start);
-        if first {
-            let counter = if hit { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
+            forget_passed(&mut core, range.start);
+            let counter = if held { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
             counter.inc();
         }
+        let missing = if held { Vec::new() } else { core.segments.gaps(&demand) };
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }
@@ -159,7 +164,7 @@ impl Reader {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
                     let bytes = part.end - part.start;
-                    let Some(permit) = self.config.budget.try_prefetch(bytes) else {
+                    let Some(permit) = self.idle.make_room(bytes) else {
                         core.planner.on_denied(&part);
                         return;
                     };
@@ -238,6 +243,19 @@ impl Reader {
         self.idle.add(file, segment);
         if segment.origin() == Origin::Sequential && file.wants_pushes() {
             self.pusher.push(file, segment);
+        }
+    }
+}
+
+/// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped.
+fn forget_passed(core: &mut Core, position: u64) {
+    let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
+    if passed.is_empty() {
+        return;
+    }
+    for segment in core.segments.overlapping(&passed) {
+        if segment.is_pushed() && segment.range().end <= passed.end {
+            core.segments.remove(&segment);
         }
     }
 }

@@ -174,3 +174,24 @@ fn a_read_that_spans_what_is_there_and_what_is_not_fits_any_budget() {
     }
     assert_eq!(reader.join().unwrap(), pattern_at(1, MIB, 128 << 10));
 }
+
+#[test]
+fn listings_that_nobody_finishes_do_not_pile_up() {
+    let rig = Rig::with(&["--metadata-ttl", "20ms"], |lab| {
+        lab.put_many(BUCKET, (0..12_000).map(|n| format!("d/a-name-of-usual-length-{n:06}_flc.fits")), b"x");
+    });
+    let look_up = |n: u32| assert!(fs::metadata(rig.path(&format!("d/missing-{n}"))).is_err());
+    let pid = rig.pid();
+    // Each look-up begins a listing of its own, since the one before is too old, and leaves it behind.
+    let growth = |round: std::ops::Range<u32>| {
+        let before = memory(pid, "VmRSS");
+        for n in round {
+            look_up(n);
+            rig.settle();
+        }
+        memory(pid, "VmRSS").saturating_sub(before)
+    };
+    growth(0..3);
+    let grown = growth(3..15);
+    assert!(grown < 24 << 20, "{grown} bytes for twelve listings of 10,000 names");
+}

@@ -1,10 +1,13 @@
 //! Real mounts of a real S3 server, read by system calls and compared with the truth.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 mod faults;
 mod lifecycle;
 mod limits;
 mod map;
 mod mmap;
+mod model;
 mod namespace;
 mod reading;
 mod status;
