@@ -34,6 +34,9 @@ take_down() {
             kill "$server" 2>/dev/null || true
             wait "$server" 2>/dev/null || true
         fi
+        # The daemon's log of a mount in a temporary folder has its name.
+        rm -f /var/log/fitsfs/*"fitsfs-rig-${work##*.}"*.log \
+            "${XDG_STATE_HOME:-${HOME:-}/.local/state}/fitsfs/"*"fitsfs-rig-${work##*.}"*.log
         rm -rf --one-file-system "$work"
     fi
     exit "$status"

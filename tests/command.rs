@@ -1,4 +1,4 @@
-//! The command line as other programs use it: systemd, mount(8), and those who read the log.
+//! The daemon as those see it who run it: systemd, and who reads its log.
 
 #[path = "mount/support.rs"]
 #[allow(dead_code, reason = "made for the tests of mounts")]
@@ -7,10 +7,9 @@ mod support;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 use std::time::Duration;
 
-use support::{BUCKET, PROGRAM, Rig, fitsfs, names, text};
+use support::{BUCKET, Rig, fitsfs, names};
 
 fn rig() -> Rig {
     Rig::unmounted(|lab| drop(lab.put(BUCKET, "a.fits", "x")))
@@ -39,19 +38,6 @@ fn a_service_says_when_it_is_ready_and_ends_well_at_a_signal() {
     assert!(!rig.is_mounted());
 }
 
-/// As mount(8) runs it for a line of /etc/fstab, by a link with the name of the type.
-#[test]
-fn the_mount_helper_takes_the_options_of_fstab() {
-    let rig = rig();
-    let helper = rig.outside().join("mount.fuse.fitsfs");
-    std::os::unix::fs::symlink(PROGRAM, &helper).unwrap();
-    let options = format!("ro,_netdev,noatime,no_sign_request,metadata_ttl=5s,endpoint_url={}", rig.lab.endpoint());
-    let source = format!("s3://{BUCKET}");
-    let output = Command::new(&helper).args([&source, rig.root_str(), "-o", &options]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(names(&rig.root).unwrap(), ["a.fits"]);
-}
-
 /// Python asks of each file that it opens whether it is a terminal.
 #[test]
 fn everyday_use_leaves_no_warnings_in_the_log() {
@@ -65,21 +51,4 @@ fn everyday_use_leaves_no_warnings_in_the_log() {
     drop(file);
     assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
     assert_eq!(fs::read_to_string(log).unwrap(), "");
-}
-
-/// A bucket that refuses to be listed is mounted; one that refuses the signature refuses everything.
-#[test]
-fn a_wrong_secret_is_told_when_mounting() {
-    let lab = fitsfs_lab::Lab::builder().credentials("AKIAEXAMPLE00000", "right");
-    let rig = Rig::of_lab(lab, |lab| drop(lab.put(BUCKET, "a.fits", "x")));
-    let endpoint = rig.lab.endpoint();
-    let source = format!("s3://{BUCKET}");
-    let mount = |secret| {
-        let mut command = Command::new(PROGRAM);
-        command.args(["mount", &source, rig.root_str(), "--endpoint-url", &endpoint]);
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE00000").env("AWS_SECRET_ACCESS_KEY", secret).output().unwrap()
-    };
-    let refused = mount("wrong");
-    assert!(!refused.status.success() && text(&refused).contains("SignatureDoesNotMatch"), "{}", text(&refused));
-    assert!(mount("right").status.success());
 }

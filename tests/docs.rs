@@ -112,6 +112,31 @@ fn the_variables_are_those_documented() {
     }
 }
 
+/// Options in the examples of all pages and files for installation.
+#[test]
+fn the_examples_use_options_that_exist() {
+    let known: BTreeSet<String> =
+        listed("mount").into_keys().map(|name| name.split(' ').next().unwrap_or_default().to_owned()).collect();
+    let pages = [
+        include_str!("../README.md"),
+        include_str!("../docker/Dockerfile"),
+        include_str!("../docker/README.md"),
+        include_str!("../docker/try"),
+        include_str!("../systemd/README.md"),
+        include_str!("../systemd/fitsfs@.service"),
+        include_str!("../systemd/mast.conf"),
+    ];
+    let mut checked = 0;
+    for line in pages.iter().flat_map(|page| page.lines()) {
+        let used = ["fitsfs mount", "FITSFS_OPTIONS="].iter().find_map(|start| line.split(start).nth(1));
+        for option in used.unwrap_or_default().split([' ', '=', '`', ',']).filter(|word| word.starts_with("--")) {
+            assert!(known.contains(option), "{option} in: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 8, "{checked} options: the examples are gone");
+}
+
 /// In a message, `…` stands for what differs; what is between has to be in the source.
 #[test]
 fn the_messages_are_those_of_the_program() {
