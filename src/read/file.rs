@@ -101,6 +101,11 @@ impl FileState {
         self.core.lock().segments.remove(segment);
     }
 
+    /// The same, unless another thread is at the file's core: false then.
+    pub(super) fn try_evict(&self, segment: &Arc<Segment>) -> bool {
+        self.core.try_lock().map(|mut core| core.segments.remove(segment)).is_some()
+    }
+
     /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
     pub(super) fn close(&self) {
         let mut core = self.core.lock();

@@ -6,6 +6,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::FileState;
+use super::file::Core;
 use crate::cache::{BLOCK, Budget, Permit, Segment};
 
 /// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
@@ -49,21 +50,22 @@ impl Idle {
         }
     }
 
-    /// Drops old segments that the kernel has been given too, until `bytes` more may be fetched ahead or none is found.
-    pub(super) fn make_room(&self, bytes: u64) -> Option<Permit> {
+    /// Drops old segments until `bytes` more may be fetched ahead or none is found: those that the kernel has been given
+    /// too. The caller holds the core of `file`. Others are not waited for, since whoever holds one may be waiting here
+    /// for that of `file`.
+    pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
         for _ in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
                 return Some(permit);
             }
-            let mut list = self.list.lock();
-            let (key, entry) = list.pop_lru()?;
-            let pushed = entry.1.upgrade().is_none_or(|segment| segment.is_pushed());
-            if !pushed {
-                list.put(key, entry);
-                continue;
+            let (key, entry) = self.list.lock().pop_lru()?;
+            let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
+            let spare = segment.is_pushed();
+            if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
+                core.segments.remove(&segment);
+            } else if !spare || !owner.try_evict(&segment) {
+                self.list.lock().put(key, entry);
             }
-            drop(list);
-            evict(&entry);
         }
         None
     }

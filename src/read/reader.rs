@@ -164,7 +164,7 @@ impl Reader {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
                     let bytes = part.end - part.start;
-                    let Some(permit) = self.idle.make_room(bytes) else {
+                    let Some(permit) = self.idle.make_room(bytes, file, core) else {
                         core.planner.on_denied(&part);
                         return;
                     };
@@ -289,18 +289,4 @@ fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_tile_the_range_in_whole_blocks() {
-        for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
-            let range = 3 * BLOCK..3 * BLOCK + length;
-            let parts: Vec<_> = parts(range.clone()).collect();
-            assert_eq!(parts.first().map(|p| p.start), Some(range.start));
-            assert_eq!(parts.last().map(|p| p.end), Some(range.end));
-            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
-            assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
-        }
-    }
-}
+mod tests;
