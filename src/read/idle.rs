@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::FileState;
 use super::file::Core;
-use crate::cache::{BLOCK, Budget, Permit, Segment};
+use crate::cache::{BLOCK, Budget, Origin, Permit, Segment};
 
 /// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
 const CLOSED_BYTES: u64 = 8 << 20;
@@ -51,8 +51,8 @@ impl Idle {
     }
 
     /// Drops old segments until `bytes` more may be fetched ahead or none is found: those that the kernel has been given
-    /// too. The caller holds the core of `file`. Others are not waited for, since whoever holds one may be waiting here
-    /// for that of `file`.
+    /// too, and what reads of a part of a block have left. The caller holds the core of `file`. Others are not waited
+    /// for, since whoever holds one may be waiting here for that of `file`.
     pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
         for _ in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
@@ -60,7 +60,7 @@ impl Idle {
             }
             let (key, entry) = self.list.lock().pop_lru()?;
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            let spare = segment.is_pushed();
+            let spare = segment.is_pushed() || segment.origin() == Origin::Demand;
             if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
                 core.segments.remove(&segment);
             } else if !spare || !owner.try_evict(&segment) {

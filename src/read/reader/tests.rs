@@ -115,6 +115,22 @@ async fn many_readers_of_one_file_make_room_for_each_other() {
     reader.pusher().stop();
 }
 
+/// Reads of a few bytes leave the rest of their blocks in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
+    let reader = reader(4 * MIB);
+    let (random, forward) = (open(&reader, 2), open(&reader, 3));
+    for n in 1..=240 {
+        read(&reader, &random, n * MIB..n * MIB + 4096).await;
+    }
+    let before = reader.config.metrics.prefetched_bytes.get();
+    for n in 10..20 {
+        read(&reader, &forward, n * (128 << 10)..(n + 1) * (128 << 10)).await;
+    }
+    assert!(reader.config.metrics.prefetched_bytes.get() > before, "nothing was fetched ahead");
+    reader.pusher().stop();
+}
+
 #[test]
 fn parts_tile_the_range_in_whole_blocks() {
     for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
