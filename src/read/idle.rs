@@ -42,11 +42,13 @@ impl Idle {
         self.relieve();
     }
 
-    /// Drops the oldest segments while reads wait for memory.
+    /// Drops the oldest segments until so much is free as reads wait for. A read that begins to wait calls it, so that
+    /// each of them has as much dropped as it needs.
     pub(super) fn relieve(&self) {
-        while self.budget.is_short() {
+        let mut freed = 0;
+        while freed < self.budget.awaited() {
             let Some((_, entry)) = self.list.lock().pop_lru() else { return };
-            evict(&entry);
+            freed += evict(&entry);
         }
     }
 
@@ -84,12 +86,15 @@ impl Idle {
         }
         let surplus: Vec<_> = surplus.iter().filter_map(|key| list.pop(key)).collect();
         drop(list);
-        surplus.iter().for_each(evict);
+        for entry in &surplus {
+            evict(entry);
+        }
     }
 }
 
-fn evict((file, segment): &Entry) {
-    if let (Some(file), Some(segment)) = (file.upgrade(), segment.upgrade()) {
-        file.evict(&segment);
-    }
+/// Drops a segment. Returns the bytes that are free by that: none while someone still uses them.
+fn evict((file, segment): &Entry) -> u64 {
+    let (Some(file), Some(segment)) = (file.upgrade(), segment.upgrade()) else { return 0 };
+    file.evict(&segment);
+    Arc::into_inner(segment).map_or(0, |segment| segment.len())
 }

@@ -131,6 +131,21 @@ async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
     reader.pusher().stop();
 }
 
+/// What one read waits for is not worth all that others have been led by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
+    let reader = reader(4 * MIB);
+    let file = open(&reader, 2);
+    for n in 1..=256 {
+        read(&reader, &file, n * MIB..n * MIB + 4096).await;
+    }
+    assert_eq!(reader.config.budget.used(), 4 * MIB);
+    read(&reader, &file, 500 * MIB..500 * MIB + 4096).await;
+    let used = reader.config.budget.used();
+    assert!(used > 3 * MIB, "{used} bytes are left of what was held");
+    reader.pusher().stop();
+}
+
 #[test]
 fn parts_tile_the_range_in_whole_blocks() {
     for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
