@@ -247,16 +247,14 @@ impl Reader {
     }
 }
 
-/// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped.
+/// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that
+/// comes by asks for some of each segment; one that nobody has asked for is led to another reader, further back.
 fn forget_passed(core: &mut Core, position: u64) {
     let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
-    if passed.is_empty() {
-        return;
-    }
-    for segment in core.segments.overlapping(&passed) {
-        if segment.is_pushed() && segment.range().end <= passed.end {
-            core.segments.remove(&segment);
-        }
+    let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end;
+    let over: Vec<_> = core.segments.among(&passed).filter(is_over).cloned().collect();
+    for segment in over {
+        core.segments.remove(&segment);
     }
 }
 

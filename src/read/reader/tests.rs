@@ -146,6 +146,25 @@ async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
     reader.pusher().stop();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_further_on_takes_nothing_from_one_that_follows() {
+    let reader = reader(64 * MIB);
+    let file = open(&reader, 2);
+    let window = |n: u64| n * (128 << 10)..(n + 1) * (128 << 10);
+    for n in 8..12 {
+        read(&reader, &file, window(n)).await;
+    }
+    pushed(&file).await;
+    let led = file.core.lock().segments.iter().filter(|s| !s.is_touched()).count();
+    assert!(led > 0, "nothing was fetched ahead");
+    for n in 400..402 {
+        read(&reader, &file, window(n)).await;
+    }
+    let left = file.core.lock().segments.iter().filter(|s| !s.is_touched() && s.range().end < 20 * MIB).count();
+    assert_eq!(left, led);
+    reader.pusher().stop();
+}
+
 #[test]
 fn parts_tile_the_range_in_whole_blocks() {
     for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
