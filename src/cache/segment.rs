@@ -223,6 +223,11 @@ impl Segment {
         self.pushed.load(Ordering::SeqCst)
     }
 
+    /// Whether a READ has been answered with some of it.
+    pub fn is_touched(&self) -> bool {
+        !self.delivered.lock().is_empty()
+    }
+
     /// What READs have been answered with of this segment: sorted, disjoint ranges of the object.
     pub fn delivered(&self) -> Vec<Range<u64>> {
         self.delivered.lock().clone()
