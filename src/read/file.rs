@@ -101,7 +101,7 @@ impl FileState {
         self.core.lock().segments.remove(segment);
     }
 
-    /// The same, unless someone is at work on the file.
+    /// The same, unless the file is being worked on: for callers that hold the core of a file, maybe of this one.
     pub(super) fn try_evict(&self, segment: &Arc<Segment>) -> bool {
         self.core.try_lock().is_some_and(|mut core| core.segments.remove(segment))
     }

@@ -6,7 +6,6 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::FileState;
-use super::file::Core;
 use crate::cache::{BLOCK, Budget, Permit, Segment};
 
 /// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
@@ -50,22 +49,19 @@ impl Idle {
         }
     }
 
-    /// Drops old segments that the kernel has been given too, until `bytes` more may be fetched ahead or none is found.
-    /// The caller holds the core of `file`, so no other core is waited for: its holder may be here too.
-    pub(super) fn make_room(&self, bytes: u64, file: &Arc<FileState>, core: &mut Core) -> Option<Permit> {
+    /// Memory for fetching `bytes` ahead, if need be in the place of old segments that the kernel has been given too.
+    /// The caller may hold a file's core.
+    pub(super) fn make_room(&self, bytes: u64) -> Option<Permit> {
         for _ in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
                 return Some(permit);
             }
-            let (key, entry) = self.list.lock().pop_lru()?;
-            let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            let dropped = segment.is_pushed()
-                && match Arc::ptr_eq(&owner, file) {
-                    true => core.segments.remove(&segment),
-                    false => owner.try_evict(&segment),
-                };
-            if !dropped {
-                self.list.lock().put(key, entry);
+            let mut list = self.list.lock();
+            let (key, (file, segment)) = list.pop_lru()?;
+            if let (Some(of), Some(old)) = (file.upgrade(), segment.upgrade())
+                && !(old.is_pushed() && of.try_evict(&old))
+            {
+                list.put(key, (file, segment));
             }
         }
         None
