@@ -124,11 +124,11 @@ pub fn is_orphaned(mountpoint: &Path) -> bool {
             &raw mut length,
         )
     };
-    known == 0 && peer.pid > 0 && is_gone(peer.pid)
+    known == 0 && u32::try_from(peer.pid).is_ok_and(|pid| pid > 0 && is_gone(pid))
 }
 
 /// Whether a process has ended, whoever has yet to be told.
-fn is_gone(pid: i32) -> bool {
+pub fn is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         // `pid (name) state`, where the name may hold anything: proc_pid_stat(5).
         Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),

@@ -9,8 +9,13 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::parent_id;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{mountinfo, point};
+use crate::control;
+
+/// How often, every 10 ms, the daemon is looked at after the signal of its end: it comes just before the end.
+const PATIENCE: u64 = 100;
 
 /// What stands for "no connection": minor numbers of FUSE mounts begin at 1.
 const NONE: u32 = 0;
@@ -80,11 +85,20 @@ fn sleep_until_gone(daemon: u32) {
         libc::sigemptyset(&raw mut end);
         libc::sigaddset(&raw mut end, libc::SIGHUP);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGHUP);
-        while parent_id() == daemon {
+        while !is_gone(daemon) {
             let mut signal = 0;
             libc::sigwait(&raw const end, &raw mut signal);
         }
     }
+}
+
+/// Whether the daemon has ended, at the latest a moment after its signal. Its main thread is what counts: while another
+/// one is stuck in the kernel, the daemon is still our parent.
+fn is_gone(daemon: u32) -> bool {
+    (0..PATIENCE).any(|attempt| {
+        std::thread::sleep(Duration::from_millis(attempt.min(1) * 10));
+        parent_id() != daemon || control::is_gone(daemon)
+    })
 }
 
 /// The last number that the daemon has sent. Its end of the line may still be open.

@@ -1,8 +1,10 @@
 //! The mountpoint: making it ready, healing what a crash left there, and taking a mount away.
 
 use std::ffi::CString;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -81,11 +83,18 @@ pub fn detach(path: &Path) -> io::Result<()> {
     take_away(path, libc::MNT_DETACH, &["-z"])
 }
 
-/// Fails all that programs wait for at a mount whose daemon is gone, and takes it away unless they still use it.
+/// Fails all that programs wait for at a mount whose daemon is gone. The mount stays, dead: an empty folder in its place
+/// would tell programs that their files do not exist.
 pub fn abort(mount: &Mount) {
     // Either way does where it is allowed: the first needs the control filesystem of FUSE, the second root.
-    let _ = std::fs::write(format!("/sys/fs/fuse/connections/{}/abort", mount.minor), "1");
-    let _ = take_away(&mount.mountpoint, libc::MNT_FORCE, &[]);
+    if std::fs::write(format!("/sys/fs/fuse/connections/{}/abort", mount.minor), "1").is_ok() {
+        return;
+    }
+    // Looking at the root without opening it asks the daemon for nothing, and keeps the mount from going away.
+    let pin = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&mount.mountpoint);
+    if pin.is_ok() {
+        let _ = take_away(&mount.mountpoint, libc::MNT_FORCE, &[]);
+    }
 }
 
 fn create(path: &Path) -> Result<PathBuf, String> {
