@@ -164,7 +164,7 @@ impl Reader {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
                     let bytes = part.end - part.start;
-                    let Some(permit) = self.idle.make_room(bytes) else {
+                    let Some(permit) = self.idle.make_room(bytes, file, core) else {
                         core.planner.on_denied(&part);
                         return;
                     };
