@@ -7,6 +7,7 @@ mod map;
 mod mmap;
 mod namespace;
 mod reading;
+mod review;
 mod status;
 mod support;
 mod versions;

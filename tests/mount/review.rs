@@ -1,0 +1,28 @@
+//! Mountpoints as people write them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::support::*;
+
+#[test]
+fn a_link_to_a_mountpoint_stands_for_it() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a", "x")));
+    let (link, far) = (rig.outside().join("link"), rig.outside().join("far"));
+    fs::create_dir(&rig.root).unwrap();
+    symlink("mnt", &link).unwrap();
+    symlink(&link, &far).unwrap();
+    let source = format!("s3://{BUCKET}");
+    let mount = || {
+        let mut mount = Command::new(PROGRAM);
+        mount.args(["mount", &source]).arg(&far).args(["--endpoint-url", &rig.lab.endpoint(), "--no-sign-request"]);
+        mount.output().unwrap()
+    };
+    assert!(mount().status.success());
+    assert!(rig.is_mounted());
+    assert!(!mount().status.success(), "two mounts on top of each other");
+    assert_eq!(fitsfs(&["status", link.to_str().unwrap()]).status.code(), Some(0));
+    let output = fitsfs(&["unmount", far.to_str().unwrap()]);
+    assert!(output.status.success() && !rig.is_mounted(), "{}", text(&output));
+}
