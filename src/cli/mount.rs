@@ -75,7 +75,7 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     let log = logging::file_for(mountpoint)?;
     let mut command = Command::new(program);
     command.args(arguments.iter().skip(1)).arg("--foreground").arg("--log-file").arg(&log);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // SAFETY: setsid is async-signal-safe and touches no memory of the parent.
     unsafe { command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }) };
     let mut child = command.spawn().map_err(|error| format!("cannot start the daemon: {error}"))?;
@@ -99,7 +99,8 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     }
 }
 
-/// Says that the mount answers. A process in the background lets go of the terminal then.
+/// Says that the mount answers. A process in the background lets go of the terminal then, and of the folder that it was
+/// started in: not before, for the arguments may be relative to it.
 fn announce(config: &MountConfig, background: bool) {
     let mut stdout = std::io::stdout();
     // Whoever started us may not listen.
@@ -108,6 +109,9 @@ fn announce(config: &MountConfig, background: bool) {
     mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
     if !background {
         return;
+    }
+    if let Err(error) = std::env::set_current_dir("/") {
+        tracing::warn!(%error, "cannot let go of the current folder");
     }
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         Ok(null) => [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().for_each(|fd| {

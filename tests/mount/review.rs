@@ -7,6 +7,21 @@ use std::process::Command;
 use crate::support::*;
 
 #[test]
+fn a_relative_mountpoint_is_where_the_command_was_called() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a", "x")));
+    let source = format!("s3://{BUCKET}");
+    let mut mount = Command::new(PROGRAM);
+    mount.args(["mount", &source, "./mnt", "--endpoint-url", &rig.lab.endpoint(), "--no-sign-request"]);
+    let output = mount.current_dir(rig.outside()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(rig.is_mounted(), "{}", text(&output));
+    let cwd = fs::read_link(format!("/proc/{}/cwd", rig.pid())).unwrap();
+    assert_eq!(cwd.to_str(), Some("/"), "the folder stays free");
+    let output = Command::new(PROGRAM).args(["unmount", "./mnt"]).current_dir(rig.outside()).output().unwrap();
+    assert!(output.status.success() && !rig.is_mounted(), "{}", text(&output));
+}
+
+#[test]
 fn a_link_to_a_mountpoint_stands_for_it() {
     let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a", "x")));
     let (link, far) = (rig.outside().join("link"), rig.outside().join("far"));
