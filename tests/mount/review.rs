@@ -1,6 +1,7 @@
-//! Mountpoints as people write them.
+//! Mountpoints as people write them, and what programs do to a file that they have open.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -40,4 +41,16 @@ fn a_link_to_a_mountpoint_stands_for_it() {
     assert_eq!(fitsfs(&["status", link.to_str().unwrap()]).status.code(), Some(0));
     let output = fitsfs(&["unmount", far.to_str().unwrap()]);
     assert!(output.status.success() && !rig.is_mounted(), "{}", text(&output));
+}
+
+#[test]
+fn a_file_made_direct_while_it_is_open_is_read_ahead_for_the_next_reader() {
+    let rig = Rig::new(|lab| drop(lab.put(BUCKET, "a", pattern(32 * MIB, 1))));
+    let (still_open, file) = (rig.open("a"), rig.open("a"));
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_DIRECT) }, 0);
+    drop(file);
+    assert_eq!(sha256(rig.open("a")), sha256_of_pattern(1, 32 * MIB));
+    assert_ne!(rig.status()["pushes"], 0, "nothing went into the page cache ahead of the reader");
+    drop(still_open);
 }
