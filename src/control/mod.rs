@@ -47,11 +47,14 @@ fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The open socket of a mount; its file is removed when this is dropped.
+/// The open socket of a mount; its file is removed when this is dropped, unless the daemon of a later mount at the same
+/// place has put its own there (this one may outlive its mount as long as programs have files open).
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
     listener: UnixListener,
+    /// The inode number of the file.
+    file: u64,
 }
 
 impl Server {
@@ -65,7 +68,8 @@ impl Server {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { path, listener })
+        let file = std::fs::symlink_metadata(&path)?.ino();
+        Ok(Self { path, listener, file })
     }
 
     /// Answers clients until the task is dropped.
@@ -88,8 +92,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone with its folder.
-        let _ = std::fs::remove_file(&self.path);
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.file) {
+            // It may be gone with its folder.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -128,5 +134,16 @@ mod tests {
     fn names_are_readable_and_distinct() {
         assert!(name_of(Path::new("/app/data/mast")).starts_with("app-data-mast-"));
         assert_ne!(name_of(Path::new("/a/b")), name_of(Path::new("/a-b")));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_lingers_leaves_the_socket_of_its_successor() {
+        let mountpoint = PathBuf::from(format!("/test-of-sockets/{}", std::process::id()));
+        let old = Server::bind(&mountpoint).unwrap();
+        let new = Server::bind(&mountpoint).unwrap();
+        drop(old);
+        assert!(socket_path(&mountpoint).exists());
+        drop(new);
+        assert!(!socket_path(&mountpoint).exists());
     }
 }
