@@ -1,9 +1,11 @@
-//! Mountpoints as people write them, and what programs do to a file that they have open.
+//! Mountpoints as people write them, and what is odd about buckets and programs.
 
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+
+use fitsfs_lab::{Fault, Kind, Op};
 
 use crate::support::*;
 
@@ -53,4 +55,12 @@ fn a_file_made_direct_while_it_is_open_is_read_ahead_for_the_next_reader() {
     assert_eq!(sha256(rig.open("a")), sha256_of_pattern(1, 32 * MIB));
     assert_ne!(rig.status()["pushes"], 0, "nothing went into the page cache ahead of the reader");
     drop(still_open);
+}
+
+#[test]
+fn a_directory_that_may_not_be_listed_spoils_no_other() {
+    let rig = Rig::new(|lab| drop(["public/a", "mixed/a"].map(|key| lab.put(BUCKET, key, "x"))));
+    rig.lab.fault(Fault::new(Kind::Status(403, "AccessDenied".into())).on(Op::ListObjectsV2).prefix("mixed/secret"));
+    assert!(fs::metadata(rig.path("mixed/secret")).is_ok(), "a directory is assumed");
+    assert_eq!(fs::metadata(rig.path("public/missing")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }
