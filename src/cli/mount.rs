@@ -76,8 +76,8 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     let mut command = Command::new(program);
     command.args(arguments.iter().skip(1)).arg("--foreground").arg("--log-file").arg(&log);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: setsid is async-signal-safe and touches no memory of the parent.
-    unsafe { command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }) };
+    // SAFETY: what it calls is async-signal-safe and touches no memory of the parent.
+    unsafe { command.pre_exec(leave_caller) };
     let mut child = command.spawn().map_err(|error| format!("cannot start the daemon: {error}"))?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -96,6 +96,17 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     match message.is_empty() {
         true => Err(format!("the daemon ended without a word; its log is {}", log.display())),
         false => Err(message.to_owned()),
+    }
+}
+
+/// Leaves the session of the caller and the files that it has open beyond the standard ones: locks and pipes that must
+/// not live as long as the mount.
+fn leave_caller() -> std::io::Result<()> {
+    // SAFETY: setsid has no preconditions; close_range takes no pointers and only marks descriptors for the exec.
+    unsafe {
+        // Kernels before 5.11 cannot: the files stay open then.
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

@@ -64,3 +64,16 @@ fn a_directory_that_may_not_be_listed_spoils_no_other() {
     assert!(fs::metadata(rig.path("mixed/secret")).is_ok(), "a directory is assumed");
     assert_eq!(fs::metadata(rig.path("public/missing")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }
+
+#[test]
+fn the_daemon_holds_no_file_of_its_caller() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a", "x")));
+    let mount = rig.mount_command(&format!("s3://{BUCKET}"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$0" "$@" 9< /dev/zero"#]).arg(mount.get_program()).args(mount.get_args());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let open = fs::read_dir(format!("/proc/{}/fd", rig.pid())).unwrap();
+    let files: Vec<_> = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(!files.iter().any(|file| file.ends_with("dev/zero")), "{files:?}");
+}
