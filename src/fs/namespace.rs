@@ -32,6 +32,9 @@ const BACKGROUND_PAGES: usize = 10;
 const MAX_NAMES: u64 = 200_000;
 const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 
+/// A longer time to live is cut to a year, which is as good as for ever; crate moka panics beyond 1,000 of them.
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long names are believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttl {
@@ -45,6 +48,7 @@ impl Ttl {
     /// Names that are missing are believed for a tenth of the time of those that exist, and no longer than 5 s: new
     /// products show up soon, and the half dozen names that cfitsio probes at each open are still asked for once.
     pub fn new(positive: Duration) -> Self {
+        let positive = positive.min(MAX_TTL);
         Self { positive, negative: (positive / 10).min(Duration::from_secs(5)) }
     }
 }
@@ -257,5 +261,12 @@ mod tests {
     fn missing_names_are_believed_for_seconds() {
         assert_eq!(Ttl::new(Duration::from_secs(10)).negative, Duration::from_secs(1));
         assert_eq!(Ttl::new(Duration::from_secs(3600)).negative, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn any_time_to_live_can_be_given() {
+        for ttl in [Duration::ZERO, Duration::MAX] {
+            moka::sync::Cache::<u8, u8>::builder().time_to_live(Ttl::new(ttl).positive).build();
+        }
     }
 }
