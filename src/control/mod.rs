@@ -101,6 +101,7 @@ impl Drop for Server {
 
 /// The status of the mount at a path, if its daemon answers.
 pub fn status(mountpoint: &Path) -> io::Result<Snapshot> {
+    check_private(&runtime_dir())?;
     let mut client = UnixStream::connect(socket_path(mountpoint))?;
     client.set_read_timeout(Some(PATIENCE))?;
     let mut document = Vec::new();
@@ -119,6 +120,11 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    check_private(path)
+}
+
+/// What somebody else can put into the folder must not be believed.
+fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
         true => Ok(()),
