@@ -48,11 +48,14 @@ fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The open socket of a mount; its file is removed when this is dropped.
+/// The open socket of a mount; its file is removed when this is dropped, unless the daemon of a later mount at the same
+/// place has put its own there (this one may outlive its mount as long as programs have files open).
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
     listener: UnixListener,
+    /// The inode number of the file.
+    file: u64,
 }
 
 impl Server {
@@ -66,7 +69,8 @@ impl Server {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { path, listener })
+        let file = std::fs::symlink_metadata(&path)?.ino();
+        Ok(Self { path, listener, file })
     }
 
     /// Answers clients until the task is dropped.
@@ -89,13 +93,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone with its folder.
-        let _ = std::fs::remove_file(&self.path);
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.file) {
+            // It may be gone with its folder.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 /// The status of the mount at a path, if its daemon answers.
 pub fn status(mountpoint: &Path) -> io::Result<Snapshot> {
+    check_private(&runtime_dir())?;
     let mut client = UnixStream::connect(socket_path(mountpoint))?;
     client.set_read_timeout(Some(PATIENCE))?;
     let mut document = Vec::new();
@@ -142,6 +149,11 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    check_private(path)
+}
+
+/// What somebody else can put into the folder must not be believed.
+fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
         true => Ok(()),
@@ -157,5 +169,16 @@ mod tests {
     fn names_are_readable_and_distinct() {
         assert!(name_of(Path::new("/app/data/mast")).starts_with("app-data-mast-"));
         assert_ne!(name_of(Path::new("/a/b")), name_of(Path::new("/a-b")));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_lingers_leaves_the_socket_of_its_successor() {
+        let mountpoint = PathBuf::from(format!("/test-of-sockets/{}", std::process::id()));
+        let old = Server::bind(&mountpoint).unwrap();
+        let new = Server::bind(&mountpoint).unwrap();
+        drop(old);
+        assert!(socket_path(&mountpoint).exists());
+        drop(new);
+        assert!(!socket_path(&mountpoint).exists());
     }
 }

@@ -3,7 +3,7 @@
 //! A look-up asks for the keys that begin with `directory/name`, which tells whether the name is a file, a directory
 //! or nothing. With the second name that is looked up in a directory its own listing begins to fill in behind (a path
 //! that only leads through it does not need it); once complete it answers all further look-ups of that directory
-//! until it is too old. In a bucket that refuses to list, names are tried by HEAD
+//! until it is too old. Where the store refuses to list, names are tried by HEAD
 //! and directories are assumed.
 
 use std::sync::Arc;
@@ -35,6 +35,9 @@ const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 /// A listing that waits for readers looks at least so rarely whether there can still be any.
 const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// A longer time to live is cut to a year, which is as good as for ever; crate moka panics beyond 1,000 of them.
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long names are believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttl {
@@ -48,6 +51,7 @@ impl Ttl {
     /// Names that are missing are believed for a tenth of the time of those that exist, and no longer than 5 s: new
     /// products show up soon, and the half dozen names that cfitsio probes at each open are still asked for once.
     pub fn new(positive: Duration) -> Self {
+        let positive = positive.min(MAX_TTL);
         Self { positive, negative: (positive / 10).min(Duration::from_secs(5)) }
     }
 }
@@ -271,5 +275,12 @@ mod tests {
     fn missing_names_are_believed_for_seconds() {
         assert_eq!(Ttl::new(Duration::from_secs(10)).negative, Duration::from_secs(1));
         assert_eq!(Ttl::new(Duration::from_secs(3600)).negative, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn any_time_to_live_can_be_given() {
+        for ttl in [Duration::ZERO, Duration::MAX] {
+            moka::sync::Cache::<u8, u8>::builder().time_to_live(Ttl::new(ttl).positive).build();
+        }
     }
 }

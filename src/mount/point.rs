@@ -19,6 +19,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// Dead mounts on top of each other that are taken away in one go: one a crash.
 const MAX_DEAD: usize = 32;
 
+/// Symbolic links to symbolic links that are followed: as many as Linux follows.
+const MAX_LINKS: usize = 40;
+
 /// What is at a mountpoint.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -47,14 +50,21 @@ pub fn prepare(path: &Path) -> Result<PathBuf, String> {
     Err(format!("{shown} is under many dead mounts; take them away with: umount -l {shown}"))
 }
 
-/// The path as the mount table has it: absolute, without symbolic links in what leads to it. The last component is not
-/// looked at, since a dead mount there could not be.
+/// The path as the mount table has it: absolute, without symbolic links. Of the last component it is only asked whether
+/// it is a link, which does not touch a mount there: that may be dead.
 pub fn resolve(path: &Path) -> Result<PathBuf, String> {
-    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_or_else(|_| absolute.clone(), |p| p.join(name))),
-        _ => Ok(absolute),
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let mut resolved = std::path::absolute(path).map_err(failed)?;
+    for _ in 0..MAX_LINKS {
+        let (Some(parent), Some(name)) = (resolved.parent(), resolved.file_name()) else { return Ok(resolved) };
+        let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+        let place = parent.join(name);
+        match std::fs::read_link(&place) {
+            Ok(target) => resolved = parent.join(target),
+            Err(_) => return Ok(place),
+        }
     }
+    Err(failed(io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
 /// Takes a mount of ours away. The error is one line with the remedy.

@@ -149,7 +149,7 @@ impl Reader {
             let counter = if held { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
             counter.inc();
         }
-        let missing = if held { Vec::new() } else { core.segments.gaps(&demand) };
+        let missing = core.segments.gaps(if held { range } else { &demand });
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }

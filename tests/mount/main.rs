@@ -11,6 +11,7 @@ mod mmap;
 mod model;
 mod namespace;
 mod reading;
+mod review;
 mod status;
 mod support;
 mod versions;
