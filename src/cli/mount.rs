@@ -114,6 +114,9 @@ fn leave_caller() -> std::io::Result<()> {
 /// Says that the mount answers. A process in the background lets go of the terminal then, and of the folder that it was
 /// started in: not before, for the arguments may be relative to it.
 fn announce(config: &MountConfig, found: Found, background: bool) {
+    if background && let Err(error) = std::env::set_current_dir("/") {
+        tracing::warn!(%error, "cannot let go of the current folder");
+    }
     let mut stdout = std::io::stdout();
     let note = match found {
         Found::Names => "",
@@ -126,9 +129,6 @@ fn announce(config: &MountConfig, found: Found, background: bool) {
     mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
     if !background {
         return;
-    }
-    if let Err(error) = std::env::set_current_dir("/") {
-        tracing::warn!(%error, "cannot let go of the current folder");
     }
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         Ok(null) => [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().for_each(|fd| {
