@@ -6,6 +6,7 @@ mod kernel;
 pub mod mountinfo;
 pub mod point;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,9 +103,10 @@ impl Mounted {
             format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error))
         })?;
         let threads = reader.pusher().start(Arc::new(KernelPages(session.notifier())));
-        threads
-            .and_then(|()| invalidator.start(session.notifier()))
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        threads.and_then(|()| invalidator.start(session.notifier())).map_err(|error| {
+            take_away(&config.mountpoint);
+            format!("cannot start a thread: {error}")
+        })?;
         serve_status(config, metrics, runtime);
         let (over, ended) = tokio::sync::oneshot::channel();
         let session = std::thread::spawn(move || {
@@ -129,9 +131,7 @@ impl Mounted {
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
             // A push may have to wait for a READ; this process must not end while one does.
             self.reader.pusher().halt();
-            if let Err(error) = point::detach(&self.mountpoint) {
-                tracing::warn!(%error, "cannot unmount");
-            }
+            take_away(&self.mountpoint);
             // The timer belongs to the runtime: it is made inside.
             let closed = async { tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended).await.is_ok() };
             if !runtime.block_on(closed) {
@@ -142,9 +142,22 @@ impl Mounted {
         self.reader.pusher().stop();
         match self.session.join() {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("the mount ended with an error: {error}")),
-            Err(_) => Err("the mount ended by a fault of fitsfs; the log has the details".to_owned()),
+            Ok(Err(error)) => {
+                take_away(&self.mountpoint);
+                Err(format!("the mount ended with an error: {error}"))
+            }
+            Err(_) => {
+                take_away(&self.mountpoint);
+                Err("the mount ended by a fault of fitsfs; the log has the details".to_owned())
+            }
         }
+    }
+}
+
+/// Unmounts what this process has mounted, now or when the last program is done with it.
+fn take_away(mountpoint: &Path) {
+    if let Err(error) = point::detach(mountpoint) {
+        tracing::warn!(%error, "cannot unmount");
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::Planner;
 use crate::cache::{Origin, Segment, SegmentMap};
-use crate::store::ObjectMeta;
+use crate::store::{ObjectMeta, StoreError};
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]
@@ -94,6 +94,15 @@ impl FileState {
                 core.segments.remove(&segment);
             }
         }
+    }
+
+    /// A fetch has failed: its place is free again, and whoever waits for it hears why.
+    pub(super) fn give_up(&self, segment: &Arc<Segment>, error: StoreError) {
+        let mut core = self.core.lock();
+        core.segments.remove(segment);
+        core.planner.on_denied(&segment.range());
+        drop(core);
+        segment.fail(error);
     }
 
     /// Drops a segment that can be fetched again.

@@ -141,9 +141,13 @@ impl Planner {
         self.pursue_chain()
     }
 
-    /// A planned range could not be fetched for lack of memory: the reader is led no further than its start.
+    /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
+    /// asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
+        if self.pursued.is_some_and(|header| range.contains(&header)) {
+            self.pursued = None;
+        }
     }
 
     /// No program has the file open: what streams were led by is abandoned.
@@ -324,6 +328,18 @@ mod tests {
             rounds += read(&mut planner, &headers, offset / 4096 * 4096..offset / 4096 * 4096 + 4096).1 - 1;
         }
         assert!(rounds < 60, "{rounds} rounds for 300 headers");
+    }
+
+    #[test]
+    fn a_header_that_could_not_be_fetched_is_asked_for_again() {
+        let (headers, size) = images(3, 4);
+        let mut planner = Planner::new(size, true, MIB);
+        planner.on_read(0..4096, false);
+        let asked = planner.on_arrival(|wanted| (wanted.start < HEAD).then(|| content(&headers, wanted)));
+        assert!(!asked.is_empty());
+        assert_eq!(planner.on_arrival(|_| None), []);
+        planner.on_denied(&asked[0].range);
+        assert_eq!(planner.on_arrival(|_| None), asked);
     }
 
     #[test]

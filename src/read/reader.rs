@@ -195,15 +195,19 @@ impl Reader {
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
     async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>) {
+        let unfinished = Unfinished { file: &file, segment: &segment };
         let outcome = tokio::select! {
             outcome = self.transfer(&file, &segment) => outcome,
             () = segment.cancelled() => Err(StoreError::new(ErrorKind::Network, "the fetch was given up")),
         };
         match outcome {
-            Ok(()) => self.arrived(&file, &segment),
+            Ok(()) => {
+                std::mem::forget(unfinished);
+                self.arrived(&file, &segment);
+            }
             Err(error) => {
-                file.evict(&segment);
-                segment.fail(error);
+                std::mem::forget(unfinished);
+                file.give_up(&segment, error);
             }
         }
     }
@@ -244,6 +248,18 @@ impl Reader {
         if segment.origin() == Origin::Sequential && file.wants_pushes() {
             self.pusher.push(file, segment);
         }
+    }
+}
+
+/// A fetch that has not come to its end. Dropped in the middle, by a fault, it must not leave its readers waiting.
+struct Unfinished<'a> {
+    file: &'a FileState,
+    segment: &'a Arc<Segment>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.file.give_up(self.segment, StoreError::new(ErrorKind::Network, "the fetch ended by a fault of fitsfs"));
     }
 }
 
