@@ -16,6 +16,7 @@ use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
 use crate::config::MountConfig;
 use crate::control;
+use crate::fs::Found;
 use crate::fuse::Attributes;
 use crate::mount::{self, point};
 use crate::store::Source;
@@ -34,7 +35,7 @@ pub fn run(args: MountArgs, arguments: &[OsString]) -> Result<(), String> {
     logging::start(&filter, log_file.as_deref())?;
     keep_memory_small();
     config.mountpoint = point::prepare(&config.mountpoint)?;
-    mount::run(&config, || announce(&config, log_file.is_some()))
+    mount::run(&config, |found| announce(&config, found, log_file.is_some()))
 }
 
 /// Takes a mount away and waits for its daemon to finish.
@@ -100,10 +101,15 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
 }
 
 /// Says that the mount answers. A process in the background lets go of the terminal then.
-fn announce(config: &MountConfig, background: bool) {
+fn announce(config: &MountConfig, found: Found, background: bool) {
     let mut stdout = std::io::stdout();
+    let note = match found {
+        Found::Names => "",
+        Found::Nothing => "; it holds no keys: is the prefix right?",
+        Found::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
+    };
     // Whoever started us may not listen.
-    let _ = writeln!(stdout, "{} is mounted at {}", config.source, config.mountpoint.display());
+    let _ = writeln!(stdout, "{} is mounted at {}{note}", config.source, config.mountpoint.display());
     let _ = stdout.flush();
     mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
     if !background {

@@ -291,17 +291,28 @@ impl Filesystem {
     }
 }
 
-/// Whether the store, at its first listing, shows that it can be used: the reason to refuse a mount otherwise. A store
-/// that refuses to list may still serve known paths.
+/// What the first listing of a source shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Names.
+    Names,
+    /// That it can be listed and has no keys.
+    Nothing,
+    /// That it must not be listed. Known paths may be readable all the same.
+    Refusal,
+}
+
+/// Lists the root directory, as the test of whether the store can be used: an error is the reason to refuse a mount.
 pub async fn probe(
     namespace: &Arc<Namespace>,
     prefix: &str,
     patience: Duration,
-) -> std::result::Result<bool, StoreError> {
+) -> std::result::Result<Found, StoreError> {
     let listing = namespace.listing(&prefix.into());
     match tokio::time::timeout(patience, listing.entries(0, 1)).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(false),
+        Ok(Ok(entries)) if entries.is_empty() => Ok(Found::Nothing),
+        Ok(Ok(_)) => Ok(Found::Names),
+        Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(Found::Refusal),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StoreError::new(ErrorKind::Timeout, "the store did not answer the first listing in time")),
     }

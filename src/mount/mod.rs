@@ -1,10 +1,10 @@
 //! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
 
+mod cgroup;
 mod kernel;
 pub mod mountinfo;
 pub mod point;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cache::Budget;
 use crate::config::MountConfig;
 use crate::control;
-use crate::fs::{self, Filesystem, Namespace, Parts, Ttl};
+use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
@@ -38,14 +38,17 @@ const AHEAD_SHARE: u64 = 8;
 const EVENT_LOOPS: usize = 2;
 const WORKERS: usize = 2;
 
+/// The filesystem, what reads for it, and where both count.
+type Layers = (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>);
+
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
 /// The error is one line with the cause and the remedy.
-pub fn run(config: &MountConfig, ready: impl FnOnce()) -> Result<(), String> {
+pub fn run(config: &MountConfig, ready: impl FnOnce(Found)) -> Result<(), String> {
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
-    let parts = runtime.block_on(open(config, &runtime))?;
+    let (parts, found) = runtime.block_on(open(config, &runtime))?;
     let signals = Signals::listen(&runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mounted = Mounted::new(config, parts, &runtime)?;
-    ready();
+    ready(found);
     mounted.serve(&runtime, signals)
 }
 
@@ -54,30 +57,25 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Opens the store, makes sure that it answers, and builds the filesystem on it.
-async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Arc<Filesystem>, Arc<Reader>, Arc<Metrics>), String> {
+async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found), String> {
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
     let store = store::resilient(s3, &metrics);
     let handle = runtime.handle().clone();
     let namespace = Namespace::new(store.clone(), Ttl::new(config.metadata_ttl), metrics.clone(), handle.clone());
-    match fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await {
-        Ok(true) => {}
-        Ok(false) => {
-            tracing::warn!("the bucket refuses to be listed: known paths can be read, directories are assumed")
-        }
-        Err(error) => return Err(refuse(config, &error)),
-    }
+    let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
+    let found = found.map_err(|error| refuse(config, &error))?;
     let memory = memory_budget(config.memory);
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
         budget: Budget::new(memory, metrics.clone()),
-        max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
+        max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup::memory_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
         metrics: metrics.clone(),
         runtime: handle,
     });
     let prefix = config.source.prefix.clone();
     let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix };
-    Ok((Arc::new(Filesystem::new(parts)), reader, metrics))
+    Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), found))
 }
 
 /// A mount that is being served.
@@ -89,11 +87,7 @@ struct Mounted {
 }
 
 impl Mounted {
-    fn new(
-        config: &MountConfig,
-        (fs, reader, metrics): (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>),
-        runtime: &Runtime,
-    ) -> Result<Self, String> {
+    fn new(config: &MountConfig, (fs, reader, metrics): Layers, runtime: &Runtime) -> Result<Self, String> {
         let invalidator = Arc::new(Invalidator::default());
         let adapter = Adapter::new(fs, config.attributes.clone(), invalidator.clone(), runtime.handle().clone());
         let session = kernel::mount(adapter, &config.source.to_string(), &config.mountpoint, &session_config(config))
@@ -234,20 +228,9 @@ fn mount_remedy(error: &std::io::Error) -> String {
 
 /// The budget asked for, and no more than half of what the control group allows.
 fn memory_budget(asked: u64) -> u64 {
-    let allowed = cgroup_limit().unwrap_or(u64::MAX) / 2;
+    let allowed = cgroup::memory_limit().unwrap_or(u64::MAX) / 2;
     if allowed < asked {
         tracing::warn!(asked, allowed, "the control group's memory limit bounds --memory");
     }
     asked.min(allowed)
-}
-
-/// The smallest memory limit of this process's control group (version 2) and those above it, in bytes.
-fn cgroup_limit() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let leaf = Path::new("/sys/fs/cgroup").join(group);
-    leaf.ancestors()
-        .take_while(|path| path.starts_with("/sys/fs/cgroup"))
-        .filter_map(|path| std::fs::read_to_string(path.join("memory.max")).ok()?.trim().parse().ok())
-        .min()
 }

@@ -101,6 +101,11 @@ impl FileState {
         self.core.lock().segments.remove(segment);
     }
 
+    /// The same, unless the file is being worked on: for callers that hold the core of a file, maybe of this one.
+    pub(super) fn try_evict(&self, segment: &Arc<Segment>) -> bool {
+        self.core.try_lock().is_some_and(|mut core| core.segments.remove(segment))
+    }
+
     /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
     pub(super) fn close(&self) {
         let mut core = self.core.lock();

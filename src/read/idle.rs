@@ -49,21 +49,20 @@ impl Idle {
         }
     }
 
-    /// Drops old segments that the kernel has been given too, until `bytes` more may be fetched ahead or none is found.
+    /// Memory for fetching `bytes` ahead, if need be in the place of old segments that the kernel has been given too.
+    /// The caller may hold a file's core.
     pub(super) fn make_room(&self, bytes: u64) -> Option<Permit> {
         for _ in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
                 return Some(permit);
             }
             let mut list = self.list.lock();
-            let (key, entry) = list.pop_lru()?;
-            let pushed = entry.1.upgrade().is_none_or(|segment| segment.is_pushed());
-            if !pushed {
-                list.put(key, entry);
-                continue;
+            let (key, (file, segment)) = list.pop_lru()?;
+            if let (Some(of), Some(old)) = (file.upgrade(), segment.upgrade())
+                && !(old.is_pushed() && of.try_evict(&old))
+            {
+                list.put(key, (file, segment));
             }
-            drop(list);
-            evict(&entry);
         }
         None
     }

@@ -76,7 +76,8 @@ fn a_dead_mount_is_healed_by_mounting_again() {
         let pid = rig.pid();
         signal(pid, libc::SIGKILL);
         eventually("the daemon is dead", || !is_running(pid));
-        assert_eq!(fs::read(rig.path("d/a")).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+        let error = fs::read(rig.path("d/a")).unwrap_err().raw_os_error();
+        assert!(matches!(error, Some(libc::ENOTCONN | libc::ECONNABORTED)), "{error:?}");
         rig.mount(&[]);
         assert_reads(&rig, "d/a");
     }
@@ -115,7 +116,7 @@ fn a_signal_ends_a_mount_that_is_in_use_within_seconds() {
 #[test]
 fn unmounting_from_outside_ends_the_daemon() {
     for program in [&["umount"][..], &["fusermount3", "-u"]] {
-        let rig = Rig::unmounted(|_| ());
+        let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "d/a", pattern(1000, 1))));
         let mut daemon = foreground(&rig);
         let Ok(status) = Command::new(program[0]).args(&program[1..]).arg(&rig.root).status() else {
             println!("skipped: no {}", program[0]);

@@ -124,7 +124,8 @@ impl Group {
         let hierarchies = [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
         for (root, limit) in hierarchies {
             let group = Self(Path::new(root).join(&name));
-            if fs::create_dir(&group.0).is_ok() && fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+            let made = fs::create_dir(&group.0).is_ok() && group.0.join(limit).exists();
+            if made && fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
                 return Some(group);
             }
         }

@@ -16,7 +16,7 @@ fn the_counts_are_those_of_the_server() {
     let size = 7 * MIB + 5;
     let rig = Rig::new(|lab| drop(lab.put(BUCKET, "d/a.fits", pattern(size, 1))));
     assert_eq!(sha256(rig.open("d/a.fits")), sha256_of_pattern(1, size));
-    assert!(fs::metadata(rig.path("d/missing")).is_err());
+    assert_eq!(fs::metadata(rig.path("d/a.fits")).unwrap().len(), size);
     eventually("nothing is under way", || number(&rig.status(), "in_flight") == 0);
     let status = rig.status();
     let (gets, bytes) = rig.gets();
