@@ -4,7 +4,7 @@
 //! read is answered and its memory returned without any further memory being needed, so waiting always ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,8 +22,8 @@ pub struct Budget {
     total: u64,
     units: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-    /// Demand reads that wait for memory.
-    waiting: AtomicUsize,
+    /// Bytes that demand reads wait for.
+    awaited: AtomicU64,
 }
 
 /// Memory taken from a [`Budget`]; dropping it returns the memory.
@@ -48,7 +48,7 @@ impl Budget {
             total: units as u64 * UNIT,
             units: Arc::new(Semaphore::new(units)),
             metrics,
-            waiting: AtomicUsize::new(0),
+            awaited: AtomicU64::new(0),
         })
     }
 
@@ -78,9 +78,10 @@ impl Budget {
         let permit = match self.units.clone().try_acquire_many_owned(units) {
             Ok(permit) => Some(permit),
             Err(_) => {
-                self.waiting.fetch_add(1, Ordering::SeqCst);
+                let awaited = u64::from(units) * UNIT;
+                self.awaited.fetch_add(awaited, Ordering::SeqCst);
                 let permit = self.units.clone().acquire_many_owned(units).await.ok();
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                self.awaited.fetch_sub(awaited, Ordering::SeqCst);
                 permit
             }
         };
@@ -91,9 +92,9 @@ impl Budget {
         }
     }
 
-    /// Whether reads wait for memory: time to drop what can be fetched again.
-    pub fn is_short(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    /// Bytes that reads wait for: so much of what can be fetched again is to be dropped.
+    pub fn awaited(&self) -> u64 {
+        self.awaited.load(Ordering::SeqCst)
     }
 
     fn units_for(&self, bytes: u64) -> u32 {
@@ -141,11 +142,11 @@ mod tests {
             let budget = budget.clone();
             async move { drop(budget.demand(4096).await) }
         });
-        while !budget.is_short() {
+        while budget.awaited() == 0 {
             tokio::task::yield_now().await;
         }
         drop(held);
         waiting.await.unwrap();
-        assert!(!budget.is_short());
+        assert_eq!(budget.awaited(), 0);
     }
 }

@@ -136,11 +136,10 @@ impl Segment {
         if self.progress.borrow().filled >= needed {
             return Ok(());
         }
-        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let _waiter = Waiter::of(&self.waiters);
         self.urgent.notify_one();
         let mut progress = self.progress.subscribe();
         let outcome = progress.wait_for(|p| p.filled >= needed || p.failed.is_some()).await.map(|p| p.clone());
-        self.waiters.fetch_sub(1, Ordering::SeqCst);
         match outcome {
             Ok(Progress { filled, .. }) if filled >= needed => Ok(()),
             Ok(Progress { failed: Some(error), .. }) => Err(error),
@@ -223,9 +222,30 @@ impl Segment {
         self.pushed.load(Ordering::SeqCst)
     }
 
+    /// Whether a READ has been answered with some of it.
+    pub fn is_touched(&self) -> bool {
+        !self.delivered.lock().is_empty()
+    }
+
     /// What READs have been answered with of this segment: sorted, disjoint ranges of the object.
     pub fn delivered(&self) -> Vec<Range<u64>> {
         self.delivered.lock().clone()
+    }
+}
+
+/// Counts as waiting until it is dropped, which the wait may be before its end.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn of(waiters: &'a AtomicUsize) -> Self {
+        waiters.fetch_add(1, Ordering::SeqCst);
+        Self(waiters)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -284,5 +304,13 @@ mod tests {
         assert!(!segment.cancel(), "someone waits for it");
         segment.fail(StoreError::new(crate::store::ErrorKind::Server, "500"));
         assert!(waiter.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_more_keeps_no_fetch_going() {
+        let segment = Segment::new(0..10, Origin::Sequential, None);
+        let wait = tokio::time::timeout(std::time::Duration::from_millis(1), segment.wait_for(10));
+        assert!(wait.await.is_err());
+        assert!(segment.cancel());
     }
 }

@@ -17,13 +17,17 @@ pub struct SegmentMap {
 impl SegmentMap {
     /// The segments that hold or await some of `range`, in order of offset.
     pub fn overlapping(&self, range: &Range<u64>) -> Vec<Arc<Segment>> {
-        let first = self.by_start.range(..=range.start).next_back().map_or(range.start, |(start, _)| *start);
+        self.among(range).cloned().collect()
+    }
+
+    /// The same, to look at.
+    pub fn among(&self, range: &Range<u64>) -> impl Iterator<Item = &Arc<Segment>> {
+        let (start, end) = (range.start, range.end);
+        let first = self.by_start.range(..=start).next_back().map_or(start, |(start, _)| *start);
         self.by_start
-            .range(first..range.end.max(first))
+            .range(first..end.max(first))
             .map(|(_, segment)| segment)
-            .filter(|segment| segment.range().end > range.start && segment.range().start < range.end)
-            .cloned()
-            .collect()
+            .filter(move |segment| segment.range().end > start && segment.range().start < end)
     }
 
     /// The parts of `range` that no segment holds or awaits, in order.

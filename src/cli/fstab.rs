@@ -6,10 +6,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Options of mount(8) that are not for us, or say what is so anyway.
-const IGNORED: [&str; 22] = [
+/// Options of mount(8) that are not for us, or say what is so anyway. It says `rw` wherever nobody has said `ro`.
+const IGNORED: [&str; 23] = [
     "defaults",
     "ro",
+    "rw",
     "auto",
     "noauto",
     "user",
@@ -74,7 +75,6 @@ fn translate_option(option: &str) -> Result<Option<OsString>, String> {
         None if FLAGS.contains(&ours.as_str()) => Ok(Some(format!("--{ours}").into())),
         Some(value) if VALUES.contains(&ours.as_str()) => Ok(Some(format!("--{ours}={value}").into())),
         _ if IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("comment") => Ok(None),
-        None if name == "rw" => Err("rw is not supported: mount with ro".to_owned()),
         _ => Err(format!("unknown mount option {name}; known: {}, {}", FLAGS.join(", "), VALUES.join("=, "))),
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn fstab_lines_become_mount_commands() {
         let expected = ["fitsfs", "mount", "s3://b/p", "/mnt", "--allow-other", "--endpoint-url=http://h:1"];
-        let options = "ro,_netdev,nofail,allow_other,endpoint_url=http://h:1,x-systemd.automount";
+        let options = "rw,_netdev,nofail,allow_other,endpoint_url=http://h:1,x-systemd.automount";
         assert_eq!(translated(&["/sbin/mount.fitsfs", "s3://b/p", "/mnt", "-o", options]).unwrap(), expected);
         assert_eq!(translated(&["mount.fuse.fitsfs", "s3://b/p", "/mnt", "-n", "-o", options]).unwrap(), expected);
         assert_eq!(translated(&["fitsfs", "s3://b/p", "/mnt", "-o", options]).unwrap(), expected);
@@ -105,7 +105,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        assert!(translated(&["mount.fitsfs", "s3://b", "/mnt", "-o", "rw"]).unwrap_err().contains("ro"));
         assert!(translated(&["mount.fitsfs", "s3://b", "/mnt", "-o", "secret=x"]).unwrap_err().contains("secret"));
     }
 }

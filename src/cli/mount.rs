@@ -76,9 +76,9 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     let log = logging::file_for(mountpoint)?;
     let mut command = Command::new(program);
     command.args(arguments.iter().skip(1)).arg("--foreground").arg("--log-file").arg(&log);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
-    // SAFETY: setsid is async-signal-safe and touches no memory of the parent.
-    unsafe { command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }) };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: what it calls is async-signal-safe and touches no memory of the parent.
+    unsafe { command.pre_exec(leave_caller) };
     let mut child = command.spawn().map_err(|error| format!("cannot start the daemon: {error}"))?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -100,8 +100,23 @@ fn start_in_background(mountpoint: &Path, arguments: &[OsString]) -> Result<(), 
     }
 }
 
-/// Says that the mount answers. A process in the background lets go of the terminal then.
+/// Leaves the session of the caller and the files that it has open beyond the standard ones: locks and pipes that must
+/// not live as long as the mount.
+fn leave_caller() -> std::io::Result<()> {
+    // SAFETY: setsid has no preconditions; close_range takes no pointers and only marks descriptors for the exec.
+    unsafe {
+        // Kernels before 5.11 cannot: the files stay open then.
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Says that the mount answers. A process in the background lets go of the terminal then, and of the folder that it was
+/// started in: not before, for the arguments may be relative to it.
 fn announce(config: &MountConfig, found: Found, background: bool) {
+    if background && let Err(error) = std::env::set_current_dir("/") {
+        tracing::warn!(%error, "cannot let go of the current folder");
+    }
     let mut stdout = std::io::stdout();
     let note = match found {
         Found::Names => "",

@@ -4,6 +4,7 @@
 //! ([`Snapshot`]). Its path follows from the mountpoint, so that nobody has to touch the mount to find it.
 
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -47,11 +48,14 @@ fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The open socket of a mount; its file is removed when this is dropped.
+/// The open socket of a mount; its file is removed when this is dropped, unless the daemon of a later mount at the same
+/// place has put its own there (this one may outlive its mount as long as programs have files open).
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
     listener: UnixListener,
+    /// The inode number of the file.
+    file: u64,
 }
 
 impl Server {
@@ -65,7 +69,8 @@ impl Server {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { path, listener })
+        let file = std::fs::symlink_metadata(&path)?.ino();
+        Ok(Self { path, listener, file })
     }
 
     /// Answers clients until the task is dropped.
@@ -88,13 +93,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone with its folder.
-        let _ = std::fs::remove_file(&self.path);
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.file) {
+            // It may be gone with its folder.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 /// The status of the mount at a path, if its daemon answers.
 pub fn status(mountpoint: &Path) -> io::Result<Snapshot> {
+    check_private(&runtime_dir())?;
     let mut client = UnixStream::connect(socket_path(mountpoint))?;
     client.set_read_timeout(Some(PATIENCE))?;
     let mut document = Vec::new();
@@ -107,12 +115,45 @@ pub fn ping(mountpoint: &Path) -> Option<u32> {
     status(mountpoint).ok().map(|snapshot| snapshot.pid)
 }
 
+/// Whether the process that made the socket of a mountpoint is gone, while something of it keeps the socket open (and,
+/// if it is a thread in the kernel, the mount alive that nobody serves any more).
+pub fn is_orphaned(mountpoint: &Path) -> bool {
+    let Ok(client) = UnixStream::connect(socket_path(mountpoint)) else { return false };
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the buffer and its length belong together.
+    let known = unsafe {
+        libc::getsockopt(
+            client.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    known == 0 && u32::try_from(peer.pid).is_ok_and(|pid| pid > 0 && is_gone(pid))
+}
+
+/// Whether a process has ended, whoever has yet to be told.
+pub fn is_gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // `pid (name) state`, where the name may hold anything: proc_pid_stat(5).
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// A folder that is ours alone; one in a shared place that someone else made is refused.
 fn make_private_dir(path: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    check_private(path)
+}
+
+/// What somebody else can put into the folder must not be believed.
+fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
         true => Ok(()),
@@ -128,5 +169,16 @@ mod tests {
     fn names_are_readable_and_distinct() {
         assert!(name_of(Path::new("/app/data/mast")).starts_with("app-data-mast-"));
         assert_ne!(name_of(Path::new("/a/b")), name_of(Path::new("/a-b")));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_lingers_leaves_the_socket_of_its_successor() {
+        let mountpoint = PathBuf::from(format!("/test-of-sockets/{}", std::process::id()));
+        let old = Server::bind(&mountpoint).unwrap();
+        let new = Server::bind(&mountpoint).unwrap();
+        drop(old);
+        assert!(socket_path(&mountpoint).exists());
+        drop(new);
+        assert!(!socket_path(&mountpoint).exists());
     }
 }

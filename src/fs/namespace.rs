@@ -3,11 +3,10 @@
 //! A look-up asks for the keys that begin with `directory/name`, which tells whether the name is a file, a directory
 //! or nothing. With the second name that is looked up in a directory its own listing begins to fill in behind (a path
 //! that only leads through it does not need it); once complete it answers all further look-ups of that directory
-//! until it is too old. In a bucket that refuses to list, names are tried by HEAD
+//! until it is too old. Where the store refuses to list, names are tried by HEAD
 //! and directories are assumed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -36,6 +35,9 @@ const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 /// A listing that waits for readers looks at least so rarely whether there can still be any.
 const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// A longer time to live is cut to a year, which is as good as for ever; crate moka panics beyond 1,000 of them.
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long names are believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttl {
@@ -49,6 +51,7 @@ impl Ttl {
     /// Names that are missing are believed for a tenth of the time of those that exist, and no longer than 5 s: new
     /// products show up soon, and the half dozen names that cfitsio probes at each open are still asked for once.
     pub fn new(positive: Duration) -> Self {
+        let positive = positive.min(MAX_TTL);
         Self { positive, negative: (positive / 10).min(Duration::from_secs(5)) }
     }
 }
@@ -68,8 +71,8 @@ pub struct Namespace {
     listings: moka::sync::Cache<Arc<str>, Arc<Listing>>,
     /// Directories in which a name has been looked up.
     visited: moka::sync::Cache<Arc<str>, ()>,
-    /// The store has refused to list.
-    unlistable: AtomicBool,
+    /// Directories that the store has refused to list, which may differ and may change.
+    unlistable: moka::sync::Cache<Arc<str>, ()>,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
@@ -84,7 +87,8 @@ impl Namespace {
             .time_to_live(ttl.positive)
             .build();
         let visited = moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
-        Arc::new(Self { store, ttl, names, listings, visited, unlistable: AtomicBool::new(false), metrics, runtime })
+        let unlistable = moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
+        Arc::new(Self { store, ttl, names, listings, visited, unlistable, metrics, runtime })
     }
 
     /// How long names are believed.
@@ -99,21 +103,21 @@ impl Namespace {
             return Ok(None);
         }
         let key = format!("{prefix}{name}");
-        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(key).await };
+        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(prefix, key).await };
         match listing.answer(name) {
             Answer::Is(node) => return Ok(Some(node)),
             Answer::IsNot => return Ok(None),
             Answer::Unknown => {}
         }
         tokio::select! {
-            answer = self.look_up_key(key) => answer,
+            answer = self.look_up_key(prefix, key) => answer,
             node = known(&listing, name) => Ok(node),
         }
     }
 
     /// The listing that may answer a look-up in `prefix`: one that is there, or, from the second look-up on, a new one.
     fn listing_behind(self: &Arc<Self>, prefix: &Arc<str>) -> Option<Arc<Listing>> {
-        if self.unlistable.load(Ordering::Relaxed) {
+        if self.unlistable.contains_key(prefix) {
             return None;
         }
         let first = self.visited.entry(prefix.clone()).or_insert(()).is_fresh();
@@ -121,8 +125,8 @@ impl Namespace {
     }
 
     /// What a key is: asked once however many wait for it, and remembered.
-    async fn look_up_key(&self, key: String) -> Result<Option<Node>> {
-        let answer = self.names.try_get_with(key.clone(), self.ask(&key)).await;
+    async fn look_up_key(&self, prefix: &Arc<str>, key: String) -> Result<Option<Node>> {
+        let answer = self.names.try_get_with(key.clone(), self.ask(prefix, &key)).await;
         answer.map_err(|error: Arc<StoreError>| (*error).clone())
     }
 
@@ -144,14 +148,14 @@ impl Namespace {
         self.listings.invalidate(prefix);
     }
 
-    /// Asks the store what a key is.
-    async fn ask(&self, key: &str) -> Result<Option<Node>> {
-        if self.unlistable.load(Ordering::Relaxed) {
+    /// Asks the store what a key in the directory `prefix` is.
+    async fn ask(&self, prefix: &Arc<str>, key: &str) -> Result<Option<Node>> {
+        if self.unlistable.contains_key(prefix) {
             return self.try_key(key).await;
         }
         match self.ask_by_list(key).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
-                self.unlistable.store(true, Ordering::Relaxed);
+                self.unlistable.insert(prefix.clone(), ());
                 self.try_key(key).await
             }
             answer => answer,
@@ -271,5 +275,12 @@ mod tests {
     fn missing_names_are_believed_for_seconds() {
         assert_eq!(Ttl::new(Duration::from_secs(10)).negative, Duration::from_secs(1));
         assert_eq!(Ttl::new(Duration::from_secs(3600)).negative, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn any_time_to_live_can_be_given() {
+        for ttl in [Duration::ZERO, Duration::MAX] {
+            moka::sync::Cache::<u8, u8>::builder().time_to_live(Ttl::new(ttl).positive).build();
+        }
     }
 }

@@ -114,9 +114,11 @@ impl fuser::Filesystem for Adapter {
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let fs = self.fs.clone();
+        // A program may change the flags before the release, which comes with those of its time.
+        let handle = FileHandle(u64::from(flags.0.cast_unsigned()));
         self.runtime.spawn(async move {
             match fs.open(ino.0, flags.0).await {
-                Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
+                Ok(()) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
                 Err(errno) => reply.error(errno.into()),
             }
         });
@@ -154,13 +156,13 @@ impl fuser::Filesystem for Adapter {
         &self,
         _request: &Request,
         ino: INodeNo,
-        _handle: FileHandle,
-        flags: OpenFlags,
+        handle: FileHandle,
+        _flags: OpenFlags,
         _owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.fs.release(ino.0, flags.0);
+        self.fs.release(ino.0, handle.0 as i32);
         reply.ok();
     }
 

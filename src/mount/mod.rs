@@ -1,6 +1,7 @@
 //! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
 
 mod cgroup;
+mod guardian;
 mod kernel;
 pub mod mountinfo;
 pub mod point;
@@ -12,6 +13,7 @@ use fuser::{MountOption, SessionACL};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::guardian::Guardian;
 use crate::cache::Budget;
 use crate::config::MountConfig;
 use crate::control;
@@ -44,12 +46,17 @@ type Layers = (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>);
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
 /// The error is one line with the cause and the remedy.
 pub fn run(config: &MountConfig, ready: impl FnOnce(Found)) -> Result<(), String> {
+    let mut guardian =
+        Guardian::fork(&config.mountpoint).map_err(|error| format!("cannot start the guardian: {error}"))?;
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
     let (parts, found) = runtime.block_on(open(config, &runtime))?;
     let signals = Signals::listen(&runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mounted = Mounted::new(config, parts, &runtime)?;
+    guardian.arm(&config.mountpoint);
     ready(found);
-    mounted.serve(&runtime, signals)
+    let outcome = mounted.serve(&runtime, signals);
+    guardian.disarm();
+    outcome
 }
 
 fn runtime() -> std::io::Result<Runtime> {
@@ -120,6 +127,8 @@ impl Mounted {
         if signalled {
             tracing::info!(mountpoint = %self.mountpoint.display(), "unmounting");
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
+            // A push may have to wait for a READ; this process must not end while one does.
+            self.reader.pusher().halt();
             if let Err(error) = point::detach(&self.mountpoint) {
                 tracing::warn!(%error, "cannot unmount");
             }

@@ -14,6 +14,8 @@ pub const FSTYPE: &str = "fuse.fitsfs";
 pub struct Mount {
     /// Where it is.
     pub mountpoint: PathBuf,
+    /// The minor number of its device, which is the number of its FUSE connection.
+    pub minor: u32,
     /// The type of the filesystem.
     pub fstype: String,
     /// What is mounted.
@@ -48,6 +50,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
     Some(Mount {
         mountpoint: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
+        minor: text(fields.get(2)?).split_once(':')?.1.parse().ok()?,
         fstype: text(fields.get(separator + 1)?),
         source: text(fields.get(separator + 2)?),
     })
@@ -82,6 +85,6 @@ mod tests {
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].mountpoint, Path::new("/mnt two"));
         assert!(mounts[0].is_fitsfs() && !mounts[1].is_fitsfs());
-        assert_eq!(mounts[0].source, "s3://b/p");
+        assert_eq!((&*mounts[0].source, mounts[1].minor), ("s3://b/p", 4));
     }
 }

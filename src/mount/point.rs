@@ -1,8 +1,10 @@
 //! The mountpoint: making it ready, healing what a crash left there, and taking a mount away.
 
 use std::ffi::CString;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -16,6 +18,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Dead mounts on top of each other that are taken away in one go: one a crash.
 const MAX_DEAD: usize = 32;
+
+/// Symbolic links to symbolic links that are followed: as many as Linux follows.
+const MAX_LINKS: usize = 40;
 
 /// What is at a mountpoint.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,25 +50,33 @@ pub fn prepare(path: &Path) -> Result<PathBuf, String> {
     Err(format!("{shown} is under many dead mounts; take them away with: umount -l {shown}"))
 }
 
-/// The path as the mount table has it: absolute, without symbolic links in what leads to it. The last component is not
-/// looked at, since a dead mount there could not be.
+/// The path as the mount table has it: absolute, without symbolic links. Of the last component it is only asked whether
+/// it is a link, which does not touch a mount there: that may be dead.
 pub fn resolve(path: &Path) -> Result<PathBuf, String> {
-    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_or_else(|_| absolute.clone(), |p| p.join(name))),
-        _ => Ok(absolute),
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let mut resolved = std::path::absolute(path).map_err(failed)?;
+    for _ in 0..MAX_LINKS {
+        let (Some(parent), Some(name)) = (resolved.parent(), resolved.file_name()) else { return Ok(resolved) };
+        let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+        let place = parent.join(name);
+        match std::fs::read_link(&place) {
+            Ok(target) => resolved = parent.join(target),
+            Err(_) => return Ok(place),
+        }
     }
+    Err(failed(io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
 /// Takes a mount of ours away. The error is one line with the remedy.
 pub fn unmount(path: &Path) -> Result<(), String> {
     let shown = path.display();
+    let state = state(path);
     match mountinfo::mount_at(path).map_err(|error| format!("cannot read the mount table: {error}"))? {
         Some(mount) if mount.is_fitsfs() => {}
         Some(mount) => return Err(format!("{shown} is a {} mount, not one of fitsfs", mount.fstype)),
         None => return Err(format!("{shown} is not mounted; fitsfs status lists what is")),
     }
-    if state(path) == State::Dead {
+    if state == State::Dead {
         return detach(path).map_err(|error| format!("{shown}: {error}"));
     }
     take_away(path, 0, &[]).map_err(|error| match error.raw_os_error() {
@@ -80,6 +93,20 @@ pub fn detach(path: &Path) -> io::Result<()> {
     take_away(path, libc::MNT_DETACH, &["-z"])
 }
 
+/// Fails all that programs wait for at a mount whose daemon is gone. The mount stays, dead: an empty folder in its place
+/// would tell programs that their files do not exist.
+pub fn abort(mount: &Mount) {
+    // Either way does where it is allowed: the first needs the control filesystem of FUSE, the second root.
+    if std::fs::write(format!("/sys/fs/fuse/connections/{}/abort", mount.minor), "1").is_ok() {
+        return;
+    }
+    // Looking at the root without opening it asks the daemon for nothing, and keeps the mount from going away.
+    let pin = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&mount.mountpoint);
+    if pin.is_ok() {
+        let _ = take_away(&mount.mountpoint, libc::MNT_FORCE, &[]);
+    }
+}
+
 fn create(path: &Path) -> Result<PathBuf, String> {
     std::fs::create_dir_all(path).map_err(|error| {
         format!("cannot make the mountpoint {}: {error}; make it yourself, or name another one", path.display())
@@ -92,6 +119,9 @@ fn create(path: &Path) -> Result<PathBuf, String> {
 }
 
 fn state(path: &Path) -> State {
+    if let (true, Ok(Some(mount))) = (control::is_orphaned(path), mountinfo::mount_at(path)) {
+        abort(&mount);
+    }
     match mountinfo::mount_at(path) {
         Ok(None) => State::Free,
         Ok(Some(mount)) if !mount.is_fitsfs() => busy_with(&mount),

@@ -101,9 +101,9 @@ impl FileState {
         self.core.lock().segments.remove(segment);
     }
 
-    /// The same, unless the file is being worked on: for callers that hold the core of a file, maybe of this one.
+    /// The same, unless another thread is at the file's core: false then.
     pub(super) fn try_evict(&self, segment: &Arc<Segment>) -> bool {
-        self.core.try_lock().is_some_and(|mut core| core.segments.remove(segment))
+        self.core.try_lock().map(|mut core| core.segments.remove(segment)).is_some()
     }
 
     /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.

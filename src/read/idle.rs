@@ -6,7 +6,8 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::FileState;
-use crate::cache::{BLOCK, Budget, Permit, Segment};
+use super::file::Core;
+use crate::cache::{BLOCK, Budget, Origin, Permit, Segment};
 
 /// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
 const CLOSED_BYTES: u64 = 8 << 20;
@@ -41,27 +42,31 @@ impl Idle {
         self.relieve();
     }
 
-    /// Drops the oldest segments while reads wait for memory.
+    /// Drops the oldest segments until so much is free as reads wait for. A read that begins to wait calls it, so that
+    /// each of them has as much dropped as it needs.
     pub(super) fn relieve(&self) {
-        while self.budget.is_short() {
+        let mut freed = 0;
+        while freed < self.budget.awaited() {
             let Some((_, entry)) = self.list.lock().pop_lru() else { return };
-            evict(&entry);
+            freed += evict(&entry);
         }
     }
 
-    /// Memory for fetching `bytes` ahead, if need be in the place of old segments that the kernel has been given too.
-    /// The caller may hold a file's core.
-    pub(super) fn make_room(&self, bytes: u64) -> Option<Permit> {
+    /// Drops old segments until `bytes` more may be fetched ahead or none is found: those that the kernel has been given
+    /// too, and what reads of a part of a block have left. The caller holds the core of `file`. Others are not waited
+    /// for, since whoever holds one may be waiting here for that of `file`.
+    pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
         for _ in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
                 return Some(permit);
             }
-            let mut list = self.list.lock();
-            let (key, (file, segment)) = list.pop_lru()?;
-            if let (Some(of), Some(old)) = (file.upgrade(), segment.upgrade())
-                && !(old.is_pushed() && of.try_evict(&old))
-            {
-                list.put(key, (file, segment));
+            let (key, entry) = self.list.lock().pop_lru()?;
+            let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
+            let spare = segment.is_pushed() || segment.origin() == Origin::Demand;
+            if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
+                core.segments.remove(&segment);
+            } else if !spare || !owner.try_evict(&segment) {
+                self.list.lock().put(key, entry);
             }
         }
         None
@@ -81,12 +86,15 @@ impl Idle {
         }
         let surplus: Vec<_> = surplus.iter().filter_map(|key| list.pop(key)).collect();
         drop(list);
-        surplus.iter().for_each(evict);
+        for entry in &surplus {
+            evict(entry);
+        }
     }
 }
 
-fn evict((file, segment): &Entry) {
-    if let (Some(file), Some(segment)) = (file.upgrade(), segment.upgrade()) {
-        file.evict(&segment);
-    }
+/// Drops a segment. Returns the bytes that are free by that: none while someone still uses them.
+fn evict((file, segment): &Entry) -> u64 {
+    let (Some(file), Some(segment)) = (file.upgrade(), segment.upgrade()) else { return 0 };
+    file.evict(&segment);
+    Arc::into_inner(segment).map_or(0, |segment| segment.len())
 }

@@ -9,8 +9,8 @@
 //! A segment's first bytes are not pushed: the READ that asks for them shows that the reader has come so far, which is
 //! what the planner needs to lead it further. They are answered from memory.
 //!
-//! Lock order: a file's core, then the list of idle segments, then what they call in `cache`. Whoever holds the list
-//! only tries for a core. No lock is held across an await.
+//! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
+//! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
 mod file;
 mod idle;

@@ -97,13 +97,18 @@ impl Pusher {
         self.shared.changed.notify_one();
     }
 
-    /// Ends the threads. Call it when the mount is gone, so that none of them can be blocked in the kernel.
-    pub fn stop(&self) {
+    /// Begins no further push.
+    pub fn halt(&self) {
         let mut queue = self.shared.queue.lock();
         queue.stopped = true;
         queue.jobs.clear();
         drop(queue);
         self.shared.changed.notify_all();
+    }
+
+    /// Ends the threads. Call it when the mount is gone, so that none of them can be blocked in the kernel.
+    pub fn stop(&self) {
+        self.halt();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a pusher thread panicked");

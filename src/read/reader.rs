@@ -149,7 +149,7 @@ impl Reader {
             let counter = if held { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
             counter.inc();
         }
-        let missing = if held { Vec::new() } else { core.segments.gaps(&demand) };
+        let missing = core.segments.gaps(if held { range } else { &demand });
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }
@@ -164,7 +164,7 @@ impl Reader {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
                     let bytes = part.end - part.start;
-                    let Some(permit) = self.idle.make_room(bytes) else {
+                    let Some(permit) = self.idle.make_room(bytes, file, core) else {
                         core.planner.on_denied(&part);
                         return;
                     };
@@ -247,16 +247,14 @@ impl Reader {
     }
 }
 
-/// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped.
+/// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that
+/// comes by asks for some of each segment; one that nobody has asked for is led to another reader, further back.
 fn forget_passed(core: &mut Core, position: u64) {
     let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
-    if passed.is_empty() {
-        return;
-    }
-    for segment in core.segments.overlapping(&passed) {
-        if segment.is_pushed() && segment.range().end <= passed.end {
-            core.segments.remove(&segment);
-        }
+    let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end;
+    let over: Vec<_> = core.segments.among(&passed).filter(is_over).cloned().collect();
+    for segment in over {
+        core.segments.remove(&segment);
     }
 }
 
@@ -289,18 +287,4 @@ fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_tile_the_range_in_whole_blocks() {
-        for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
-            let range = 3 * BLOCK..3 * BLOCK + length;
-            let parts: Vec<_> = parts(range.clone()).collect();
-            assert_eq!(parts.first().map(|p| p.start), Some(range.start));
-            assert_eq!(parts.last().map(|p| p.end), Some(range.end));
-            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
-            assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
-        }
-    }
-}
+mod tests;

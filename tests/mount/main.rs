@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
+mod crash;
 mod faults;
 mod lifecycle;
 mod limits;
@@ -10,6 +11,7 @@ mod mmap;
 mod model;
 mod namespace;
 mod reading;
+mod review;
 mod status;
 mod support;
 mod versions;

@@ -1,0 +1,178 @@
+//! The reader with a store that answers at once and a page cache that takes everything.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::read::PageCache;
+use crate::store::{Body, ListPage, ListRequest, Version};
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 4 << 30;
+
+/// A store of objects whose bytes are their offsets, in units of 4 KiB, modulo 251.
+#[derive(Debug)]
+struct Offsets;
+
+fn content(range: Range<u64>) -> Bytes {
+    range.map(|at| (at / 4096 % 251) as u8).collect::<Vec<u8>>().into()
+}
+
+#[async_trait]
+impl Store for Offsets {
+    fn id(&self) -> &str {
+        "offsets"
+    }
+
+    fn url(&self, key: &str) -> String {
+        key.to_owned()
+    }
+
+    async fn list(&self, _: &ListRequest) -> Result<ListPage> {
+        Ok(ListPage::default())
+    }
+
+    async fn head(&self, _: &str) -> Result<ObjectMeta> {
+        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let chunk = Ok(content(range));
+        Ok(Body { version: object.version.clone(), stream: futures::stream::once(async { chunk }).boxed() })
+    }
+}
+
+struct Takes;
+
+impl PageCache for Takes {
+    fn store(&self, _: u64, _: u64, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn reader(memory: u64) -> Arc<Reader> {
+    let metrics = Arc::new(Metrics::new());
+    let reader = Reader::new(ReaderConfig {
+        store: Arc::new(Offsets),
+        budget: Budget::new(memory, metrics.clone()),
+        max_ahead: memory / 4,
+        metrics,
+        runtime: Handle::current(),
+    });
+    reader.pusher().start(Arc::new(Takes)).unwrap();
+    reader
+}
+
+fn open(reader: &Reader, ino: u64) -> Arc<FileState> {
+    let object = ObjectMeta {
+        key: format!("{ino}.dat"),
+        size: SIZE,
+        last_modified: SystemTime::UNIX_EPOCH,
+        version: Version::default(),
+        storage_class: None,
+    };
+    let file = reader.file(ino, &Arc::new(object));
+    reader.opened(&file, false);
+    file
+}
+
+/// As the kernel reads: in full, within a time that only a deadlock exceeds.
+async fn read(reader: &Arc<Reader>, file: &Arc<FileState>, range: Range<u64>) {
+    let unanswered = file.unanswered(range.clone());
+    let task = tokio::spawn({
+        let (reader, file, range) = (reader.clone(), file.clone(), range.clone());
+        async move { reader.read(&file, range).await }
+    });
+    let bytes = tokio::time::timeout(Duration::from_secs(10), task).await.expect("a read hangs").unwrap().unwrap();
+    assert!(bytes == content(range.clone()), "wrong bytes at {range:?}");
+    unanswered.delivered();
+}
+
+/// Waits until all that arrived has been pushed.
+async fn pushed(file: &FileState) {
+    for _ in 0..1000 {
+        if file.core.lock().segments.iter().all(|s| s.origin() != Origin::Sequential || s.is_pushed()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("a segment is never pushed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_readers_of_one_file_make_room_for_each_other() {
+    let reader = reader(8 * MIB);
+    let file = open(&reader, 2);
+    for step in 0..16 {
+        for place in 0..8 {
+            let at = place * 300 * MIB + step * (128 << 10);
+            read(&reader, &file, at..at + (128 << 10)).await;
+            pushed(&file).await;
+        }
+    }
+    reader.pusher().stop();
+}
+
+/// Reads of a few bytes leave the rest of their blocks in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
+    let reader = reader(4 * MIB);
+    let (random, forward) = (open(&reader, 2), open(&reader, 3));
+    for n in 1..=240 {
+        read(&reader, &random, n * MIB..n * MIB + 4096).await;
+    }
+    let before = reader.config.metrics.prefetched_bytes.get();
+    for n in 10..20 {
+        read(&reader, &forward, n * (128 << 10)..(n + 1) * (128 << 10)).await;
+    }
+    assert!(reader.config.metrics.prefetched_bytes.get() > before, "nothing was fetched ahead");
+    reader.pusher().stop();
+}
+
+/// What one read waits for is not worth all that others have been led by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
+    let reader = reader(4 * MIB);
+    let file = open(&reader, 2);
+    for n in 1..=256 {
+        read(&reader, &file, n * MIB..n * MIB + 4096).await;
+    }
+    assert_eq!(reader.config.budget.used(), 4 * MIB);
+    read(&reader, &file, 500 * MIB..500 * MIB + 4096).await;
+    let used = reader.config.budget.used();
+    assert!(used > 3 * MIB, "{used} bytes are left of what was held");
+    reader.pusher().stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_further_on_takes_nothing_from_one_that_follows() {
+    let reader = reader(64 * MIB);
+    let file = open(&reader, 2);
+    let window = |n: u64| n * (128 << 10)..(n + 1) * (128 << 10);
+    for n in 8..12 {
+        read(&reader, &file, window(n)).await;
+    }
+    pushed(&file).await;
+    let led = file.core.lock().segments.iter().filter(|s| !s.is_touched()).count();
+    assert!(led > 0, "nothing was fetched ahead");
+    for n in 400..402 {
+        read(&reader, &file, window(n)).await;
+    }
+    let left = file.core.lock().segments.iter().filter(|s| !s.is_touched() && s.range().end < 20 * MIB).count();
+    assert_eq!(left, led);
+    reader.pusher().stop();
+}
+
+#[test]
+fn parts_tile_the_range_in_whole_blocks() {
+    for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
+        let range = 3 * BLOCK..3 * BLOCK + length;
+        let parts: Vec<_> = parts(range.clone()).collect();
+        assert_eq!(parts.first().map(|p| p.start), Some(range.start));
+        assert_eq!(parts.last().map(|p| p.end), Some(range.end));
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
+        assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
+    }
+}
