@@ -78,7 +78,7 @@ unmount_bucket() {
     mountpoint=
     if ! "$fitsfs" unmount "$gone"; then
         # Whatever keeps it busy, nothing of it may stay behind.
-        umount -l "$gone" 2>/dev/null || fusermount3 -uz "$gone" || true
+        umount -f -l "$gone" 2>/dev/null || fusermount3 -uz "$gone" || true
         return 1
     fi
     for folder in "${made[@]}"; do
