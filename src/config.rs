@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fuse::Attributes;
 use crate::store::{S3Options, Source};
 
 /// Everything that a mount needs to know.
@@ -22,5 +21,16 @@ pub struct MountConfig {
     /// Whether users other than the one who mounts may use the mount.
     pub allow_other: bool,
     /// Owner and permissions of everything in it.
-    pub attributes: Attributes,
+    pub ownership: Ownership,
+}
+
+/// Owner and permissions of everything in a mount.
+#[derive(Clone, Debug)]
+pub struct Ownership {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits that are taken away.
+    pub umask: u16,
 }

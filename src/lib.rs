@@ -10,7 +10,7 @@
 //! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
 //! - [`cache`]: bytes in flight, under one budget; [`fits`]: the structure of FITS files, pure
 //! - [`store`]: one trait over object stores, its S3 implementation, and its decorators (retry, metering)
-//! - [`metrics`]: every number that `fitsfs status` shows, named in one place
+//! - [`config`]: what a mount is to be, resolved once; [`metrics`]: every number that `fitsfs status` shows, named in one place
 
 pub mod cache;
 pub mod check;

@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
-use crate::config::MountConfig;
+use crate::config::{MountConfig, Ownership};
 use crate::control;
 use crate::fs::Found;
-use crate::fuse::Attributes;
 use crate::mount::{self, point};
 use crate::store::Source;
 
@@ -61,7 +60,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,
         allow_other: args.allow_other,
-        attributes: Attributes { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
+        ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })
 }
 

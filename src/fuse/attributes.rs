@@ -4,25 +4,15 @@ use std::time::SystemTime;
 
 use fuser::{FileAttr, FileType, INodeNo};
 
+use crate::config::Ownership;
 use crate::fs::Node;
 
 /// Python and others buffer reads by this size, in bytes; a larger one makes reading headers fetch megabytes.
 const BLOCK_SIZE: u32 = 16 << 10;
 
-/// Owner and permissions of everything in a mount.
-#[derive(Clone, Debug)]
-pub struct Attributes {
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Permission bits that are taken away.
-    pub umask: u16,
-}
-
-impl Attributes {
+impl Ownership {
     /// The attributes of an inode. Directories have the time of the mount.
-    pub fn of(&self, ino: u64, node: &Node, mounted: SystemTime) -> FileAttr {
+    pub fn attributes(&self, ino: u64, node: &Node, mounted: SystemTime) -> FileAttr {
         let (size, time, perm, nlink) = match node {
             Node::Directory { .. } => (0, mounted, 0o555, 2),
             Node::File { object } => (object.size, object.last_modified, 0o444, 1),
@@ -47,8 +37,8 @@ impl Attributes {
     }
 
     /// What stands for a name that does not exist.
-    pub fn none(&self) -> FileAttr {
-        self.of(0, &Node::Directory { prefix: "".into() }, SystemTime::UNIX_EPOCH)
+    pub fn no_attributes(&self) -> FileAttr {
+        self.attributes(0, &Node::Directory { prefix: "".into() }, SystemTime::UNIX_EPOCH)
     }
 }
 

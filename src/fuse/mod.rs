@@ -18,9 +18,9 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
+use crate::config::Ownership;
 use crate::fs::{Entry, Errno, Filesystem, NAME_MAX, Node, Result};
 
-pub use attributes::Attributes;
 pub use notify::{Invalidator, KernelPages};
 
 /// What a number stands for never changes, so its attributes are believed for ever (a year).
@@ -43,15 +43,15 @@ const DOTS: u64 = 2;
 /// A bucket as the kernel sees it.
 pub struct Adapter {
     fs: Arc<Filesystem>,
-    attributes: Attributes,
+    ownership: Ownership,
     invalidator: Arc<Invalidator>,
     runtime: Handle,
 }
 
 impl Adapter {
     /// An adapter that runs its tasks on `runtime`.
-    pub fn new(fs: Arc<Filesystem>, attributes: Attributes, invalidator: Arc<Invalidator>, runtime: Handle) -> Self {
-        Self { fs, attributes, invalidator, runtime }
+    pub fn new(fs: Arc<Filesystem>, ownership: Ownership, invalidator: Arc<Invalidator>, runtime: Handle) -> Self {
+        Self { fs, ownership, invalidator, runtime }
     }
 
     fn directory_entries(
@@ -82,15 +82,15 @@ impl fuser::Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENOENT) };
-        let (fs, attributes) = (self.fs.clone(), self.attributes.clone());
+        let (fs, ownership) = (self.fs.clone(), self.ownership.clone());
         self.runtime.spawn(async move {
             match fs.look_up(parent.0, &name).await {
                 Ok(Some(inode)) => {
-                    let attributes = attributes.of(inode.ino, &inode.node, fs.mounted());
+                    let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
                     reply.entry_with_ttls(&FOREVER, &fs.ttl().positive, &attributes, Generation(0));
                 }
                 // Inode 0 is a name that the kernel may remember as missing.
-                Ok(None) => reply.entry(&fs.ttl().negative, &attributes.none(), Generation(0)),
+                Ok(None) => reply.entry(&fs.ttl().negative, &ownership.no_attributes(), Generation(0)),
                 Err(errno) => reply.error(errno.into()),
             }
         });
@@ -102,7 +102,7 @@ impl fuser::Filesystem for Adapter {
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         match self.fs.inode(ino.0) {
-            Ok(inode) => reply.attr(&FOREVER, &self.attributes.of(ino.0, &inode.node, self.fs.mounted())),
+            Ok(inode) => reply.attr(&FOREVER, &self.ownership.attributes(ino.0, &inode.node, self.fs.mounted())),
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -218,11 +218,11 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let (fs, attributes) = (self.fs.clone(), self.attributes.clone());
+        let (fs, ownership) = (self.fs.clone(), self.ownership.clone());
         let entries = self.directory_entries(ino.0, handle.0, offset);
         self.runtime.spawn(async move {
             for (position, name) in dots(offset) {
-                let own = attributes.of(ino.0, &Node::Directory { prefix: "".into() }, fs.mounted());
+                let own = ownership.attributes(ino.0, &Node::Directory { prefix: "".into() }, fs.mounted());
                 if reply.add(ino, position, name, &Duration::ZERO, &own, Generation(0)) {
                     return reply.ok();
                 }
@@ -234,7 +234,7 @@ impl fuser::Filesystem for Adapter {
             let ttl = fs.ttl().positive;
             for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
                 let inode = fs.adopt(entry.node);
-                let attributes = attributes.of(inode.ino, &inode.node, fs.mounted());
+                let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
                 if reply.add(INodeNo(inode.ino), position, &*entry.name, &ttl, &attributes, Generation(0)) {
                     // It did not fit, so the kernel has not looked it up.
                     fs.forget(inode.ino, 1);

@@ -97,7 +97,7 @@ struct Mounted {
 impl Mounted {
     fn new(config: &MountConfig, (fs, reader, metrics): Layers, runtime: &Runtime) -> Result<Self, String> {
         let invalidator = Arc::new(Invalidator::default());
-        let adapter = Adapter::new(fs, config.attributes.clone(), invalidator.clone(), runtime.handle().clone());
+        let adapter = Adapter::new(fs, config.ownership.clone(), invalidator.clone(), runtime.handle().clone());
         let session = kernel::mount(adapter, &config.source.to_string(), &config.mountpoint, &session_config(config))
             .map_err(|error| {
             format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error))

@@ -150,9 +150,9 @@ impl Planner {
         }
     }
 
-    /// No program has the file open: what streams were led by is abandoned.
-    pub fn on_closed(&mut self) -> Vec<Range<u64>> {
-        self.streams.clear()
+    /// No program has the file open: nobody is led any more.
+    pub fn on_closed(&mut self) {
+        self.streams.clear();
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.
