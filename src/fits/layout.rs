@@ -110,14 +110,7 @@ pub(super) fn tail_behind(last: &Hdu, file_size: u64) -> Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fits::Chain;
-    use crate::fits::testing::{IMAGE, SIMPLE, header_bytes, image};
-
-    fn layout(bytes: &[u8]) -> Layout {
-        let mut chain = Chain::new(bytes.len() as u64);
-        chain.feed(0, bytes);
-        chain.into_layout()
-    }
+    use crate::fits::testing::{IMAGE, SIMPLE, header_bytes, image, layout};
 
     fn two_hdus() -> Vec<u8> {
         [image(SIMPLE, 0, &[]), image(IMAGE, 0, &[100, 30])].concat()

@@ -141,14 +141,7 @@ fn note(layout: &Layout) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fits::Chain;
-    use crate::fits::testing::{IMAGE, SIMPLE, hdu, header_bytes, image};
-
-    fn layout(bytes: &[u8]) -> Layout {
-        let mut chain = Chain::new(bytes.len() as u64);
-        chain.feed(0, bytes);
-        chain.into_layout()
-    }
+    use crate::fits::testing::{IMAGE, SIMPLE, hdu, header_bytes, image, layout};
 
     #[test]
     fn a_table_for_people() {

@@ -2,6 +2,7 @@
 
 use super::hdu::Hdu;
 use super::header::{HeaderError, Parsed, parse};
+use super::{Chain, Layout};
 
 /// A header of these cards, with END and padded to whole blocks.
 pub fn header_bytes<S: AsRef<str>>(cards: &[S]) -> Vec<u8> {
@@ -39,3 +40,10 @@ pub fn image(first: &str, extra: usize, axes: &[usize]) -> Vec<u8> {
 pub const SIMPLE: &str = "SIMPLE  = T";
 /// First card of an image extension.
 pub const IMAGE: &str = "XTENSION= 'IMAGE   '";
+
+/// The layout of a file that consists of these bytes.
+pub fn layout(bytes: &[u8]) -> Layout {
+    let mut chain = Chain::new(bytes.len() as u64);
+    chain.feed(0, bytes);
+    chain.into_layout()
+}
