@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use fitsfs_lab::{Content, Shape};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 use crate::map::{Map, PAGE};
@@ -15,7 +16,9 @@ fn a_shared_mapping_read_forwards_gives_every_byte_and_fetches_little_twice() {
     let rig = Rig::new(|lab| drop(lab.put(BUCKET, "a.fits", pattern(size, 1))));
     let file = rig.open("a.fits");
     let map = Map::shared(&file, 0, size as usize);
-    assert_eq!(sha256(map.bytes()), sha256_of_pattern(1, size));
+    // Hashed in place: a copy of a megabyte may go backwards (memcpy of the C library does, by the addresses).
+    let truth = pattern_at(1, 0, size as usize);
+    assert_eq!(Sha256::digest(map.bytes()), Sha256::digest(&truth));
     let (gets, bytes) = rig.gets();
     assert!(bytes < size * 3 / 2 && gets < 60, "{gets} GETs of {bytes} bytes for {size}");
 }
