@@ -21,8 +21,19 @@ pub enum Origin {
     Demand,
     /// The walk along the FITS headers, ahead of the reader.
     Chain,
+    /// Headers where a file of the same kind, or the repetition in the file, says that they are.
+    Predicted,
+    /// The reader touches data at equal distances, or tiles of a compressed image.
+    Strided,
     /// The reader goes forward through the data.
     Sequential,
+}
+
+impl Origin {
+    /// Whether it is data that a reader is expected to come to, which nobody wants once that reader has gone.
+    pub fn is_data_ahead(self) -> bool {
+        matches!(self, Self::Strided | Self::Sequential)
+    }
 }
 
 /// How far a segment has come.

@@ -117,7 +117,15 @@ impl Filesystem {
             return Err(Errno::ENAMETOOLONG);
         }
         match self.namespace.look_up(&prefix, name).await {
-            Ok(node) => Ok(node.map(|node| self.inodes.look_up(node))),
+            Ok(node) => {
+                let inode = node.map(|node| self.inodes.look_up(node));
+                if let Some(Inode { ino, node: Node::File { object }, .. }) = inode.as_deref()
+                    && crate::fits::is_fits_name(name)
+                {
+                    self.reader.expect(&self.reader.file(*ino, object));
+                }
+                Ok(inode)
+            }
             Err(error) => {
                 tracing::warn!(prefix = &*prefix, name, %error, "look-up failed");
                 Err(Errno::from(&error))
@@ -138,12 +146,14 @@ impl Filesystem {
             return Err(Errno::EROFS);
         }
         self.check_restored(object).await?;
-        let mut open = inode.open.lock();
-        let state = open.take();
-        let (opens, file) = state.unwrap_or_else(|| (0, self.reader.file(ino, object)));
-        self.reader.opened(&file, is_direct(flags));
-        *open = Some((opens + 1, file));
+        let file = {
+            let mut open = inode.open.lock();
+            let (opens, file) = open.take().unwrap_or_else(|| (0, self.reader.file(ino, object)));
+            *open = Some((opens + 1, file.clone()));
+            file
+        };
         self.metrics.open_files.add(1);
+        self.reader.opened(&file, is_direct(flags)).await;
         Ok(())
     }
 

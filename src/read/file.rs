@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Planner;
-use crate::cache::{Origin, Segment, SegmentMap};
+use crate::cache::{Segment, SegmentMap};
 use crate::store::{ObjectMeta, StoreError};
+
+/// Segments with header bytes are kept up to this many bytes; larger ones are mostly data.
+const MAX_KEPT: u64 = 256 << 10;
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]
@@ -86,11 +89,13 @@ impl FileState {
         subtract(range, &self.unanswered.lock())
     }
 
-    /// The kernel has been given `range`: segments that it has whole are dropped.
+    /// The kernel has been given `range`: segments that it has whole are dropped, except headers, which many programs
+    /// come back to when the kernel has dropped them.
     pub(super) fn mark_delivered(&self, range: &Range<u64>) {
         let mut core = self.core.lock();
         for segment in core.segments.overlapping(range) {
-            if segment.mark_delivered(range.clone()) && segment.is_complete() {
+            let keep = segment.len() <= MAX_KEPT && core.planner.has_headers(&segment.range());
+            if segment.mark_delivered(range.clone()) && segment.is_complete() && !keep {
                 core.segments.remove(&segment);
             }
         }
@@ -119,7 +124,7 @@ impl FileState {
     pub(super) fn close(&self) {
         let mut core = self.core.lock();
         core.planner.on_closed();
-        let leads: Vec<_> = core.segments.iter().filter(|s| s.origin() == Origin::Sequential).cloned().collect();
+        let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();
         for segment in leads {
             if segment.is_complete() || segment.cancel() {
                 core.segments.remove(&segment);

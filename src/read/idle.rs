@@ -9,8 +9,8 @@ use super::FileState;
 use super::file::Core;
 use crate::cache::{BLOCK, Budget, Origin, Permit, Segment};
 
-/// Header bytes fetched ahead and not read stay in memory up to this many bytes once no program has the file open.
-const CLOSED_BYTES: u64 = 8 << 20;
+/// Header bytes stay in memory up to this share of the budget once no program has the file open: an eighth.
+const CLOSED_SHARE: u64 = 8;
 
 /// How many old segments are looked at to make room for a new one.
 const MAX_LOOKS: usize = 64;
@@ -62,7 +62,7 @@ impl Idle {
             }
             let (key, entry) = self.list.lock().pop_lru()?;
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            let spare = segment.is_pushed() || segment.origin() == Origin::Demand;
+            let spare = segment.is_pushed() || segment.is_touched() || segment.origin() == Origin::Demand;
             if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
                 core.segments.remove(&segment);
             } else if !spare || !owner.try_evict(&segment) {
@@ -72,15 +72,15 @@ impl Idle {
         None
     }
 
-    /// Drops what is kept of closed files beyond [`CLOSED_BYTES`], oldest first.
+    /// Drops what is kept of closed files beyond their share, oldest first.
     pub(super) fn trim_closed(&self) {
-        let mut kept = 0;
+        let (mut kept, allowed) = (0, self.budget.total() / CLOSED_SHARE);
         let mut surplus = Vec::new();
         let mut list = self.list.lock();
         for (key, (file, segment)) in list.iter() {
             match (file.upgrade(), segment.upgrade()) {
                 (Some(file), Some(_)) if file.is_open() => {}
-                (Some(_), Some(segment)) if kept + segment.len() <= CLOSED_BYTES => kept += segment.len(),
+                (Some(_), Some(segment)) if kept + segment.len() <= allowed => kept += segment.len(),
                 _ => surplus.push(*key),
             }
         }

@@ -13,13 +13,21 @@
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
 mod file;
+mod headers;
 mod idle;
+mod kinds;
+mod pace;
 mod planner;
 mod pusher;
 mod reader;
 mod stream;
+mod stride;
+mod tiles;
 
 pub use file::{FileState, Unanswered};
+pub use headers::Sibling;
+pub use pace::Pace;
 pub use planner::{Decision, Planned, Planner};
 pub use pusher::{PageCache, Pusher};
 pub use reader::{Reader, ReaderConfig};
+pub use stride::WINDOW;

@@ -2,26 +2,30 @@
 //!
 //! One planner per object version. Reads and header bytes go in, ranges come out:
 //!
-//! - the **head** of the file with its first read, and the last blocks with a read of the tail;
-//! - the **header chain**: as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the reader,
-//!   also at the offsets where the next headers would be if the file repeats itself;
-//! - **sequential** streams through data, extended geometrically and never past the data unit that they began in,
-//!   until a reader has shown that it crosses header boundaries.
+//! - the **head** of the file with its look-up or first read, with the headers that a file of the same kind had, and
+//!   the last blocks with a read of the tail;
+//! - the **header chain** ([`Headers`]): as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the
+//!   reader, also at the offsets where the next headers are likely to be;
+//! - **strided** walks ([`Strides`]): rows of a cutout, planes of a cube, by the geometry of the data unit;
+//! - **tiles** ([`TileReader`]) of a compressed image, by its table of descriptors;
+//! - **sequential** streams ([`Streams`]) through data, extended geometrically and never past the data unit that they
+//!   began in, until a reader has shown that it crosses header boundaries.
 //!
-//! Everything else is random access: exactly what was asked for, rounded to blocks. Ranges returned are whole blocks
-//! (the last one ends with the file). They may overlap what is held or on its way; the caller fetches the gaps.
+//! Everything else is random access: exactly what was asked for, rounded to blocks. Ranges returned are whole pages,
+//! mostly whole blocks (the last one ends with the file). They may overlap what is held or on its way; the caller
+//! fetches the gaps.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::stream::{Advance, Streams};
+use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
+use super::stream::{Advance, SOME_ROWS, Streams, UNIT_START};
+use super::stride::{Grid, PAGE, SHORT_ROW, Strides, Touch, WINDOW};
+use super::tiles::{TileReader, descriptors};
+use super::Pace;
 use crate::cache::{BLOCK, Origin};
-use crate::fits::{Chain, Need};
-
-/// The first read of a file fetches this much of its head: the primary header and the first extension header of
-/// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
-const HEAD: u64 = 64 << 10;
+use crate::fits::{Hdu, Layout};
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
 /// program that reads the last header wants whole.
@@ -30,26 +34,20 @@ const TAIL: u64 = 64 << 10;
 /// Files up to this size are fetched whole: the bytes cost less time than a second round trip.
 const WHOLE_FILE: u64 = 256 << 10;
 
-/// A header that is fetched ahead is assumed to have this many bytes or fewer: three FITS blocks (FITS Standard 4.0,
-/// section 3.1), which covers all but primary headers and long tables.
-const HEADER_GUESS: u64 = 3 * 2880;
-
 /// What the kernel may have read ahead of the program: two windows of 128 KiB.
 const READAHEAD: u64 = 256 << 10;
 
-/// The walk goes at least this many HDUs ahead of the last one that a program touched: all of a JWST or HST product.
-const MIN_LOOKAHEAD: usize = 10;
+/// Descriptors of tiles are fetched with the header of the first HDUs only: a program that lists the HDUs of a
+/// compressed camera file wants none.
+const EAGER_TILES: usize = 2;
 
-/// The walk never goes further ahead than this: 64 GETs of 16-32 KiB are what one burst of small requests may cost.
-const MAX_LOOKAHEAD: usize = 64;
-
-/// The widest guess: so many further headers are fetched where they would be if the HDUs repeat.
-const MAX_GUESSES: usize = 16;
+/// Longer tables of descriptors than this are fetched where they are touched.
+const MAX_EAGER_TABLE: u64 = 256 << 10;
 
 /// A range to fetch before it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Bytes of the object; whole blocks.
+    /// Bytes of the object; whole pages.
     pub range: Range<u64>,
     /// The decision behind it.
     pub origin: Origin,
@@ -72,35 +70,65 @@ pub struct Planner {
     size: u64,
     named_fits: bool,
     started: bool,
-    chain: Chain,
-    /// What the walk asked for last, so that it asks once.
-    pursued: Option<u64>,
-    lookahead: usize,
-    /// The HDU furthest into the file that a program touched.
-    reader_hdu: usize,
-    guesses: usize,
+    headers: Headers,
     streams: Streams,
+    strides: Strides,
+    tiles: Option<TileReader>,
+    /// The HDU whose table of tile descriptors is on its way.
+    wanted_tiles: Option<usize>,
+    max_ahead: u64,
+    /// A data unit was read from its start to its end: the next one will be, too.
+    reads_units: bool,
 }
 
 impl Planner {
-    /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file; `max_ahead`
-    /// is how many bytes a sequential reader may be led by.
-    pub fn new(size: u64, named_fits: bool, max_ahead: u64) -> Self {
+    /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
+    /// a file of the same kind has shown; `max_ahead` is how many bytes a sequential reader may be led by.
+    pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64) -> Self {
         Self {
             size,
             named_fits,
             started: false,
-            chain: Chain::new(size),
-            pursued: None,
-            lookahead: MIN_LOOKAHEAD,
-            reader_hdu: 0,
-            guesses: 2,
+            headers: Headers::new(size, sibling),
             streams: Streams::new(max_ahead),
+            strides: Strides::default(),
+            tiles: None,
+            wanted_tiles: None,
+            max_ahead,
+            reads_units: false,
+        }
+    }
+
+    /// The layout as far as it is known.
+    pub fn layout(&self) -> &Layout {
+        self.headers.layout()
+    }
+
+    /// The HDU furthest into the file that a program touched.
+    pub fn touched(&self) -> usize {
+        self.headers.touched()
+    }
+
+    /// Whether `range` has header bytes, which are worth keeping.
+    pub fn has_headers(&self, range: &Range<u64>) -> bool {
+        self.headers.touches(range)
+    }
+
+    /// A program is about to read the file: what it will want first. Nothing if it was told already, or for files that
+    /// are not named like FITS files.
+    pub fn on_expected(&mut self) -> Vec<Planned> {
+        if self.started || !self.named_fits {
+            return Vec::new();
+        }
+        self.started = true;
+        match self.size <= WHOLE_FILE {
+            true => Vec::from([Planned { range: 0..self.size, origin: Origin::Chain }]),
+            false => self.headers.first(),
         }
     }
 
     /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
-    pub fn on_read(&mut self, range: Range<u64>, held: bool) -> Decision {
+    pub fn on_read(&mut self, range: Range<u64>, held: bool, pace: &Pace) -> Decision {
         let mut decision = Decision { demand: self.blocks(range.clone()), ..Decision::default() };
         if self.size <= WHOLE_FILE {
             decision.demand = 0..self.size;
@@ -114,123 +142,165 @@ impl Planner {
         if range.start + TAIL >= self.size && range.end - range.start <= BLOCK {
             decision.demand.start = decision.demand.start.min(self.blocks(self.size - TAIL..self.size).start);
         }
-        self.note_reader(&range);
-        decision.ahead.extend(self.pursue_chain());
-        if self.in_header(&range) {
+        self.headers.note_reader(range.start);
+        decision.ahead.extend(self.headers.pursue(pace));
+        if self.headers.covers(range.start) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
         } else {
-            self.follow_stream(range, held, &mut decision);
+            self.follow_data(range, held, pace, &mut decision);
         }
         decision
     }
 
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
-    pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) -> Vec<Planned> {
-        let known = self.chain.layout_so_far().hdus.len();
-        while let Need::Bytes { offset, len } = self.chain.need() {
-            let wanted = offset..(offset + len).min(self.size);
-            let block = self.blocks(offset..offset + 1);
-            let Some(bytes) = held(&wanted).or_else(|| held(&(offset..block.end))) else { break };
-            if !self.chain.feed(offset, &bytes) {
-                break;
-            }
+    pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>, pace: &Pace) -> Vec<Planned> {
+        let known = self.layout().hdus.len();
+        self.headers.walk(&held);
+        let mut ahead = self.headers.pursue(pace);
+        let eager = |hdu: &&Hdu| hdu.index < EAGER_TILES && descriptors(hdu).is_some_and(|t| t.end - t.start <= MAX_EAGER_TABLE);
+        if let Some(hdu) = self.headers.layout().hdus.get(known..).unwrap_or_default().iter().find(eager) {
+            ahead.extend(self.want_tiles(&hdu.clone()));
         }
-        if self.chain.layout_so_far().hdus.len() > known + 1 {
-            self.guesses = (self.guesses * 2).min(MAX_GUESSES);
+        self.learn_tiles(held);
+        ahead
+    }
+
+    /// The table of tile descriptors of an HDU is to be fetched.
+    fn want_tiles(&mut self, hdu: &Hdu) -> Option<Planned> {
+        let known = self.tiles.as_ref().is_some_and(|tiles| tiles.hdu == hdu.index) || self.wanted_tiles == Some(hdu.index);
+        let table = descriptors(hdu).filter(|_| !known)?;
+        self.wanted_tiles = Some(hdu.index);
+        Some(Planned { range: self.blocks(table), origin: Origin::Predicted })
+    }
+
+    /// Reads the table of tile descriptors that is wanted, once it is held.
+    fn learn_tiles(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
+        let Some(hdu) = self.wanted_tiles.and_then(|index| self.headers.layout().hdus.get(index)) else { return };
+        if let Some(table) = descriptors(hdu).and_then(|table| held(&table)) {
+            self.tiles = TileReader::new(hdu, &table);
+            self.wanted_tiles = None;
         }
-        self.pursue_chain()
     }
 
     /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
     /// asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
-        if self.pursued.is_some_and(|header| range.contains(&header)) {
-            self.pursued = None;
-        }
+        self.headers.on_denied(range);
     }
 
     /// No program has the file open: nobody is led any more.
     pub fn on_closed(&mut self) {
         self.streams.clear();
+        self.strides.clear();
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.
     fn plan_head(&mut self, range: &Range<u64>, decision: &mut Decision) {
-        let head = 0..HEAD.min(self.size);
-        if range.start < head.end {
-            decision.demand = 0..decision.demand.end.max(head.end);
-        } else if self.named_fits {
-            decision.ahead.push(Planned { range: head, origin: Origin::Chain });
+        if range.start < HEAD {
+            decision.demand = 0..decision.demand.end.max(HEAD);
+        }
+        if self.named_fits {
+            decision.ahead.extend(self.headers.first());
         }
     }
 
-    /// Where the reader is among the HDUs; the further it walks, the further the chain is walked ahead of it.
-    fn note_reader(&mut self, range: &Range<u64>) {
-        let layout = self.chain.layout_so_far();
-        if let Some(hdu) = layout.hdu_at(range.start)
-            && hdu.index > self.reader_hdu
-        {
-            if layout.in_header(range.start) {
-                self.lookahead = (self.lookahead + self.lookahead / 2).min(MAX_LOOKAHEAD);
+    /// Finds the pattern that a read of data belongs to, and plans what comes next in it.
+    fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) {
+        let touch = Touch::of(&range);
+        let hdu = self.layout().hdu_at(touch.at).cloned();
+        if let Some(hdu) = &hdu {
+            decision.ahead.extend(self.want_tiles(hdu));
+            if let Some(tiles) = self.tiles.as_mut().filter(|tiles| tiles.hdu == hdu.index)
+                && let Some(ranges) = tiles.advance(&touch)
+            {
+                return self.plan_pieces(ranges, decision);
             }
-            self.reader_hdu = hdu.index;
+            // Rows that are shorter than a window look like a stream with pages left out.
+            let dense = self.streams.expects(&range) && !(touch.skipped && is_sparse(hdu, pace));
+            if !dense && let Some(ranges) = self.strides.advance(touch, &grid(hdu), pace) {
+                return self.plan_pieces(ranges, decision);
+            }
+        }
+        let first = hdu.as_ref().map_or(0, |hdu| self.first_step(hdu, &touch));
+        self.follow_stream(range, held, first, decision);
+    }
+
+    /// Pieces of a pattern, those that touch joined.
+    fn plan_pieces(&self, mut ranges: Vec<Range<u64>>, decision: &mut Decision) {
+        ranges.sort_by_key(|range| range.start);
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        let within = joined.into_iter().map(|range| range.start..range.end.min(self.size));
+        let pieces = within.filter(|range| range.start < range.end);
+        decision.ahead.extend(pieces.map(|range| Planned { range, origin: Origin::Strided }));
+    }
+
+    /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
+    /// and surely if its values have to be computed; one in the middle of an image cuts some rows out.
+    fn first_step(&self, hdu: &Hdu, touch: &Touch) -> u64 {
+        let from_start = touch.at < hdu.data_offset + WINDOW;
+        let whole = self.reads_units || hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
+        match (from_start, whole) {
+            (true, true) => hdu.data_span.min(self.max_ahead),
+            (true, false) => UNIT_START,
+            (false, _) if touch.exact.is_none() && hdu.row_len() < 4 * SHORT_ROW => SOME_ROWS,
+            (false, _) => 0,
         }
     }
 
-    /// The next header's blocks and those where further headers may be, unless they were asked for already.
-    fn pursue_chain(&mut self) -> Vec<Planned> {
-        let Need::Bytes { offset, len } = self.chain.need() else { return Vec::new() };
-        let known = self.chain.layout_so_far().hdus.len();
-        let head_is_coming = offset == 0;
-        if head_is_coming || known > self.reader_hdu + self.lookahead || self.pursued == Some(offset) {
-            return Vec::new();
-        }
-        self.pursued = Some(offset);
-        let room = (self.reader_hdu + self.lookahead).saturating_sub(known).min(self.guesses);
-        let guesses = self.chain.predict(room).into_iter().filter(|guess| guess + BLOCK <= self.size);
-        std::iter::once(offset..(offset + len).min(self.size))
-            .chain(guesses.map(|guess| guess..(guess + HEADER_GUESS).min(self.size)))
-            .map(|range| Planned { range: self.blocks(range), origin: Origin::Chain })
-            .collect()
-    }
-
-    /// Lets the streams take note of a read of data, and leads its reader if it goes forward.
-    fn follow_stream(&mut self, range: Range<u64>, held: bool, decision: &mut Decision) {
-        let Advance { lead, abandoned } = self.streams.advance(&range, held);
+    /// Lets the streams take note of a read of data, and leads its reader if it goes on.
+    fn follow_stream(&mut self, range: Range<u64>, held: bool, first: u64, decision: &mut Decision) {
+        let Advance { lead, abandoned } = self.streams.advance(&range, held, first);
         decision.abandoned = abandoned;
-        if let Some(lead) = lead {
-            let end = self.boundary(&lead.stream).min(lead.range.end);
-            if lead.range.start < end {
-                let range = self.blocks(lead.range.start..end);
-                self.streams.led(lead.id, range.end);
-                decision.ahead.push(Planned { range, origin: Origin::Sequential });
-            }
+        let Some(lead) = lead else { return };
+        let (from, to) = self.bounds(&lead.stream);
+        let range = lead.range.start.max(from)..lead.range.end.min(to);
+        if range.start < range.end {
+            let range = self.blocks(range);
+            self.streams.led(lead.id, &range);
+            decision.ahead.push(Planned { range, origin: Origin::Sequential });
         }
     }
 
-    /// How far a stream that has read `read` may be led: to the end of the data unit where it stands, or of the file
+    /// How far a stream that has read `read` may be led: within the data unit where it stands, or to the end of the file
     /// once it has crossed a header. The kernel's readahead alone crosses one by a window or two.
-    fn boundary(&self, read: &Range<u64>) -> u64 {
-        let layout = self.chain.layout_so_far();
+    fn bounds(&mut self, read: &Range<u64>) -> (u64, u64) {
+        let layout = self.headers.layout();
         let stands = read.end.saturating_sub(READAHEAD).max(read.start);
-        let Some(here) = layout.hdu_at(stands) else { return self.size };
-        match layout.hdu_at(read.start) {
-            Some(began) if began.index < here.index => self.size,
-            _ => here.end().min(self.size),
-        }
-    }
-
-    /// Whether a read begins in a header, or where the walk knows that one is.
-    fn in_header(&self, range: &Range<u64>) -> bool {
-        let pending = matches!(self.chain.need(), Need::Bytes { offset, len } if range.start < offset + len && range.start >= offset);
-        pending || self.chain.layout_so_far().in_header(range.start)
+        let Some(here) = layout.hdu_at(stands) else { return (0, self.size) };
+        let crossed = layout.hdu_at(read.start).is_some_and(|began| began.index < here.index);
+        let begin = here.data_offset;
+        let end = here.end().min(self.size);
+        self.reads_units |= crossed;
+        (begin, if crossed || self.reads_units { self.size } else { end })
     }
 
     /// The whole blocks that hold `range`, ending with the file.
     fn blocks(&self, range: Range<u64>) -> Range<u64> {
         range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(self.size)
     }
+}
+
+/// Whether a few pages of each row are better fetched alone than with the rest of the rows.
+fn is_sparse(hdu: &Hdu, pace: &Pace) -> bool {
+    hdu.row_len() >= SHORT_ROW && pace.is_worth_a_request(hdu.row_len() - 2 * PAGE)
+}
+
+/// The distances at which programs touch the data of an HDU: of rows, planes, cubes and so on, in bytes.
+fn grid(hdu: &Hdu) -> Grid {
+    let axes = hdu.shape.iter().rev();
+    let lengths = axes.scan(hdu.element_size(), |length, axis| {
+        *length = length.saturating_mul(*axis);
+        Some(*length)
+    });
+    let strides = lengths.filter(|length| *length >= SHORT_ROW && *length < hdu.data_len).collect();
+    Grid { data: hdu.data_offset..hdu.data_offset.saturating_add(hdu.data_len), strides }
 }
 
 #[cfg(test)]

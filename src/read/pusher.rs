@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
 use super::FileState;
 use crate::cache::Segment;
@@ -22,7 +23,7 @@ use crate::metrics::Metrics;
 const THREADS: usize = 3;
 
 /// Pushes that wait; what comes on top is answered from memory when the reader asks for it.
-const MAX_QUEUE: usize = 256;
+const MAX_QUEUE: usize = 1024;
 
 /// What is stored at once; any size is equally fast.
 const CHUNK: u64 = 1 << 20;
@@ -30,7 +31,7 @@ const CHUNK: u64 = 1 << 20;
 /// The unit of the page cache, in bytes. Larger pages of other machines are multiples of it and are pushed in parts.
 const PAGE: u64 = 4096;
 
-/// The start of each segment stays unpushed: half a readahead window, so that any reader passing by asks for some.
+/// The start of each segment stays unpushed: a readahead window, so that any reader passing by asks for some.
 const SENTINEL: u64 = 64 << 10;
 
 /// The kernel's page cache.
@@ -43,6 +44,10 @@ pub trait PageCache: Send + Sync + 'static {
 struct Job {
     file: Weak<FileState>,
     segment: Weak<Segment>,
+    /// Bytes at its start that are left to the reader to ask for.
+    sentinel: u64,
+    /// Dropped when the job is done or given up.
+    done: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Default, Debug)]
@@ -86,14 +91,25 @@ impl Pusher {
         Ok(())
     }
 
-    /// Queues a completed segment.
+    /// Queues a completed segment of a stream, but for its start: by asking for that, the reader shows where it is.
     pub(super) fn push(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        self.queue(file, segment, SENTINEL, None);
+    }
+
+    /// Queues all of a completed segment. What is returned ends when it has been pushed, or will not be.
+    pub(super) fn push_whole(&self, file: &Arc<FileState>, segment: &Arc<Segment>) -> oneshot::Receiver<()> {
+        let (done, pushed) = oneshot::channel();
+        self.queue(file, segment, 0, Some(done));
+        pushed
+    }
+
+    fn queue(&self, file: &Arc<FileState>, segment: &Arc<Segment>, sentinel: u64, done: Option<oneshot::Sender<()>>) {
         let mut queue = self.shared.queue.lock();
         if queue.stopped || queue.jobs.len() >= MAX_QUEUE {
             self.shared.metrics.dropped_pushes.inc();
             return;
         }
-        queue.jobs.push_back(Job { file: Arc::downgrade(file), segment: Arc::downgrade(segment) });
+        queue.jobs.push_back(Job { file: Arc::downgrade(file), segment: Arc::downgrade(segment), sentinel, done });
         self.shared.changed.notify_one();
     }
 
@@ -119,18 +135,19 @@ impl Pusher {
 
 impl Shared {
     fn run(&self, pages: &dyn PageCache) {
-        while let Some((file, segment)) = self.next() {
-            for range in pushable(&file, &segment) {
+        while let Some((file, segment, job)) = self.next() {
+            for range in pushable(&file, &segment, job.sentinel) {
                 self.store(pages, &file, &segment, range);
             }
             segment.mark_pushed();
+            drop(job.done);
             self.queue.lock().busy.remove(&file.ino());
             self.changed.notify_all();
         }
     }
 
     /// The next job on an inode that no other thread pushes into; none once stopped.
-    fn next(&self) -> Option<(Arc<FileState>, Arc<Segment>)> {
+    fn next(&self) -> Option<(Arc<FileState>, Arc<Segment>, Job)> {
         let mut queue = self.queue.lock();
         loop {
             if queue.stopped {
@@ -141,9 +158,9 @@ impl Shared {
                 match (queue.jobs[index].file.upgrade(), queue.jobs[index].segment.upgrade()) {
                     (Some(file), Some(_)) if queue.busy.contains(&file.ino()) => index += 1,
                     (Some(file), Some(segment)) => {
-                        queue.jobs.remove(index);
+                        let job = queue.jobs.remove(index)?;
                         queue.busy.insert(file.ino());
-                        return Some((file, segment));
+                        return Some((file, segment, job));
                     }
                     _ => drop(queue.jobs.remove(index)),
                 }
@@ -168,10 +185,10 @@ impl Shared {
 }
 
 /// The chunks of a segment that may go into the page cache, the far ones first.
-fn pushable(file: &FileState, segment: &Segment) -> Vec<Range<u64>> {
+fn pushable(file: &FileState, segment: &Segment, sentinel: u64) -> Vec<Range<u64>> {
     let size = file.object().size;
     let whole = segment.range();
-    let mut start = whole.start.saturating_add(SENTINEL);
+    let mut start = whole.start.saturating_add(sentinel);
     for delivered in segment.delivered() {
         if delivered.start <= start {
             start = start.max(delivered.end);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -10,6 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::file::{Core, FileState};
 use super::idle::Idle;
+use super::kinds::Kinds;
+use super::pace::PaceMeter;
 use super::{Planned, Planner, Pusher};
 use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
@@ -17,8 +20,11 @@ use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 
 /// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
-/// to first byte of the next ones. Reads that a program waits for are not counted.
+/// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
+/// waits for are not counted.
 const PREFETCH_SLOTS: usize = 16;
+const SMALL_SLOTS: usize = 112;
+const SMALL: u64 = 128 << 10;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
@@ -32,6 +38,11 @@ const MAX_JOINS: usize = 4;
 /// beyond it (its readahead goes back and forth by as much); looked for as far back as a lead can have gone.
 const LEFT_BEHIND: u64 = 256 << 10;
 const MAX_LEFT_BEHIND: u64 = 64 << 20;
+
+/// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
+/// it: some times what that takes.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
+const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many files are remembered (planner, headers), open or not.
 const MAX_FILES: u64 = 10_000;
@@ -58,7 +69,10 @@ pub struct Reader {
     files: moka::sync::Cache<u64, Arc<FileState>>,
     pusher: Pusher,
     slots: Arc<Semaphore>,
+    small_slots: Arc<Semaphore>,
     idle: Arc<Idle>,
+    kinds: Kinds,
+    pace: Arc<PaceMeter>,
 }
 
 impl Reader {
@@ -74,7 +88,10 @@ impl Reader {
                 .build(),
             pusher,
             slots: Arc::new(Semaphore::new(PREFETCH_SLOTS)),
+            small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
             idle,
+            kinds: Kinds::default(),
+            pace: Arc::default(),
         })
     }
 
@@ -87,19 +104,36 @@ impl Reader {
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         self.files.get_with(ino, || {
             let named_fits = fits::is_fits_name(&object.key);
-            let planner = Planner::new(object.size, named_fits, self.config.max_ahead);
+            let sibling = self.kinds.sibling(&object.key);
+            let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
     }
 
-    /// A program opened the file. Costs no request.
-    pub fn opened(&self, file: &FileState, direct: bool) {
+    /// A program is about to open the file: fetches what it will read first.
+    pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
+        let mut core = file.core.lock();
+        let planned = core.planner.on_expected();
+        self.fetch_ahead(file, &mut core, planned);
+    }
+
+    /// A program opened the file. Costs no request. Waits until the kernel has been given the head of the file, if that
+    /// is here or on its way: what the kernel has, it does not read ahead of.
+    pub async fn opened(&self, file: &Arc<FileState>, direct: bool) {
         file.opened(direct);
+        let head = file.core.lock().segments.among(&(0..1)).next().cloned();
+        let Some(head) = head.filter(|head| head.origin() != Origin::Demand && !head.is_pushed() && !direct) else { return };
+        // Whether it is in time or not, the reader gets the same bytes, or hears what is wrong.
+        let pushed = async { (head.wait_for(head.range().end).await.is_ok()).then(|| self.pusher.push_whole(file, &head)) };
+        if let Ok(Some(pushed)) = tokio::time::timeout(HEAD_PATIENCE, pushed).await {
+            let _ = tokio::time::timeout(PUSH_PATIENCE, pushed).await;
+        }
     }
 
     /// A program closed the file.
     pub fn released(&self, file: &FileState, direct: bool) {
         if file.released(direct) {
+            self.kinds.learn(&file.object().key, &file.core.lock().planner);
             file.close();
             self.idle.trim_closed();
         }
@@ -140,7 +174,7 @@ impl Reader {
         let mut demand = range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(file.object().size);
         let mut ahead = Vec::new();
         if first {
-            let decision = core.planner.on_read(range.clone(), held);
+            let decision = core.planner.on_read(range.clone(), held, &self.pace.pace());
             tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
             ahead = decision.ahead;
@@ -178,7 +212,7 @@ impl Reader {
     fn abandon(&self, core: &mut Core, ranges: &[Range<u64>]) {
         for range in ranges {
             for segment in core.segments.overlapping(range) {
-                if segment.origin() == Origin::Sequential && segment.cancel() {
+                if segment.origin().is_data_ahead() && segment.cancel() {
                     core.segments.remove(&segment);
                 }
             }
@@ -222,14 +256,20 @@ impl Reader {
         }
         let _slot = match segment.origin() {
             Origin::Demand => None,
-            Origin::Chain | Origin::Sequential => tokio::select! {
-                slot = self.slots.clone().acquire_owned() => slot.ok(),
+            _ => tokio::select! {
+                slot = self.slots_for(segment).acquire_owned() => slot.ok(),
                 () = segment.wanted() => None,
             },
         };
+        let asked = Instant::now();
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
+        let receiving = self.pace.answered(asked.elapsed());
+        let mut first = true;
         while let Some(chunk) = body.stream.next().await {
-            segment.append(chunk?);
+            let chunk = chunk?;
+            // What came with the head of the answer took no time that was measured.
+            receiving.received(if std::mem::take(&mut first) { 0 } else { chunk.len() as u64 });
+            segment.append(chunk);
         }
         match segment.is_complete() {
             true => Ok(()),
@@ -237,16 +277,23 @@ impl Reader {
         }
     }
 
+    fn slots_for(&self, segment: &Segment) -> Arc<Semaphore> {
+        if segment.len() <= SMALL { self.small_slots.clone() } else { self.slots.clone() }
+    }
+
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
     fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
         let mut core = file.core.lock();
         let Core { planner, segments } = &mut *core;
-        let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)));
+        let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)), &self.pace.pace());
         self.fetch_ahead(file, &mut core, planned);
         drop(core);
         self.idle.add(file, segment);
-        if segment.origin() == Origin::Sequential && file.wants_pushes() {
-            self.pusher.push(file, segment);
+        match segment.origin() {
+            _ if !file.wants_pushes() => {}
+            Origin::Sequential => self.pusher.push(file, segment),
+            Origin::Strided => drop(self.pusher.push_whole(file, segment)),
+            Origin::Demand | Origin::Chain | Origin::Predicted => {}
         }
     }
 }

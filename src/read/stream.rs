@@ -1,38 +1,58 @@
 //! Readers that go forward through data: found among interleaved reads, and led by as much as they have earned.
 //!
-//! A reader that keeps going is led by a multiple of what it has read in one go. The multiple adapts to the file:
-//! it halves when a stream ends with more fetched ahead than was used, and grows while streams use what they get, so
-//! random reads that happen to touch twice cost little.
+//! A stream is led in steps, each a multiple of what it has read so far: a reader that goes from memory to memory
+//! reaches the end of a step within a millisecond of its arrival, so the number of steps is the number of round trips
+//! that it waits for, while the last step is what it may waste. Where a stream begins tells how far it is likely to
+//! go: at the start of a data unit programs mostly read all of it. Streams that left most of a step unread make the
+//! file cautious.
 
 use std::ops::Range;
 
 /// So many interleaved readers are told apart; more are rare (threads of one program), and each costs a few words.
 const MAX_STREAMS: usize = 16;
 
-/// A read belongs to a stream if it begins at most this far behind or beyond where the stream stands: the kernel's
-/// readahead window, by which page faults reach back and forth.
+/// A read belongs to a stream if it begins at most this far beyond what was planned for it, or behind where it stands:
+/// the copying of large memory maps goes backwards within a megabyte (`memcpy` of the C library).
 const SLACK: u64 = 128 << 10;
+const BACK: u64 = 5 << 18;
 
-/// A stream is led once it has read this much in one go: two readahead windows.
+/// A stream is led once it has read this much in one go, if nothing else speaks for it.
 const PROOF: u64 = 256 << 10;
 
-/// The lead as a multiple of what was read: bounds and start.
-const MIN_GAIN: u64 = 1;
-const FIRST_GAIN: u64 = 4;
-const MAX_GAIN: u64 = 8;
+/// The first step of a reader in the middle of an image: some rows. One that begins at the start of a data unit.
+pub const SOME_ROWS: u64 = 256 << 10;
+pub const UNIT_START: u64 = 1 << 20;
+
+/// What was planned grows by this factor with each step, up to a size at which bytes begin to cost more than rounds,
+/// and by the other one from then on.
+const GROWTH: u64 = 8;
+const GROWN: u64 = 2 << 20;
+/// In halves: 3.5.
+const LATE_GROWTH: u64 = 7;
+
+/// A step of at least this size takes as long to arrive as a round trip: the next one is planned when half of it is
+/// left, otherwise when a quarter is.
+const LONG_STEP: u64 = 8 << 20;
 
 /// The smallest step worth a request of its own.
-const MIN_STEP: u64 = 256 << 10;
+const MIN_STEP: u64 = 64 << 10;
+
+/// More caution than this does not help: nothing is led before its proof anyway.
+const MAX_CAUTION: u32 = 4;
 
 #[derive(Debug, Clone)]
 struct Stream {
     id: u64,
     start: u64,
     next: u64,
-    /// Fetching has been planned up to here.
+    /// All up to here has been read or planned.
     ahead: u64,
-    /// Bytes read out of what was fetched ahead.
-    used: u64,
+    /// All from here on has been read or planned: below `start` for a reader that goes backwards.
+    behind: u64,
+    /// The length of the last step.
+    step: u64,
+    /// Bytes planned ahead of the reader in all.
+    planned: u64,
     touched: u64,
 }
 
@@ -60,7 +80,8 @@ pub struct Advance {
 #[derive(Debug)]
 pub struct Streams {
     streams: Vec<Stream>,
-    gain: u64,
+    /// Steps that were mostly left unread, less those that were used.
+    caution: u32,
     max_ahead: u64,
     ticks: u64,
 }
@@ -68,37 +89,50 @@ pub struct Streams {
 impl Streams {
     /// No streams yet; one may be led by at most `max_ahead` bytes.
     pub fn new(max_ahead: u64) -> Self {
-        Self { streams: Vec::new(), gain: FIRST_GAIN, max_ahead, ticks: 0 }
+        Self { streams: Vec::new(), caution: 0, max_ahead, ticks: 0 }
     }
 
-    /// Takes note of a read. One that no stream expects begins a stream, unless its bytes are `held`: then it fills a
-    /// hole that the kernel has made in what a stream has passed.
-    pub fn advance(&mut self, read: &Range<u64>, held: bool) -> Advance {
+    /// Whether a stream expects this read.
+    pub fn expects(&self, read: &Range<u64>) -> bool {
+        self.streams.iter().any(|s| s.accepts(read))
+    }
+
+    /// Takes note of a read. One that no stream expects begins a stream, with a first step of `first` bytes if the
+    /// place speaks for it; not if its bytes are `held`: then it fills a hole that the kernel has made in what a
+    /// stream has passed.
+    pub fn advance(&mut self, read: &Range<u64>, held: bool, first: u64) -> Advance {
         self.ticks += 1;
-        let Some(index) = self.streams.iter().position(|s| s.accepts(read)) else {
-            if held {
-                return Advance::default();
+        let index = self.streams.iter().position(|s| s.accepts(read));
+        let mut abandoned = Vec::new();
+        let index = match index {
+            Some(index) => index,
+            None if held => return Advance::default(),
+            None => {
+                abandoned = self.begin(read);
+                self.streams.len() - 1
             }
-            return Advance { lead: None, abandoned: self.begin(read) };
         };
         let stream = &mut self.streams[index];
         stream.touched = self.ticks;
-        if read.start < stream.ahead && read.end > stream.next {
-            stream.used += read.end.min(stream.ahead) - stream.next.min(stream.ahead);
-            if stream.used >= PROOF {
-                self.gain = (self.gain * 2).min(MAX_GAIN);
-            }
+        if read.start < stream.start {
+            return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
         stream.next = stream.next.max(read.end);
-        stream.ahead = stream.ahead.max(stream.next);
-        Advance { lead: self.lead(index), abandoned: Vec::new() }
+        if read.start <= stream.ahead {
+            stream.ahead = stream.ahead.max(read.end);
+        }
+        Advance { lead: self.lead(index, first), abandoned }
     }
 
-    /// Fetching has been planned up to `end` for a stream.
-    pub fn led(&mut self, id: u64, end: u64) {
-        if let Some(stream) = self.streams.iter_mut().find(|s| s.id == id) {
-            stream.ahead = stream.ahead.max(end);
+    /// `range` is going to be fetched for a stream.
+    pub fn led(&mut self, id: u64, range: &Range<u64>) {
+        let Some(stream) = self.streams.iter_mut().find(|s| s.id == id) else { return };
+        stream.planned += range.end - range.start;
+        if range.end > stream.ahead {
+            stream.step = range.end - stream.ahead;
+            stream.ahead = range.end;
         }
+        stream.behind = stream.behind.min(range.start);
     }
 
     /// `range` will not be fetched after all.
@@ -115,18 +149,32 @@ impl Streams {
         }
     }
 
-    fn lead(&self, index: usize) -> Option<Lead> {
+    fn lead(&self, index: usize, first: u64) -> Option<Lead> {
         let stream = &self.streams[index];
         let run = stream.next - stream.start;
-        if run < PROOF {
+        let target = if stream.planned > 0 {
+            let left = stream.ahead.saturating_sub(stream.next);
+            let enough = if stream.step >= LONG_STEP { stream.step / 2 } else { stream.step / 4 };
+            if left > enough {
+                return None;
+            }
+            self.grown(stream.ahead - stream.start)
+        } else if self.caution == 0 && first > 0 {
+            run.max(first)
+        } else if run >= PROOF {
+            self.grown(run)
+        } else {
             return None;
-        }
-        let target = (run * self.gain).min(self.max_ahead);
-        let planned = stream.ahead - stream.next;
-        if planned >= target / 2 || target - planned < MIN_STEP {
-            return None;
-        }
-        Some(Lead { id: stream.id, stream: stream.start..stream.next, range: stream.ahead..stream.next + target })
+        };
+        let end = (stream.start + target).min(stream.next + self.max_ahead);
+        let lead = Lead { id: stream.id, stream: stream.start..stream.next, range: stream.ahead..end };
+        (lead.range.start + MIN_STEP <= lead.range.end).then_some(lead)
+    }
+
+    /// How far from its start a stream is led next that was led so far.
+    fn grown(&self, so_far: u64) -> u64 {
+        let careful = GROWTH >> self.caution.min(2);
+        if so_far < GROWN { so_far * careful } else { so_far / 2 * LATE_GROWTH.min(careful * 2).max(3) }
     }
 
     fn begin(&mut self, read: &Range<u64>) -> Vec<Range<u64>> {
@@ -138,15 +186,18 @@ impl Streams {
             abandoned.extend(self.end(&stream));
         }
         let (start, next) = (read.start, read.end);
-        self.streams.push(Stream { id: self.ticks, start, next, ahead: next, used: 0, touched: self.ticks });
+        let (id, touched) = (self.ticks, self.ticks);
+        self.streams.push(Stream { id, start, next, ahead: next, behind: start, step: 0, planned: 0, touched });
         abandoned
     }
 
     /// Learns from a stream that is over; returns what was planned and not read.
     fn end(&mut self, stream: &Stream) -> Option<Range<u64>> {
-        let unused = stream.ahead - stream.next;
-        if unused > stream.used {
-            self.gain = (self.gain / 2).max(MIN_GAIN);
+        let unused = stream.ahead.saturating_sub(stream.next);
+        if unused > stream.planned / 2 {
+            self.caution = (self.caution + 1).min(MAX_CAUTION);
+        } else if stream.planned > 0 {
+            self.caution = self.caution.saturating_sub(1);
         }
         (unused > 0).then_some(stream.next..stream.ahead)
     }
@@ -154,9 +205,30 @@ impl Streams {
 
 impl Stream {
     /// Whether a read goes on from here: it begins near where the stream stands, or in what was fetched ahead (what
-    /// stands in the page cache is read without the daemon's knowledge).
+    /// stands in the page cache is read without the daemon's knowledge). Or it ends where the stream began.
     fn accepts(&self, read: &Range<u64>) -> bool {
-        read.start + SLACK >= self.next && read.start <= self.ahead + SLACK && read.end > self.start
+        let back = if self.next - self.start >= PROOF { BACK } else { SLACK };
+        let reached = self.next.max(self.ahead);
+        let forward = read.start + back >= self.next && read.start <= reached + SLACK && read.end > self.start;
+        let backward = read.start < self.start && read.end + SLACK >= self.behind && read.end <= self.start + SLACK;
+        forward || backward
+    }
+
+    /// The stream is read backwards, by a program or by the copying of a large memory map.
+    fn go_back(&mut self, read: &Range<u64>, max_ahead: u64) -> Option<Lead> {
+        let contiguous = read.end >= self.behind;
+        self.start = read.start;
+        if contiguous {
+            self.behind = self.behind.min(self.start);
+        }
+        let run = self.next - self.start;
+        let left = self.start.saturating_sub(self.behind);
+        if run < PROOF / 2 || left > run / 4 {
+            return None;
+        }
+        let range = self.start.saturating_sub((run * GROWTH / 2).min(max_ahead))..self.behind;
+        let lead = Lead { id: self.id, stream: self.start..self.next, range };
+        (lead.range.start + MIN_STEP <= lead.range.end).then_some(lead)
     }
 }
 

@@ -1,0 +1,136 @@
+//! Readers of images that are compressed in tiles: the table of descriptors tells where each tile is.
+//!
+//! Programs decompress the tiles that a cutout needs, row by row of the grid of tiles, and each row lies far from the
+//! last one in the heap (FITS Standard 4.0, 10.1). With the first tile touched, the tiles beside it and those below
+//! them are fetched as they lie, in one round.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::stride::{PAGE, Touch};
+use crate::fits::Hdu;
+
+/// Tables of up to this many bytes of descriptors are read: 100,000 tiles with three columns each.
+const MAX_TABLE: u64 = 8 << 20;
+
+/// The first guess of a cutout, in tiles: a few hundred pixels each way where tiles have a hundred.
+const FIRST_ROWS: u64 = 4;
+const FIRST_COLUMNS: u64 = 4;
+
+/// Not more tiles than this are planned at once.
+const MAX_TILES: u64 = 4096;
+
+/// The tiles of one HDU.
+#[derive(Debug)]
+pub(super) struct TileReader {
+    /// Which HDU.
+    pub hdu: usize,
+    /// The heap offset and length of each tile, absolute and in bytes; none where the descriptor makes no sense.
+    tiles: Vec<Range<u64>>,
+    /// Tiles in a row of the grid.
+    columns: u64,
+    /// Where the cutout begins, how wide it is, and up to which row it is planned.
+    cutout: Option<Cutout>,
+}
+
+#[derive(Debug)]
+struct Cutout {
+    first: u64,
+    width: u64,
+    planned: u64,
+}
+
+/// The rows of the table of tile descriptors of a compressed image, if it is of a size to be read.
+pub(super) fn descriptors(hdu: &Hdu) -> Option<Range<u64>> {
+    let table = hdu.table.as_ref()?;
+    table.tiles.as_ref()?;
+    table.heap.as_ref()?;
+    let bytes = hdu.row_len().checked_mul(hdu.rows())?;
+    (bytes > 0 && bytes <= MAX_TABLE && bytes <= hdu.data_len).then(|| hdu.data_offset..hdu.data_offset + bytes)
+}
+
+impl TileReader {
+    /// The tiles of an HDU, given the bytes of [`descriptors`].
+    pub fn new(hdu: &Hdu, table: &Bytes) -> Option<Self> {
+        let (tiles, heap) = (hdu.table.as_ref()?.tiles.as_ref()?, hdu.table.as_ref()?.heap.as_ref()?);
+        let (image, tile) = (*tiles.shape.last()?, *tiles.tile_shape.last()?);
+        let at = usize::try_from(tiles.descriptor_offset).ok()?;
+        let long = tiles.descriptor_len == 16;
+        let rows = table.chunks_exact(usize::try_from(hdu.row_len()).ok().filter(|row| *row > 0)?);
+        let end = heap.offset.checked_add(heap.len)?;
+        let tile_of = |row: &[u8]| {
+            let (length, offset) = descriptor(row.get(at..)?, long)?;
+            let start = heap.offset.checked_add(offset).filter(|start| *start < end)?;
+            Some(start..start.checked_add(length)?.min(end))
+        };
+        let tiles = rows.map(|row| tile_of(row).unwrap_or(0..0)).collect();
+        Some(Self { hdu: hdu.index, tiles, columns: image.div_ceil(tile.max(1)).max(1), cutout: None })
+    }
+
+    /// What else to fetch when a program touches the heap: whole pages. None if no tile is there, or if the program
+    /// begins with the first of all tiles, which readers of the whole image do.
+    pub fn advance(&mut self, touch: &Touch) -> Option<Vec<Range<u64>>> {
+        let tile = self.tile_at(touch.at)?;
+        let (row, column) = (tile / self.columns, tile % self.columns);
+        let inside = self.cutout.as_ref().is_some_and(|c| column >= c.first && column < c.first + 2 * c.width);
+        if !inside {
+            if tile == 0 {
+                return None;
+            }
+            let rows = row..row + FIRST_ROWS;
+            self.cutout = Some(Cutout { first: column, width: FIRST_COLUMNS, planned: rows.end });
+            return Some(self.pages(rows, column..column + FIRST_COLUMNS));
+        }
+        let cutout = self.cutout.as_mut()?;
+        if column >= cutout.first + cutout.width {
+            // The cutout is wider than it was taken for: the columns that are missing in the rows to come.
+            let more = cutout.first + cutout.width..cutout.first + 2 * cutout.width;
+            cutout.width *= 2;
+            let rows = row..cutout.planned;
+            return Some(self.pages(rows, more));
+        }
+        if row < cutout.planned {
+            return Some(Vec::new());
+        }
+        let rows = row..row + (row - row.min(cutout.planned) + FIRST_ROWS) * 2;
+        cutout.planned = rows.end;
+        let columns = cutout.first..cutout.first + cutout.width;
+        Some(self.pages(rows, columns))
+    }
+
+    /// The tile that a program wants in the page at `offset`: the first that begins there, or else the one that goes
+    /// through it.
+    fn tile_at(&self, offset: u64) -> Option<u64> {
+        // Writers put the tiles into the heap in their order; where one has not, no tile is found or a wrong one, which
+        // costs speed only.
+        let through = self.tiles.partition_point(|tile| tile.end <= offset);
+        let begins = |index: &usize| self.tiles.get(*index).is_some_and(|t| (offset..offset + PAGE).contains(&t.start));
+        let holds = |index: &usize| self.tiles.get(*index).is_some_and(|tile| tile.contains(&offset));
+        let begun = [through, through + 1].into_iter().find(begins);
+        begun.or(Some(through).filter(holds)).map(|index| index as u64)
+    }
+
+    fn pages(&self, rows: Range<u64>, columns: Range<u64>) -> Vec<Range<u64>> {
+        let columns = columns.start..columns.end.min(self.columns);
+        let run = |row: u64| {
+            let (from, to) = (row * self.columns + columns.start, row * self.columns + columns.end);
+            let tiles = self.tiles.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?;
+            let start = tiles.iter().map(|tile| tile.start).min()?;
+            let end = tiles.iter().map(|tile| tile.end).max()?;
+            // Tiles that are not in order would make a span of nearly everything.
+            let bytes: u64 = tiles.iter().map(|tile| tile.end - tile.start).sum();
+            (start < end && end - start <= 2 * bytes).then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
+        };
+        rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize).map_while(run).collect()
+    }
+}
+
+/// Length and heap offset in an array descriptor of 32-bit or 64-bit integers (FITS Standard 4.0, 7.3.5).
+fn descriptor(bytes: &[u8], long: bool) -> Option<(u64, u64)> {
+    let number = |at: usize| match long {
+        true => Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?)),
+        false => Some(u64::from(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))),
+    };
+    Some((number(0)?, number(if long { 8 } else { 4 })?))
+}
