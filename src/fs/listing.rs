@@ -99,6 +99,16 @@ impl Listing {
         }
     }
 
+    /// Up to `count` entries beyond a name, forwards (1) or backwards (-1); none if the name is not listed.
+    pub fn walk(&self, name: &str, direction: isize, count: usize) -> Vec<Entry> {
+        let content = self.content.read();
+        let Some(index) = content.by_name.get(name).copied() else { return Vec::new() };
+        match direction > 0 {
+            true => content.entries.iter().skip(index + 1).take(count).cloned().collect(),
+            false => content.entries[..index].iter().rev().take(count).cloned().collect(),
+        }
+    }
+
     /// How many entries are listed.
     pub fn len(&self) -> usize {
         self.content.read().entries.len()

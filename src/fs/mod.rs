@@ -1,6 +1,7 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
 //! - [`namespace`]: which names exist (listings, look-ups, how long they are believed)
+//! - [`sweep`]: which files a program that goes through a directory opens next
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
 //! - [`Filesystem`]: the operations
 //!
@@ -12,6 +13,7 @@ mod error;
 pub mod inode;
 mod listing;
 mod namespace;
+mod sweep;
 mod xattr;
 
 use std::collections::HashMap;
@@ -33,6 +35,7 @@ use crate::read::{FileState, Reader, Unanswered};
 use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
 use inode::InodeTable;
 use listing::Listing;
+use sweep::Sweeps;
 
 /// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
@@ -59,6 +62,7 @@ pub struct Filesystem {
     inodes: InodeTable,
     directories: Mutex<HashMap<u64, Arc<Listing>>>,
     next_directory: AtomicU64,
+    sweeps: Sweeps,
     mounted: SystemTime,
     metrics: Arc<Metrics>,
 }
@@ -90,6 +94,7 @@ impl Filesystem {
             reader,
             directories: Mutex::default(),
             next_directory: AtomicU64::new(1),
+            sweeps: Sweeps::default(),
             mounted: SystemTime::now(),
             metrics,
         }
@@ -153,8 +158,19 @@ impl Filesystem {
             file
         };
         self.metrics.open_files.add(1);
+        self.expect_next(&object.key);
         self.reader.opened(&file, is_direct(flags)).await;
         Ok(())
+    }
+
+    /// A file was opened: the next ones, if a program goes through the directory, are going to be.
+    fn expect_next(&self, key: &str) {
+        let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
+        for entry in self.sweeps.opened(prefix, name, self.namespace.listed(prefix).as_deref()) {
+            if let Node::File { object } = &entry.node {
+                self.reader.expect(&self.reader.file(self.inodes.number(&entry.node), object));
+            }
+        }
     }
 
     /// Closes a file that was opened with these flags.

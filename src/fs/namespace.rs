@@ -141,6 +141,11 @@ impl Namespace {
         })
     }
 
+    /// The listing of the directory `prefix` as far as it is there; asks for nothing.
+    pub fn listed(&self, prefix: &str) -> Option<Arc<Listing>> {
+        self.listings.get(prefix)
+    }
+
     /// Forgets what is known of a key and its directory: it has turned out to be another version.
     pub async fn invalidate(&self, key: &str) {
         self.names.invalidate(key).await;
