@@ -28,8 +28,8 @@ const SMALL: u64 = 128 << 10;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
-const MIN_PART: u64 = 1 << 20;
-const MAX_PART: u64 = 8 << 20;
+const MIN_PART: u64 = 512 << 10;
+const MAX_PART: u64 = 4 << 20;
 
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;

@@ -23,16 +23,17 @@ const PROOF: u64 = 256 << 10;
 pub const SOME_ROWS: u64 = 256 << 10;
 pub const UNIT_START: u64 = 1 << 20;
 
-/// What was planned grows by this factor with each step, up to a size at which bytes begin to cost more than rounds,
-/// and by the other one from then on.
+/// What was planned grows by this factor with each step, as long as it is small or the reader is likely to go on to the
+/// end of its data unit.
 const GROWTH: u64 = 8;
-const GROWN: u64 = 2 << 20;
-/// In halves: 3.5.
-const LATE_GROWTH: u64 = 7;
 
-/// A step of at least this size takes as long to arrive as a round trip: the next one is planned when half of it is
-/// left, otherwise when a quarter is.
-const LONG_STEP: u64 = 8 << 20;
+/// From these sizes on bytes begin to cost more than round trips: the factors, in quarters.
+const GROWN: [(u64, u64); 2] = [(2 << 20, 13), (6 << 20, 8)];
+
+/// Streams that were led by this much go on evenly: whenever so much more may be planned, it is. Longer steps would
+/// leave the network idle between them.
+const EVEN: u64 = 16 << 20;
+const EVEN_STEP: u64 = 8 << 20;
 
 /// The smallest step worth a request of its own.
 const MIN_STEP: u64 = 64 << 10;
@@ -49,6 +50,8 @@ struct Stream {
     ahead: u64,
     /// All from here on has been read or planned: below `start` for a reader that goes backwards.
     behind: u64,
+    /// Began at the start of a data unit.
+    to_the_end: bool,
     /// The length of the last step.
     step: u64,
     /// Bytes planned ahead of the reader in all.
@@ -108,7 +111,7 @@ impl Streams {
             Some(index) => index,
             None if held => return Advance::default(),
             None => {
-                abandoned = self.begin(read);
+                abandoned = self.begin(read, first >= UNIT_START);
                 self.streams.len() - 1
             }
         };
@@ -152,17 +155,23 @@ impl Streams {
     fn lead(&self, index: usize, first: u64) -> Option<Lead> {
         let stream = &self.streams[index];
         let run = stream.next - stream.start;
-        let target = if stream.planned > 0 {
-            let left = stream.ahead.saturating_sub(stream.next);
-            let enough = if stream.step >= LONG_STEP { stream.step / 2 } else { stream.step / 4 };
-            if left > enough {
+        let so_far = stream.ahead.saturating_sub(stream.start);
+        let target = if stream.planned > 0 && so_far >= EVEN {
+            let target = if stream.to_the_end { run + self.max_ahead } else { 2 * run };
+            let more = target.min(run + self.max_ahead).saturating_sub(so_far);
+            if more < EVEN_STEP.min(self.max_ahead / 4) {
                 return None;
             }
-            self.grown(stream.ahead - stream.start)
+            target
+        } else if stream.planned > 0 {
+            if stream.ahead.saturating_sub(stream.next) > stream.step / 4 {
+                return None;
+            }
+            self.grown(so_far, stream.to_the_end)
         } else if self.caution == 0 && first > 0 {
             run.max(first)
         } else if run >= PROOF {
-            self.grown(run)
+            self.grown(run, stream.to_the_end)
         } else {
             return None;
         };
@@ -172,12 +181,13 @@ impl Streams {
     }
 
     /// How far from its start a stream is led next that was led so far.
-    fn grown(&self, so_far: u64) -> u64 {
-        let careful = GROWTH >> self.caution.min(2);
-        if so_far < GROWN { so_far * careful } else { so_far / 2 * LATE_GROWTH.min(careful * 2).max(3) }
+    fn grown(&self, so_far: u64, to_the_end: bool) -> u64 {
+        let late = GROWN.iter().rev().find(|(size, _)| so_far >= *size && !to_the_end).map(|(_, quarters)| *quarters);
+        let quarters = late.unwrap_or(4 * GROWTH) >> self.caution.min(2);
+        so_far / 4 * quarters.max(6)
     }
 
-    fn begin(&mut self, read: &Range<u64>) -> Vec<Range<u64>> {
+    fn begin(&mut self, read: &Range<u64>, to_the_end: bool) -> Vec<Range<u64>> {
         let mut abandoned = Vec::new();
         if self.streams.len() >= MAX_STREAMS
             && let Some(oldest) = (0..self.streams.len()).min_by_key(|i| self.streams[*i].touched)
@@ -187,7 +197,7 @@ impl Streams {
         }
         let (start, next) = (read.start, read.end);
         let (id, touched) = (self.ticks, self.ticks);
-        self.streams.push(Stream { id, start, next, ahead: next, behind: start, step: 0, planned: 0, touched });
+        self.streams.push(Stream { id, start, next, ahead: next, behind: start, to_the_end, step: 0, planned: 0, touched });
         abandoned
     }
 
