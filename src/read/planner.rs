@@ -310,6 +310,7 @@ mod tests {
 
     const WINDOW: u64 = 128 << 10;
     const MIB: u64 = 1 << 20;
+    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
 
     fn cards(lines: &[&str]) -> Vec<u8> {
         let mut header: Vec<u8> =
@@ -355,7 +356,7 @@ mod tests {
     /// Reads `range` and lets everything arrive that is asked for, round after round. Returns what was fetched, and in
     /// how many rounds.
     fn read(planner: &mut Planner, headers: &[(u64, Vec<u8>)], range: Range<u64>) -> (Vec<Range<u64>>, usize) {
-        let decision = planner.on_read(range, false);
+        let decision = planner.on_read(range, false, &PACE);
         let mut round: Vec<_> =
             std::iter::once(decision.demand).chain(decision.ahead.into_iter().map(|p| p.range)).collect();
         let (mut fetched, mut rounds) = (Vec::new(), 0);
@@ -366,7 +367,7 @@ mod tests {
                 let within = |r: &Range<u64>| r.start <= wanted.start && r.end >= wanted.end;
                 fetched.iter().any(within).then(|| content(headers, wanted))
             };
-            round = planner.on_arrival(held).into_iter().map(|p| p.range).collect();
+            round = planner.on_arrival(held, &PACE).into_iter().map(|p| p.range).collect();
         }
         (fetched, rounds)
     }
@@ -378,7 +379,7 @@ mod tests {
     #[test]
     fn the_first_read_walks_all_headers_in_fewer_rounds_than_headers() {
         let (headers, size) = images(9, 16);
-        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut planner = Planner::new(size, true, None, 64 * MIB);
         let (fetched, rounds) = read(&mut planner, &headers, 0..16 << 10);
         for (offset, _) in &headers {
             assert!(fetched.iter().any(|r| r.contains(offset)), "the header at {offset} was not fetched");
@@ -390,7 +391,7 @@ mod tests {
     #[test]
     fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
         let (headers, size) = images(300, 1);
-        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut planner = Planner::new(size, true, None, 64 * MIB);
         let (first, _) = read(&mut planner, &headers, 0..16 << 10);
         assert!(bytes(&first) < 2 * MIB, "{} bytes before the reader has moved", bytes(&first));
         let mut rounds = 0;
@@ -403,35 +404,35 @@ mod tests {
     #[test]
     fn a_header_that_could_not_be_fetched_is_asked_for_again() {
         let (headers, size) = images(3, 4);
-        let mut planner = Planner::new(size, true, MIB);
-        planner.on_read(0..4096, false);
-        let asked = planner.on_arrival(|wanted| (wanted.start < HEAD).then(|| content(&headers, wanted)));
+        let mut planner = Planner::new(size, true, None, MIB);
+        planner.on_read(0..4096, false, &PACE);
+        let asked = planner.on_arrival(|wanted| (wanted.start < HEAD).then(|| content(&headers, wanted)), &PACE);
         assert!(!asked.is_empty());
-        assert_eq!(planner.on_arrival(|_| None), []);
+        assert_eq!(planner.on_arrival(|_| None, &PACE), []);
         planner.on_denied(&asked[0].range);
-        assert_eq!(planner.on_arrival(|_| None), asked);
+        assert_eq!(planner.on_arrival(|_| None, &PACE), asked);
     }
 
     #[test]
     fn a_read_of_the_tail_brings_the_head_along_in_files_named_fits() {
         let (_, size) = images(3, 4);
         let tail = size / 4096 * 4096..size;
-        let decision = Planner::new(size, true, MIB).on_read(tail.clone(), false);
+        let decision = Planner::new(size, true, None, MIB).on_read(tail.clone(), false, &PACE);
         assert!(decision.demand.end == size && size - decision.demand.start >= TAIL);
         assert_eq!(decision.ahead, [Planned { range: 0..HEAD, origin: Origin::Chain }]);
-        assert_eq!(Planner::new(size, false, MIB).on_read(tail, false).ahead, []);
+        assert_eq!(Planner::new(size, false, None, MIB).on_read(tail, false, &PACE).ahead, []);
     }
 
     #[test]
     fn small_files_come_whole() {
-        let decision = Planner::new(100_000, true, MIB).on_read(90_000..95_000, false);
+        let decision = Planner::new(100_000, true, None, MIB).on_read(90_000..95_000, false, &PACE);
         assert_eq!((decision.demand, decision.ahead.len()), (0..100_000, 0));
     }
 
     #[test]
     fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
         let (headers, size) = images(3, 32);
-        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut planner = Planner::new(size, true, None, 64 * MIB);
         read(&mut planner, &headers, 0..16 << 10);
         let end = headers[2].0;
         let (mut at, mut fetched) = (headers[1].0 + 2880, Vec::new());
@@ -446,7 +447,7 @@ mod tests {
     #[test]
     fn a_reader_that_crosses_headers_is_led_across_the_next() {
         let (headers, size) = images(4, 8);
-        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut planner = Planner::new(size, true, None, 64 * MIB);
         let mut led = 0;
         for at in (0..headers[2].0 + 4 * MIB).step_by(WINDOW as usize) {
             led = led.max(read(&mut planner, &headers, at..at + WINDOW).0.iter().map(|r| r.end).max().unwrap());
@@ -457,11 +458,11 @@ mod tests {
     #[test]
     fn random_reads_fetch_what_they_read() {
         let (headers, size) = images(1, 512);
-        let mut planner = Planner::new(size, true, 64 * MIB);
+        let mut planner = Planner::new(size, true, None, 64 * MIB);
         read(&mut planner, &headers, 0..16 << 10);
         let mut fetched = 0;
         for n in 0..1000u64 {
-            let at = MIB + n * 7_919 * 4096 % (500 * MIB);
+            let at = MIB + xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()) % (500 * MIB) / 4096 * 4096;
             fetched += bytes(&read(&mut planner, &headers, at..at + 4096).0);
         }
         assert!(fetched <= 1000 * 2 * BLOCK, "{fetched} bytes for 1,000 reads of 4 KiB");
@@ -474,17 +475,17 @@ mod tests {
             reads in proptest::collection::vec((0.0..1.0f64, 1u64..1 << 20), 1..100),
             noise in proptest::collection::vec(any::<u8>(), 3000),
         ) {
-            let mut planner = Planner::new(size, true, 16 * MIB);
+            let mut planner = Planner::new(size, true, None, 16 * MIB);
             for (place, length) in reads {
                 let start = ((place * size as f64) as u64).min(size - 1);
                 let range = start..(start + length).min(size);
-                let decision = planner.on_read(range.clone(), false);
+                let decision = planner.on_read(range.clone(), false, &PACE);
                 prop_assert!(decision.demand.start <= range.start && decision.demand.end >= range.end);
                 prop_assert!(decision.demand.end - decision.demand.start <= length + 2 * BLOCK + HEAD + TAIL + WHOLE_FILE);
-                let arrived = planner.on_arrival(|r| Some(noise[..noise.len().min((r.end - r.start) as usize)].to_vec().into()));
+                let arrived = planner.on_arrival(|r| Some(noise[..noise.len().min((r.end - r.start) as usize)].to_vec().into()), &PACE);
                 for planned in decision.ahead.iter().chain(&arrived) {
                     let Range { start, end } = planned.range;
-                    prop_assert!(start < end && end <= size && start % BLOCK == 0 && (end % BLOCK == 0 || end == size));
+                    prop_assert!(start < end && end <= size && start % PAGE == 0 && (end % PAGE == 0 || end == size));
                     prop_assert!(end - start <= 16 * MIB + 2 * BLOCK);
                 }
             }

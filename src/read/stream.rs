@@ -11,10 +11,11 @@ use std::ops::Range;
 /// So many interleaved readers are told apart; more are rare (threads of one program), and each costs a few words.
 const MAX_STREAMS: usize = 16;
 
-/// A read belongs to a stream if it begins at most this far beyond what was planned for it, or behind where it stands:
-/// the copying of large memory maps goes backwards within a megabyte (`memcpy` of the C library).
+/// A read belongs to a stream if it begins at most this far beyond what was planned for it, or behind where it stands.
+/// Once the stream has read some, by more: the copying of large memory maps goes backwards within a megabyte (`memcpy`
+/// of the C library).
 const SLACK: u64 = 128 << 10;
-const BACK: u64 = 5 << 18;
+const CHUNK: u64 = 5 << 18;
 
 /// A stream is led once it has read this much in one go, if nothing else speaks for it.
 const PROOF: u64 = 256 << 10;
@@ -217,9 +218,9 @@ impl Stream {
     /// Whether a read goes on from here: it begins near where the stream stands, or in what was fetched ahead (what
     /// stands in the page cache is read without the daemon's knowledge). Or it ends where the stream began.
     fn accepts(&self, read: &Range<u64>) -> bool {
-        let back = if self.next - self.start >= PROOF { BACK } else { SLACK };
+        let slack = if self.next - self.start >= PROOF { CHUNK } else { SLACK };
         let reached = self.next.max(self.ahead);
-        let forward = read.start + back >= self.next && read.start <= reached + SLACK && read.end > self.start;
+        let forward = read.start + slack >= self.next && read.start <= reached + slack && read.end > self.start;
         let backward = read.start < self.start && read.end + SLACK >= self.behind && read.end <= self.start + SLACK;
         forward || backward
     }
@@ -254,8 +255,8 @@ mod tests {
     }
 
     fn read(streams: &mut Streams, range: Range<u64>) -> Option<Range<u64>> {
-        let lead = streams.advance(&range, false).lead?;
-        streams.led(lead.id, lead.range.end);
+        let lead = streams.advance(&range, false, 0).lead?;
+        streams.led(lead.id, &lead.range);
         Some(lead.range)
     }
 
@@ -264,7 +265,7 @@ mod tests {
         let mut streams = Streams::new(64 << 20);
         assert_eq!(read(&mut streams, window(100)), None);
         let first = read(&mut streams, window(101)).expect("two windows in a row");
-        assert_eq!(first, window(102).start..window(102).start + FIRST_GAIN * PROOF);
+        assert_eq!(first, window(102).start..window(100).start + GROWTH * PROOF);
         let (mut at, mut last) = (first.start, 0);
         for _ in 0..200 {
             if let Some(lead) = read(&mut streams, at..at + WINDOW) {
@@ -309,7 +310,7 @@ mod tests {
         read(&mut streams, window(1));
         read(&mut streams, window(9));
         for hole in 2..8 {
-            assert_eq!(streams.advance(&window(hole), true), Advance::default());
+            assert_eq!(streams.advance(&window(hole), true, 0), Advance::default());
         }
         assert_eq!(streams.streams.len(), 1);
     }
@@ -320,19 +321,56 @@ mod tests {
         read(&mut streams, window(0));
         read(&mut streams, window(1)).unwrap();
         streams.clear();
-        assert_eq!((streams.streams.len(), streams.gain), (0, FIRST_GAIN / 2));
+        assert_eq!((streams.streams.len(), streams.caution), (0, 1));
+    }
+
+    #[test]
+    fn the_start_of_a_data_unit_earns_a_lead_at_once() {
+        let mut streams = Streams::new(64 << 20);
+        let lead = streams.advance(&window(0), false, UNIT_START).lead.expect("a first step");
+        assert_eq!(lead.range, window(1).start..UNIT_START);
+        streams.led(lead.id, &lead.range);
+        let next = read(&mut streams, window(7)).expect("the next step");
+        assert_eq!(next, UNIT_START..GROWTH * UNIT_START);
+    }
+
+    #[test]
+    fn a_reader_that_goes_backwards_is_led_backwards() {
+        let mut streams = Streams::new(64 << 20);
+        let mut below = None;
+        for n in (90..=100).rev() {
+            below = below.or(read(&mut streams, window(n)));
+        }
+        let lead = below.expect("a lead below");
+        assert!(lead.end <= window(100).start && lead.start < lead.end, "{lead:?}");
+    }
+
+    #[test]
+    fn megabytes_that_are_copied_backwards_are_one_stream() {
+        let mut streams = Streams::new(64 << 20);
+        let (mut planned, mut beyond) = (0, 0);
+        for chunk in 0..32u64 {
+            for n in (0..8).rev() {
+                let lead = read(&mut streams, window(8 * chunk + n));
+                planned += lead.as_ref().map_or(0, |lead| lead.end - lead.start);
+                beyond = beyond.max(lead.map_or(0, |lead| lead.end));
+            }
+        }
+        assert_eq!(streams.streams.len(), 1);
+        assert!(planned > 16 << 20 && beyond > window(8 * 32).start, "{planned} bytes up to {beyond}");
     }
 
     proptest! {
         #[test]
-        fn a_lead_is_bounded_and_begins_where_the_last_ended(reads in proptest::collection::vec((0u64..1 << 34, 1u64..1 << 20), 1..200)) {
+        fn a_lead_is_bounded(first in 0u64..2 << 20, reads in proptest::collection::vec((0u64..1 << 34, 1u64..1 << 20), 1..200)) {
             let mut streams = Streams::new(16 << 20);
             for (start, len) in reads {
-                let advance = streams.advance(&(start..start + len), false);
+                let advance = streams.advance(&(start..start + len), false, first);
                 if let Some(lead) = advance.lead {
-                    prop_assert!(lead.range.end - lead.stream.end <= 16 << 20);
-                    prop_assert!(lead.range.start >= lead.stream.end && lead.range.start < lead.range.end);
-                    streams.led(lead.id, lead.range.end);
+                    prop_assert!(lead.range.start < lead.range.end);
+                    prop_assert!(lead.range.end <= lead.stream.end + (16 << 20));
+                    prop_assert!(lead.range.start + (16 << 20) >= lead.stream.start);
+                    streams.led(lead.id, &lead.range);
                 }
             }
         }

@@ -65,7 +65,7 @@ fn reader(memory: u64) -> Arc<Reader> {
     reader
 }
 
-fn open(reader: &Reader, ino: u64) -> Arc<FileState> {
+async fn open(reader: &Reader, ino: u64) -> Arc<FileState> {
     let object = ObjectMeta {
         key: format!("{ino}.dat"),
         size: SIZE,
@@ -74,7 +74,7 @@ fn open(reader: &Reader, ino: u64) -> Arc<FileState> {
         storage_class: None,
     };
     let file = reader.file(ino, &Arc::new(object));
-    reader.opened(&file, false);
+    reader.opened(&file, false).await;
     file
 }
 
@@ -104,7 +104,7 @@ async fn pushed(file: &FileState) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_readers_of_one_file_make_room_for_each_other() {
     let reader = reader(8 * MIB);
-    let file = open(&reader, 2);
+    let file = open(&reader, 2).await;
     for step in 0..16 {
         for place in 0..8 {
             let at = place * 300 * MIB + step * (128 << 10);
@@ -119,7 +119,7 @@ async fn many_readers_of_one_file_make_room_for_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
     let reader = reader(4 * MIB);
-    let (random, forward) = (open(&reader, 2), open(&reader, 3));
+    let (random, forward) = (open(&reader, 2).await, open(&reader, 3).await);
     for n in 1..=240 {
         read(&reader, &random, n * MIB..n * MIB + 4096).await;
     }
@@ -135,7 +135,7 @@ async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
     let reader = reader(4 * MIB);
-    let file = open(&reader, 2);
+    let file = open(&reader, 2).await;
     for n in 1..=256 {
         read(&reader, &file, n * MIB..n * MIB + 4096).await;
     }
@@ -149,7 +149,7 @@ async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_further_on_takes_nothing_from_one_that_follows() {
     let reader = reader(64 * MIB);
-    let file = open(&reader, 2);
+    let file = open(&reader, 2).await;
     let window = |n: u64| n * (128 << 10)..(n + 1) * (128 << 10);
     for n in 8..12 {
         read(&reader, &file, window(n)).await;
