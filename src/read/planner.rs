@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::stream::{Advance, Streams};
 use crate::cache::{BLOCK, Origin};
-use crate::fits::{Chain, Need};
+use crate::fits::{Chain, Layout, Need};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
@@ -219,6 +219,11 @@ impl Planner {
             Some(began) if began.index < here.index => self.size,
             _ => here.end().min(self.size),
         }
+    }
+
+    /// The HDUs whose headers have arrived.
+    pub fn layout_so_far(&self) -> &Layout {
+        self.chain.layout_so_far()
     }
 
     /// Whether a read begins in a header, or where the walk knows that one is.

@@ -15,6 +15,7 @@ use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
 use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
+use crate::trace::{Fetching, FileFacts, Journal, Trace};
 
 /// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
 /// to first byte of the next ones. Reads that a program waits for are not counted.
@@ -59,13 +60,15 @@ pub struct Reader {
     pusher: Pusher,
     slots: Arc<Semaphore>,
     idle: Arc<Idle>,
+    journal: Arc<Journal>,
 }
 
 impl Reader {
     /// A reader with nothing in memory.
     pub fn new(config: ReaderConfig) -> Arc<Self> {
         let idle = Arc::new(Idle::new(config.budget.clone()));
-        let pusher = Pusher::new(config.metrics.clone());
+        let journal = Arc::new(Journal::default());
+        let pusher = Pusher::new(config.metrics.clone(), journal.clone());
         Arc::new(Self {
             config,
             files: moka::sync::Cache::builder()
@@ -75,12 +78,28 @@ impl Reader {
             pusher,
             slots: Arc::new(Semaphore::new(PREFETCH_SLOTS)),
             idle,
+            journal,
         })
     }
 
     /// The pusher, to be started when there is a page cache to push into.
     pub fn pusher(&self) -> &Pusher {
         &self.pusher
+    }
+
+    /// Where to record what happens.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What was recorded, with the layouts as far as they are known; `clear` forgets it. `place` says where an object
+    /// is, in the mount and in the store.
+    pub fn trace(&self, clear: bool, place: impl Fn(&ObjectMeta) -> (String, String)) -> Trace {
+        self.journal.trace(clear, |ino| {
+            let file = self.files.get(&ino)?;
+            let (path, url) = place(file.object());
+            Some(FileFacts::new(path, url, file.core.lock().planner.layout_so_far()))
+        })
     }
 
     /// The state of an inode: the same for all who read it.
@@ -94,13 +113,16 @@ impl Reader {
 
     /// A program opened the file. Costs no request.
     pub fn opened(&self, file: &FileState, direct: bool) {
-        file.opened(direct);
+        if file.opened(direct) {
+            self.journal.opened(file.ino());
+        }
     }
 
     /// A program closed the file.
     pub fn released(&self, file: &FileState, direct: bool) {
         if file.released(direct) {
             file.close();
+            self.journal.closed(file.ino());
             self.idle.trim_closed();
         }
     }
@@ -196,10 +218,15 @@ impl Reader {
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
     async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>) {
         let unfinished = Unfinished { file: &file, segment: &segment };
+        let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment) => outcome,
-            () = segment.cancelled() => Err(StoreError::new(ErrorKind::Network, "the fetch was given up")),
+            outcome = self.transfer(&file, &segment, &mut noted) => outcome,
+            () = segment.cancelled() => {
+                noted.cancelled();
+                Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
+            }
         };
+        drop(noted);
         match outcome {
             Ok(()) => {
                 std::mem::forget(unfinished);
@@ -212,7 +239,7 @@ impl Reader {
         }
     }
 
-    async fn transfer(&self, file: &FileState, segment: &Segment) -> Result<()> {
+    async fn transfer(&self, file: &FileState, segment: &Segment, noted: &mut Fetching<'_>) -> Result<()> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
             // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
@@ -227,12 +254,18 @@ impl Reader {
                 () = segment.wanted() => None,
             },
         };
+        noted.sent();
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
         while let Some(chunk) = body.stream.next().await {
-            segment.append(chunk?);
+            let chunk = chunk?;
+            noted.received(chunk.len());
+            segment.append(chunk);
         }
         match segment.is_complete() {
-            true => Ok(()),
+            true => {
+                noted.done();
+                Ok(())
+            }
             false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
         }
     }
