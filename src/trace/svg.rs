@@ -94,6 +94,12 @@ fn legend(canvas: &mut Canvas, trace: &Trace) {
     mark_wait(canvas, at + 7.0, canvas.y - 12.0..canvas.y - 2.5);
     let at = canvas.legend_place(&mut x, RIGHT, "READ answered at once");
     mark_hit(canvas, at + 7.0, canvas.y - 4.5);
+    let mut fetches = trace.files.iter().flat_map(|file| &file.fetches);
+    if fetches.any(|fetch| fetch.outcome != Outcome::Done) {
+        let at = canvas.legend_place(&mut x, RIGHT, "failed, given up or under way");
+        let style = "class=\"hollow\" stroke-dasharray=\"3 2\"";
+        canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, style, None);
+    }
     for (class, label) in [("header", "header"), ("data", "data unit"), ("pushed", "into the page cache")] {
         let at = canvas.legend_place(&mut x, RIGHT, label);
         canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, &format!("class=\"{class}\""), None);
@@ -113,9 +119,13 @@ fn panel(canvas: &mut Canvas, name: &str, file: &FileTrace, now: u64) {
     let sums = &file.summary;
     let shares: Vec<_> = sums.shares().map(|(name, share)| format!("{name} {}", size(share.bytes))).collect();
     let mishaps = sums.mishaps().map(|mishaps| format!(" ({mishaps})")).unwrap_or_default();
-    let after = span(sums.first_us);
+    let pushed = match sums.pushed_bytes {
+        0 => String::new(),
+        bytes => format!("; {} into the page cache", size(bytes)),
+    };
+    let (time, after) = (span(sums.duration()), span(sums.first_us));
     let lines = [
-        format!("{}; in {}, from {after} after the mount on", sums.read(), span(sums.duration())),
+        format!("{}{pushed}; in {time}, from {after} after the mount on", sums.read()),
         format!("{}{mishaps}: {}; {} unused", sums.fetched(), shares.join(", "), size(sums.unused_bytes)),
     ];
     for line in lines {

@@ -131,7 +131,14 @@ fn number(node: roxmltree::Node<'_, '_>, name: &str) -> f64 {
 fn nothing_is_drawn_outside_of_the_picture_and_no_texts_overlap() {
     let long = "x".repeat(300);
     let names = ["a.fits", &*long, "星雲/星雲.fits"];
-    let picture = svg::render(&trace(names.map(file).to_vec()));
+    let mut files = names.map(file).to_vec();
+    for hdus in [0, 30, 200, 5000] {
+        let step = (10 << 20) / (hdus + 1);
+        let mark = |n: u64| mark(&format!("HDU-{n}"), n * step, n * step + 500, (n + 1) * step);
+        files.push(FileTrace { hdus: (0..hdus).map(mark).collect(), ..file(&format!("{hdus}.fits")) });
+    }
+    files.push(FileTrace { path: "/mnt/empty".to_owned(), opened_us: vec![5], ..FileTrace::default() });
+    let picture = svg::render(&trace(files));
     let document = roxmltree::Document::parse(&picture).unwrap();
     let height = number(document.root_element(), "height");
     let mut texts: Vec<(f64, f64, f64)> = Vec::new();

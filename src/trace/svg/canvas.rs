@@ -14,6 +14,7 @@ text.on-header{fill:#ffffff}
 .ink{fill:#1f2328}
 .halo{stroke:#ffffff;stroke-width:.8}
 .hit{fill:#ffffff;stroke:#1f2328;stroke-width:1}
+.hollow{fill:none;stroke:#1f2328}
 .wait{stroke:#1f2328;stroke-width:1;opacity:.75}
 .header{fill:#7d8894}
 .data{fill:#d9e0e8}
@@ -32,7 +33,7 @@ text.dim{fill:#9aa5b1}
 text.on-header{fill:#0f141a}
 .halo{stroke:#0f141a}
 .hit{fill:#0f141a;stroke:#e6edf3}
-.wait{stroke:#e6edf3}
+.wait,.hollow{stroke:#e6edf3}
 .header{fill:#8b97a5}
 .data{fill:#303a46}
 .unknown{fill:#1f262f}
