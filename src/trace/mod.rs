@@ -127,7 +127,7 @@ pub struct Fetch {
     pub first_byte_us: Option<Moment>,
     /// When it ended.
     pub ended_us: Option<Moment>,
-    /// Bytes that arrived; those of a fetch under way are counted at its end.
+    /// Bytes that arrived.
     pub bytes: u64,
     /// How it ended.
     pub outcome: Outcome,

@@ -96,11 +96,11 @@ fn legend(canvas: &mut Canvas, trace: &Trace) {
     mark_hit(canvas, at + 7.0, canvas.y - 4.5);
     let mut fetches = trace.files.iter().flat_map(|file| &file.fetches);
     if fetches.any(|fetch| fetch.outcome != Outcome::Done) {
-        let at = canvas.legend_place(&mut x, RIGHT, "failed, given up or under way");
+        let at = canvas.legend_place(&mut x, RIGHT, "not completed");
         let style = "class=\"hollow\" stroke-dasharray=\"3 2\"";
         canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, style, None);
     }
-    for (class, label) in [("header", "header"), ("data", "data unit"), ("pushed", "into the page cache")] {
+    for (class, label) in [("header", "header"), ("data", "data unit")] {
         let at = canvas.legend_place(&mut x, RIGHT, label);
         canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, &format!("class=\"{class}\""), None);
     }
