@@ -156,7 +156,7 @@ pub struct TraceArgs {
     /// Print JSON, also to a terminal (to a pipe it is the default)
     #[arg(long)]
     pub json: bool,
-    /// Begin anew: forget what this shows, and all older events
+    /// Begin anew: forget all that was recorded, of all files, once this is shown
     #[arg(long)]
     pub clear: bool,
 }

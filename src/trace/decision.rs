@@ -25,7 +25,7 @@ macro_rules! decisions {
     };
 }
 
-// Kept for decisions to come: "#a05fd6" and "#d9a400" go with these three.
+// Purple (#a05fd6) and gold (#d9a400) would go with these three.
 decisions! {
     Demand: "demand", "#e4572e", "a program waits for it";
     Chain: "chain", "#3a86e0", "headers ahead of the reader";

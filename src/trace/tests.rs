@@ -122,6 +122,26 @@ fn a_trace_survives_json() {
     assert_eq!(serde_json::from_str::<Trace>(&json).unwrap(), trace);
 }
 
+/// The names of all fields in it.
+fn names(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.iter().flat_map(|(name, value)| [vec![name.clone()], names(value)].concat()).collect()
+        }
+        serde_json::Value::Array(values) => values.iter().flat_map(names).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_fields_and_the_decisions_are_documented() {
+    let page = include_str!("../../docs/trace.md");
+    let decisions = decision::DECISIONS.iter().map(|origin| decision::name(*origin).to_owned());
+    for name in names(&serde_json::to_value(trace(vec![file("a.fits")])).unwrap()).into_iter().chain(decisions) {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not documented");
+    }
+}
+
 /// The attribute of an element as a number.
 fn number(node: roxmltree::Node<'_, '_>, name: &str) -> f64 {
     node.attribute(name).and_then(|value| value.parse().ok()).unwrap_or(0.0)

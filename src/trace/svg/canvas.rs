@@ -19,7 +19,7 @@ text.on-header{fill:#ffffff}
 .header{fill:#7d8894}
 .data{fill:#d9e0e8}
 .unknown{fill:#f0f2f5}
-.pushed{fill:#a69cc0}
+.pushed{fill:#b8a78e}
 .lane,.plot{fill:#f4f6f8}
 .column{fill:#dde3ea;opacity:.6}
 .idle{fill:#e6eaef}
@@ -37,7 +37,7 @@ text.on-header{fill:#0f141a}
 .header{fill:#8b97a5}
 .data{fill:#303a46}
 .unknown{fill:#1f262f}
-.pushed{fill:#7a6f9b}
+.pushed{fill:#7d6f5a}
 .lane,.plot{fill:#181f27}
 .column{fill:#2b3440}
 .idle{fill:#232b35}
