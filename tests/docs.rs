@@ -67,7 +67,7 @@ fn the_options_of_mount_are_those_documented() {
 
 #[test]
 fn the_options_of_the_other_commands_are_those_documented() {
-    for command in ["status", "layout", "check", "unmount"] {
+    for command in ["status", "trace", "layout", "check", "unmount"] {
         let name = format!("fitsfs {command}");
         let rows = rows(CONFIGURATION, "## Options of the other commands");
         let own = rows.iter().filter(|row| bare(row[0]) == name).map(|row| (bare(row[1]).to_owned(), String::new()));

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 const PIECE: usize = 128 << 10;
 
 /// Which decision caused a fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A program waits for it.

@@ -30,6 +30,8 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// Show what mounts do: requests, bytes, hit rates, errors
     Status(StatusArgs),
+    /// Show what was read and fetched of which file, when and why, as text or as a picture
+    Trace(TraceArgs),
     /// Show where the HDUs of a FITS file are
     Layout(LayoutArgs),
     /// Find out why a source cannot be mounted, and what to do about it
@@ -140,6 +142,23 @@ pub struct StatusArgs {
     /// Show it anew every second
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `fitsfs trace`
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    /// The mount (default: the only one there is), and files or folders in it (default: all)
+    #[arg(value_name = "MOUNTPOINT | PATH")]
+    pub places: Vec<PathBuf>,
+    /// Draw a picture into this file (- is standard output)
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+    /// Begin anew: forget all that was recorded, of all files, once this is shown
+    #[arg(long)]
+    pub clear: bool,
 }
 
 /// `fitsfs layout`

@@ -8,6 +8,7 @@ mod logging;
 mod mount;
 mod status;
 mod terminal;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
         Command::Mount(args) => mount::run(args, arguments).map(|()| ExitCode::SUCCESS),
         Command::Unmount(args) => mount::unmount(&args.mountpoint).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Layout(args) => layout::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args),
     }

@@ -32,9 +32,7 @@ pub fn run(args: &StatusArgs) -> Result<(), String> {
 
 /// The mountpoints to tell about, from the mount table: looking at a mountpoint itself could hang.
 fn mountpoints(given: Option<&Path>) -> Result<Vec<PathBuf>, String> {
-    let ours = mountinfo::mounts().map_err(|error| format!("cannot read the mount table: {error}"))?;
-    let mut ours: Vec<_> = ours.into_iter().filter(|m| m.is_fitsfs()).map(|m| m.mountpoint).collect();
-    ours.dedup();
+    let ours = ours()?;
     let Some(given) = given else { return Ok(ours) };
     let given = point::resolve(given)?;
     match ours.contains(&given) {
@@ -43,14 +41,25 @@ fn mountpoints(given: Option<&Path>) -> Result<Vec<PathBuf>, String> {
     }
 }
 
+/// The mountpoints of all mounts of fitsfs.
+pub fn ours() -> Result<Vec<PathBuf>, String> {
+    let mounts = mountinfo::mounts().map_err(|error| format!("cannot read the mount table: {error}"))?;
+    let mut ours: Vec<_> = mounts.into_iter().filter(|m| m.is_fitsfs()).map(|m| m.mountpoint).collect();
+    ours.dedup();
+    Ok(ours)
+}
+
 fn status(mountpoint: &Path) -> Result<Snapshot, String> {
-    control::status(mountpoint).map_err(|error| {
-        format!(
-            "the daemon of {0} does not answer ({error}): it may be gone, or run as another user or in a container; \
-             fitsfs mount heals a dead mount, fitsfs unmount {0} takes it away",
-            mountpoint.display()
-        )
-    })
+    control::status(mountpoint).map_err(|error| no_answer(mountpoint, &error))
+}
+
+/// What there is to say of a daemon that does not answer.
+pub fn no_answer(mountpoint: &Path, error: &std::io::Error) -> String {
+    format!(
+        "the daemon of {0} does not answer ({error}): it may be gone, or run as another user or in a container; \
+         fitsfs mount heals a dead mount, fitsfs unmount {0} takes it away",
+        mountpoint.display()
+    )
 }
 
 /// One document for one mount that was asked for; a list for all of them, where one that does not answer is an entry

@@ -1,9 +1,10 @@
-//! The status socket: how `fitsfs status` and `fitsfs mount` find the daemon of a mountpoint.
+//! The status socket: how `fitsfs status`, `trace` and `mount` find the daemon of a mountpoint.
 //!
-//! A Unix socket per mount, in a folder that only its user may enter. A client connects and reads one JSON document
-//! ([`Snapshot`]). Its path follows from the mountpoint, so that nobody has to touch the mount to find it.
+//! A Unix socket per mount, in a folder that only its user may enter. Its path follows from the mountpoint, so that
+//! nobody has to touch the mount to find it. A client writes one line, a [`Request`], and reads one JSON document up to
+//! the end: a [`Snapshot`] or a [`Trace`], or an object whose only field is `error`.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -11,14 +12,50 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::metrics::Snapshot;
+use crate::trace::Trace;
 
-/// How long a daemon may take to answer: it does so from memory.
+/// How long a daemon may take to answer, which it does from memory, and a client to ask and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// No request is longer, in bytes.
+const MAX_REQUEST: u64 = 256;
+
+/// What a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The values of all counters.
+    Status,
+    /// What happened to which file.
+    Trace,
+    /// The same, which is forgotten then.
+    TraceClear,
+}
+
+impl Request {
+    const ALL: [Self; 3] = [Self::Status, Self::Trace, Self::TraceClear];
+
+    /// The line that a client writes.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Trace => "trace",
+            Self::TraceClear => "trace-clear",
+        }
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|request| request.line() == line)
+    }
+}
+
+/// Answers a request with a JSON document.
+pub type Answer = dyn Fn(Request) -> serde_json::Result<Vec<u8>> + Send + Sync;
 
 /// A name for files that belong to a mountpoint: readable, and distinct by a hash.
 pub fn name_of(mountpoint: &Path) -> String {
@@ -74,21 +111,42 @@ impl Server {
     }
 
     /// Answers clients until the task is dropped.
-    pub async fn serve(self, snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>) {
+    pub async fn serve(self, answer: Arc<Answer>) {
         loop {
-            let Ok((mut client, _)) = self.listener.accept().await else {
+            let Ok((client, _)) = self.listener.accept().await else {
                 // Out of descriptors, most likely: no reason to spin.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let snapshot = snapshot.clone();
-            tokio::spawn(async move {
-                let document = serde_json::to_vec(&snapshot()).unwrap_or_default();
-                // A client that has gone away misses nothing.
-                let _ = tokio::time::timeout(PATIENCE, client.write_all(&document)).await;
-            });
+            tokio::spawn(converse(client, answer.clone()));
         }
     }
+}
+
+/// Takes one request and answers it. A client that says nothing, or does not listen, is dropped.
+async fn converse(mut client: tokio::net::UnixStream, answer: Arc<Answer>) {
+    let mut line = String::new();
+    let mut asking = BufReader::new((&mut client).take(MAX_REQUEST));
+    let Ok(Ok(1..)) = tokio::time::timeout(PATIENCE, asking.read_line(&mut line)).await else { return };
+    let line = line.trim_end().to_owned();
+    // A trace of many files takes its time to write down: the threads that serve programs do not wait for it.
+    let document = tokio::task::spawn_blocking(move || match Request::parse(&line) {
+        Some(request) => answer(request),
+        None => serde_json::to_vec(&Refusal {
+            error: format!("version {} does not know the request {line:?}", env!("CARGO_PKG_VERSION")),
+        }),
+    });
+    if let Ok(Ok(document)) = document.await {
+        // A client that has gone away misses nothing.
+        let _ = tokio::time::timeout(PATIENCE, client.write_all(&document)).await;
+    }
+}
+
+/// The answer to what cannot be answered.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refusal {
+    error: String,
 }
 
 impl Drop for Server {
@@ -102,11 +160,31 @@ impl Drop for Server {
 
 /// The status of the mount at a path, if its daemon answers.
 pub fn status(mountpoint: &Path) -> io::Result<Snapshot> {
+    ask(mountpoint, Request::Status)
+}
+
+/// What happened in the mount at a path, if its daemon answers; `clear` makes it forget that. A daemon of another
+/// version may not know the question: the error is of the kind `InvalidData` then.
+pub fn trace(mountpoint: &Path, clear: bool) -> io::Result<Trace> {
+    ask(mountpoint, if clear { Request::TraceClear } else { Request::Trace })
+}
+
+fn ask<T: DeserializeOwned>(mountpoint: &Path, request: Request) -> io::Result<T> {
     check_private(&runtime_dir())?;
     let mut client = UnixStream::connect(socket_path(mountpoint))?;
     client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    // Before there were requests, a daemon told its status and closed the connection, whatever it was asked.
+    let asked = client.write_all(format!("{}\n", request.line()).as_bytes());
     let mut document = Vec::new();
-    client.read_to_end(&mut document)?;
+    match asked.and_then(|()| client.read_to_end(&mut document).map(drop)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => drop(client.read_to_end(&mut document)?),
+        Err(error) if document.is_empty() || error.kind() != io::ErrorKind::ConnectionReset => return Err(error),
+        _ => {}
+    }
+    if let Ok(Refusal { error }) = serde_json::from_slice(&document) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
     serde_json::from_slice(&document).map_err(io::Error::from)
 }
 
@@ -180,5 +258,72 @@ mod tests {
         assert!(socket_path(&mountpoint).exists());
         drop(new);
         assert!(!socket_path(&mountpoint).exists());
+    }
+
+    /// A daemon for a test, and what it is asked.
+    fn answering() -> (PathBuf, Server, Arc<Answer>) {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mountpoint = PathBuf::from(format!("/test-of-requests/{}-{number}", std::process::id()));
+        let server = Server::bind(&mountpoint).unwrap();
+        let answer = |request| match request {
+            Request::Status => serde_json::to_vec(&crate::metrics::Metrics::new().snapshot()),
+            Request::Trace => serde_json::to_vec(&Trace { now_us: 1, ..Trace::default() }),
+            Request::TraceClear => serde_json::to_vec(&Trace { now_us: 2, ..Trace::default() }),
+        };
+        (mountpoint, server, Arc::new(answer))
+    }
+
+    async fn say(mountpoint: &Path, what: &[u8]) -> String {
+        let mut client = tokio::net::UnixStream::connect(socket_path(mountpoint)).await.unwrap();
+        client.write_all(what).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn each_request_has_its_answer() {
+        let (mountpoint, server, answer) = answering();
+        let serving = tokio::spawn(server.serve(answer));
+        let at = mountpoint.clone();
+        let answers = tokio::task::spawn_blocking(move || {
+            (status(&at).unwrap().pid, trace(&at, false).unwrap().now_us, trace(&at, true).unwrap().now_us)
+        });
+        assert_eq!(answers.await.unwrap(), (std::process::id(), 1, 2));
+        let unknown = say(&mountpoint, b"dance\n").await;
+        assert!(unknown.starts_with(r#"{"error":"version "#) && unknown.contains("dance"), "{unknown}");
+        let endless = say(&mountpoint, &[b'x'; 256]).await;
+        assert!(endless.contains("does not know the request"), "{endless}");
+        serving.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_dropped() {
+        let (mountpoint, server, answer) = answering();
+        let serving = tokio::spawn(server.serve(answer));
+        let began = tokio::time::Instant::now();
+        assert_eq!(say(&mountpoint, b"").await, "");
+        assert!(began.elapsed() >= PATIENCE);
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_daemon_from_before_there_were_requests_is_understood() {
+        let (mountpoint, server, answer) = answering();
+        std::fs::remove_file(socket_path(&mountpoint)).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(socket_path(&mountpoint)).unwrap();
+        let old = std::thread::spawn(move || {
+            for client in listener.incoming().take(2) {
+                client.unwrap().write_all(&answer(Request::Status).unwrap()).unwrap();
+            }
+        });
+        let at = mountpoint.clone();
+        let answers = tokio::task::spawn_blocking(move || (status(&at).unwrap().pid, trace(&at, false)));
+        let (pid, trace) = answers.await.unwrap();
+        assert_eq!((pid, trace.unwrap_err().kind()), (std::process::id(), io::ErrorKind::InvalidData));
+        old.join().unwrap();
+        std::fs::remove_file(socket_path(&mountpoint)).unwrap();
+        drop(server);
     }
 }

@@ -33,6 +33,7 @@ pub use namespace::{Namespace, Ttl};
 use crate::metrics::Metrics;
 use crate::read::{FileState, Reader, Unanswered};
 use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
+use crate::trace::Trace;
 use inode::InodeTable;
 use listing::Listing;
 use sweep::Sweeps;
@@ -197,7 +198,8 @@ impl Filesystem {
         }
         let file = self.state(&inode, object);
         let unanswered = Some(file.unanswered(range.clone()));
-        match self.reader.read(&file, range.clone()).await {
+        let answer = self.reader.read(&file, range.clone());
+        match self.reader.journal().read(ino, range.clone(), answer).await {
             Ok(data) => {
                 self.metrics.bytes_delivered.add(data.len() as u64);
                 Ok(Answered { data, unanswered })
@@ -223,6 +225,16 @@ impl Filesystem {
         let parent =
             if prefix == &*root { ROOT } else { self.inodes.number(&Node::Directory { prefix: prefix.into() }) };
         Some((parent, name.to_owned()))
+    }
+
+    /// What was read and fetched since the mount, or since this was cleared; paths are those below `mountpoint`.
+    pub fn trace(&self, clear: bool, mountpoint: &str) -> Trace {
+        let prefix = self.prefix(ROOT).unwrap_or_default();
+        let place = |object: &ObjectMeta| {
+            let within = object.key.strip_prefix(&*prefix).unwrap_or(&object.key);
+            (format!("{}/{within}", mountpoint.trim_end_matches('/')), self.store.url(&object.key))
+        };
+        self.reader.trace(clear, place)
     }
 
     /// Opens a directory; the handle names its listing.

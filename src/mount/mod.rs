@@ -17,12 +17,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::guardian::Guardian;
 use crate::cache::Budget;
 use crate::config::MountConfig;
-use crate::control;
+use crate::control::{self, Request};
 use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
 use crate::store::{self, ErrorKind, S3Store, StoreError};
+use crate::trace::Trace;
 
 /// The store must answer the first listing within this time, or the mount fails.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
@@ -97,6 +98,7 @@ struct Mounted {
 impl Mounted {
     fn new(config: &MountConfig, (fs, reader, metrics): Layers, runtime: &Runtime) -> Result<Self, String> {
         let invalidator = Arc::new(Invalidator::default());
+        let served = fs.clone();
         let adapter = Adapter::new(fs, config.ownership.clone(), invalidator.clone(), runtime.handle().clone());
         let session = kernel::mount(adapter, &config.source.to_string(), &config.mountpoint, &session_config(config))
             .map_err(|error| {
@@ -107,7 +109,7 @@ impl Mounted {
             take_away(&config.mountpoint);
             format!("cannot start a thread: {error}")
         })?;
-        serve_status(config, metrics, runtime);
+        serve_status(config, metrics, served, runtime);
         let (over, ended) = tokio::sync::oneshot::channel();
         let session = std::thread::spawn(move || {
             let outcome = session.run();
@@ -206,18 +208,22 @@ fn session_config(config: &MountConfig) -> fuser::Config {
 }
 
 /// Opens the status socket. Without it the mount works all the same.
-fn serve_status(config: &MountConfig, metrics: Arc<Metrics>, runtime: &Runtime) {
+fn serve_status(config: &MountConfig, metrics: Arc<Metrics>, fs: Arc<Filesystem>, runtime: &Runtime) {
     let _in_runtime = runtime.enter();
-    let (source, mountpoint) = (config.source.to_string(), config.mountpoint.display().to_string());
+    let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
+    let status = {
+        let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
+        move || Snapshot { sources: sources.clone(), mountpoint: mountpoint.clone(), ..metrics.snapshot() }
+    };
+    let trace =
+        move |clear| Trace { sources: sources.clone(), mountpoint: mountpoint.clone(), ..fs.trace(clear, &mountpoint) };
+    let answer = move |request| match request {
+        Request::Status => serde_json::to_vec(&status()),
+        Request::Trace => serde_json::to_vec(&trace(false)),
+        Request::TraceClear => serde_json::to_vec(&trace(true)),
+    };
     match control::Server::bind(&config.mountpoint) {
-        Ok(server) => {
-            let snapshot = move || Snapshot {
-                sources: vec![source.clone()],
-                mountpoint: mountpoint.clone(),
-                ..metrics.snapshot()
-            };
-            runtime.spawn(server.serve(Arc::new(snapshot)));
-        }
+        Ok(server) => drop(runtime.spawn(server.serve(Arc::new(answer)))),
         Err(error) => tracing::warn!(%error, "no status socket: fitsfs status will not find this mount"),
     }
 }

@@ -56,10 +56,10 @@ impl FileState {
         &self.object
     }
 
-    /// Notes an open.
-    pub(super) fn opened(&self, direct: bool) {
-        self.opens.fetch_add(1, Ordering::SeqCst);
+    /// Notes an open. True if no program had it open.
+    pub(super) fn opened(&self, direct: bool) -> bool {
         self.direct.fetch_add(usize::from(direct), Ordering::SeqCst);
+        self.opens.fetch_add(1, Ordering::SeqCst) == 0
     }
 
     /// Notes a release. True if it was the last.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::FileState;
 use crate::cache::Segment;
 use crate::metrics::Metrics;
+use crate::trace::Journal;
 
 /// How many inodes may be pushed at once: more than one, so that a blocked push does not stop all, and few, since
 /// one thread stores 3 GB a second.
@@ -69,12 +70,13 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     metrics: Arc<Metrics>,
+    journal: Arc<Journal>,
 }
 
 impl Pusher {
     /// A queue without threads: pushing begins with [`Pusher::start`].
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), metrics };
+    pub(super) fn new(metrics: Arc<Metrics>, journal: Arc<Journal>) -> Self {
+        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), metrics, journal };
         Self { shared: Arc::new(shared), threads: Mutex::default() }
     }
 
@@ -175,6 +177,7 @@ impl Shared {
             Ok(()) => {
                 self.metrics.pushes.inc();
                 self.metrics.pushed_bytes.add(data.len() as u64);
+                self.journal.pushed(file.ino(), range);
             }
             Err(error) => {
                 self.metrics.dropped_pushes.inc();

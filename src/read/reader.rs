@@ -18,6 +18,7 @@ use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
 use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
+use crate::trace::{Fetching, FileFacts, Journal, Trace};
 
 /// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
 /// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
@@ -73,13 +74,15 @@ pub struct Reader {
     idle: Arc<Idle>,
     kinds: Kinds,
     pace: Arc<PaceMeter>,
+    journal: Arc<Journal>,
 }
 
 impl Reader {
     /// A reader with nothing in memory.
     pub fn new(config: ReaderConfig) -> Arc<Self> {
         let idle = Arc::new(Idle::new(config.budget.clone()));
-        let pusher = Pusher::new(config.metrics.clone());
+        let journal = Arc::new(Journal::default());
+        let pusher = Pusher::new(config.metrics.clone(), journal.clone());
         Arc::new(Self {
             config,
             files: moka::sync::Cache::builder()
@@ -92,12 +95,28 @@ impl Reader {
             idle,
             kinds: Kinds::default(),
             pace: Arc::default(),
+            journal,
         })
     }
 
     /// The pusher, to be started when there is a page cache to push into.
     pub fn pusher(&self) -> &Pusher {
         &self.pusher
+    }
+
+    /// Where to record what happens.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What was recorded, with the layouts as far as they are known; `clear` forgets it. `place` says where an object
+    /// is, in the mount and in the store.
+    pub fn trace(&self, clear: bool, place: impl Fn(&ObjectMeta) -> (String, String)) -> Trace {
+        self.journal.trace(clear, |ino| {
+            let file = self.files.get(&ino)?;
+            let (path, url) = place(file.object());
+            Some(FileFacts::new(path, url, file.core.lock().planner.layout()))
+        })
     }
 
     /// The state of an inode: the same for all who read it.
@@ -120,7 +139,9 @@ impl Reader {
     /// A program opened the file. Costs no request. Waits until the kernel has been given the head of the file, if that
     /// is here or on its way: what the kernel has, it does not read ahead of.
     pub async fn opened(&self, file: &Arc<FileState>, direct: bool) {
-        file.opened(direct);
+        if file.opened(direct) {
+            self.journal.opened(file.ino());
+        }
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
         let Some(head) = head.filter(|head| head.origin() != Origin::Demand && !head.is_pushed() && !direct) else { return };
         // Whether it is in time or not, the reader gets the same bytes, or hears what is wrong.
@@ -135,6 +156,7 @@ impl Reader {
         if file.released(direct) {
             self.kinds.learn(&file.object().key, &file.core.lock().planner);
             file.close();
+            self.journal.closed(file.ino());
             self.idle.trim_closed();
         }
     }
@@ -230,10 +252,15 @@ impl Reader {
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
     async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>) {
         let unfinished = Unfinished { file: &file, segment: &segment };
+        let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment) => outcome,
-            () = segment.cancelled() => Err(StoreError::new(ErrorKind::Network, "the fetch was given up")),
+            outcome = self.transfer(&file, &segment, &mut noted) => outcome,
+            () = segment.cancelled() => {
+                noted.cancelled();
+                Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
+            }
         };
+        drop(noted);
         match outcome {
             Ok(()) => {
                 std::mem::forget(unfinished);
@@ -246,7 +273,7 @@ impl Reader {
         }
     }
 
-    async fn transfer(&self, file: &FileState, segment: &Segment) -> Result<()> {
+    async fn transfer(&self, file: &FileState, segment: &Segment, noted: &mut Fetching<'_>) -> Result<()> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
             // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
@@ -262,6 +289,7 @@ impl Reader {
             },
         };
         let asked = Instant::now();
+        noted.sent();
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
         let receiving = self.pace.answered(asked.elapsed());
         let mut first = true;
@@ -269,10 +297,14 @@ impl Reader {
             let chunk = chunk?;
             // What came with the head of the answer took no time that was measured.
             receiving.received(if std::mem::take(&mut first) { 0 } else { chunk.len() as u64 });
+            noted.received(chunk.len());
             segment.append(chunk);
         }
         match segment.is_complete() {
-            true => Ok(()),
+            true => {
+                noted.done();
+                Ok(())
+            }
             false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
         }
     }

@@ -14,4 +14,5 @@ mod reading;
 mod review;
 mod status;
 mod support;
+mod trace;
 mod versions;
