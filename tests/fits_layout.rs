@@ -6,8 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use fitsfs::fits::chain::{Chain, Need};
-use fitsfs::fits::{Layout, Tail, render};
+use fitsfs::fits::{Chain, Layout, Need, Tail, render};
 use serde_json::Value;
 
 /// What the oracle says of a file.
