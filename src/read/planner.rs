@@ -187,8 +187,9 @@ impl Planner {
             return Vec::new();
         }
         self.pursued = Some(offset);
-        let room = (self.reader_hdu + self.lookahead).saturating_sub(known).min(self.guesses);
-        let guesses = self.chain.predict(room).into_iter().filter(|guess| guess + BLOCK <= self.size);
+        let guesses = if self.chain.is_sure() { MAX_GUESSES } else { self.guesses };
+        let room = (self.reader_hdu + self.lookahead).saturating_sub(known).min(guesses);
+        let guesses = self.chain.predict(room).into_iter();
         std::iter::once(offset..(offset + len).min(self.size))
             .chain(guesses.map(|guess| guess..(guess + HEADER_GUESS).min(self.size)))
             .map(|range| Planned { range: self.blocks(range), origin: Origin::Chain })
