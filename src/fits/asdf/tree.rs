@@ -35,6 +35,9 @@ const MAX_AXES: usize = 64;
 /// The longest name of an array that is shown, in characters.
 const MAX_NAME: usize = 200;
 
+/// The source of an array that is in the last block, which is then a streamed one ("ndarray", `source`).
+pub const LAST: i64 = -1;
+
 /// What the tag of an array has in it, with the version behind it, whichever way the tag is written.
 const NDARRAY_TAG: &str = "core/ndarray-";
 
@@ -93,7 +96,8 @@ pub struct Node {
     datatype: String,
     /// None stands for `*`: as many as there are data for (ASDF Standard 1.6.0, "Streamed block").
     shape: Option<Vec<Option<u64>>>,
-    source: Option<u64>,
+    /// Number of its block, [`LAST`] for the last one.
+    source: Option<i64>,
     /// Whether the array is not simply the whole block, in its order.
     pub is_view: bool,
 }
@@ -194,7 +198,7 @@ impl Parser {
     }
 
     /// The arrays of the tree.
-    pub fn into_nodes(self) -> BTreeMap<u64, Node> {
+    pub fn into_nodes(self) -> BTreeMap<i64, Node> {
         self.arrays.found
     }
 
@@ -228,7 +232,7 @@ fn is_comment(line: &[u8]) -> bool {
 /// The arrays of a tree, found line by line.
 #[derive(Clone, Debug, Default)]
 struct Arrays {
-    found: BTreeMap<u64, Node>,
+    found: BTreeMap<i64, Node>,
     /// The nodes around the current line with their indentations.
     path: Vec<(usize, Step)>,
     /// The array that is being read.
@@ -428,10 +432,14 @@ fn append(text: &mut String, more: &str) {
     text.push_str(more);
 }
 
-/// The key and the value of a line of a mapping.
+/// The key and the value of a line of a mapping. Keys with quotes in them are none.
 fn key(content: &str) -> Option<(&str, &str)> {
     if content.starts_with(['{', '[', '!', '&']) {
         return None;
+    }
+    if let Some(quote) = content.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+        let (name, rest) = content[1..].split_once(quote)?;
+        return Some((name, rest.strip_prefix(':')?));
     }
     content.split_once(": ").or_else(|| Some((content.strip_suffix(':')?, "")))
 }
@@ -473,23 +481,23 @@ mod tests {
     use super::*;
     use crate::fits::asdf::testing;
 
-    fn parsed(bytes: &[u8]) -> (Option<u64>, BTreeMap<u64, Node>) {
+    fn parsed(bytes: &[u8]) -> (Option<u64>, BTreeMap<i64, Node>) {
         let mut parser = Parser::default();
         let end = parser.push(bytes, bytes.len() as u64);
         (end, parser.into_nodes())
     }
 
     /// Name, type and shape of the arrays in a tree.
-    fn arrays(lines: &str) -> Vec<(u64, String, String, Vec<u64>)> {
+    fn arrays(lines: &str) -> Vec<(i64, String, String, Vec<u64>)> {
         let nodes = parsed(&testing::tree(lines)).1;
-        let describe = |(source, node): (u64, Node)| {
+        let describe = |(source, node): (i64, Node)| {
             let array = node.array(0);
             (source, node.name, array.datatype, array.shape)
         };
         nodes.into_iter().map(describe).collect()
     }
 
-    fn array(source: u64, name: &str, datatype: &str, shape: &[u64]) -> (u64, String, String, Vec<u64>) {
+    fn array(source: i64, name: &str, datatype: &str, shape: &[u64]) -> (i64, String, String, Vec<u64>) {
         (source, name.to_owned(), datatype.to_owned(), shape.to_vec())
     }
 

@@ -37,7 +37,7 @@ pub struct Walk {
     layout: Layout,
     stage: Stage,
     /// The arrays of the tree by the number of their block.
-    nodes: BTreeMap<u64, Node>,
+    nodes: BTreeMap<i64, Node>,
     /// The offsets in the block index, once it was looked for.
     index: Option<Vec<u64>>,
 }
@@ -270,7 +270,8 @@ impl Walk {
 
     fn add_block(&mut self, offset: u64, block: Block) {
         let number = self.layout.hdus.len();
-        let node = self.nodes.get(&(number as u64).saturating_sub(1));
+        let by_number = i64::try_from(number).ok().and_then(|number| self.nodes.get(&(number - 1)));
+        let node = by_number.or_else(|| self.nodes.get(&tree::LAST).filter(|_| block.streamed));
         let hdu = block_unit(number, offset, block, node);
         let (end, size) = (hdu.end(), self.layout.file_size);
         self.layout.tail = if end < size { Tail::Unread { offset: end } } else { tail_behind(&hdu, size) };
@@ -325,7 +326,7 @@ impl Walk {
 
     /// The next block and those behind it, if all have just the bytes of their arrays.
     fn guessed_from(&self, next: u64) -> Vec<u64> {
-        let mut number = (self.layout.hdus.len() as u64).saturating_sub(1);
+        let mut number = i64::try_from(self.layout.hdus.len()).unwrap_or(i64::MAX) - 1;
         let behind = |offset: &u64| {
             let len = self.nodes.get(&number).filter(|node| !node.is_view)?.array(0).len()?;
             number += 1;
@@ -473,6 +474,8 @@ mod tests {
         let streamed = [block_header(1, b"\0\0\0\0", [0; 3]), vec![0; 31]].concat();
         assert_eq!(block_of(&node("[5, 7]"), block(70, 70)), (16, vec![5, 7], Some(vec![5, 7])));
         assert_eq!(block_of(&node("[5, 7]"), block(69, 70)), (8, vec![69], Some(vec![5, 7])));
+        let last = "a: !core/ndarray-1.1.0 {source: -1, datatype: int8, shape: ['*', 2]}\n";
+        assert_eq!(block_of(last, streamed.clone()).1[1], 2);
         assert_eq!(block_of(&node("[5, 7]"), packed), (8, vec![9], Some(vec![5, 7])));
         assert_eq!(block_of(&node("[5, 7]\n  strides: [2, 10]"), block(70, 70)), (8, vec![70], Some(vec![5, 7])));
         assert_eq!(block_of("a: 1\n", block(70, 70)), (8, vec![70], None));
