@@ -164,7 +164,7 @@ def cfitsio_rows(source: Source, name: str) -> Any:
         return hdus[1][FIRST_ROW : FIRST_ROW + 100].copy()
 
 
-@workload("asdf-cutout", "metadata and cutout of 400 x 400 pixels (Roman, 301 MB)", ROMAN, modules=["asdf"])
+@workload("asdf-cutout", "metadata and cutout of 400 x 400 pixels (Roman, 301 MB)", ROMAN, modules=["asdf_ready"])
 def asdf_cutout(source: Source, name: str) -> Any:
     """Read a value of the metadata of an exposure, and cut a piece out of its image."""
     with source.asdf(name) as file:

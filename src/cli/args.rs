@@ -30,7 +30,7 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// Show what mounts do: requests, bytes, hit rates, errors
     Status(StatusArgs),
-    /// Show where the HDUs of a FITS file are
+    /// Show where the HDUs of a FITS file are, or the blocks of an ASDF file
     Layout(LayoutArgs),
     /// Find out why a source cannot be mounted, and what to do about it
     Check(CheckArgs),
@@ -145,7 +145,7 @@ pub struct StatusArgs {
 /// `fitsfs layout`
 #[derive(Args, Debug)]
 pub struct LayoutArgs {
-    /// A FITS file: a path, in a mount or not, or an s3:// URL
+    /// A FITS or ASDF file: a path, in a mount or not, or an s3:// URL
     #[arg(value_name = "PATH | URL")]
     pub file: String,
     /// Print JSON
