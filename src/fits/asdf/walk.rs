@@ -112,9 +112,9 @@ impl Walk {
     pub fn predict(&self, n: usize) -> Vec<u64> {
         let last = self.layout.file_size.saturating_sub(HEADER_LEN as u64);
         let known = match (&self.stage, &self.layout.tail) {
-            (_, Tail::Unread { offset }) if self.trusts_index(*offset) => self.indexed_behind(*offset),
-            (Stage::Index(_), Tail::Unread { offset }) => self.guessed_from(*offset),
-            (Stage::Block, Tail::Unread { offset }) => self.guessed_from(*offset).into_iter().skip(1).collect(),
+            (_, Tail::Unread { offset }) if self.trusts_index(*offset) => self.indexed_behind(*offset, n),
+            (Stage::Index(_), Tail::Unread { offset }) => self.guessed_from(*offset, n),
+            (Stage::Block, Tail::Unread { offset }) => self.guessed_from(*offset, n.saturating_add(1)).split_off(1),
             (_, Tail::Unread { .. }) if self.is_begun() && self.may_have_index() => vec![self.tail_start()],
             _ => Vec::new(),
         };
@@ -319,20 +319,20 @@ impl Walk {
         matches!(self.stage, Stage::Block) && self.index.as_ref().is_some_and(|all| all.binary_search(&next).is_ok())
     }
 
-    fn indexed_behind(&self, offset: u64) -> Vec<u64> {
+    fn indexed_behind(&self, offset: u64, n: usize) -> Vec<u64> {
         let all = self.index.as_deref().unwrap_or_default();
-        all[all.partition_point(|other| *other <= offset)..].to_vec()
+        all.iter().filter(|other| **other > offset).take(n).copied().collect()
     }
 
-    /// The next block and those behind it, if all have just the bytes of their arrays.
-    fn guessed_from(&self, next: u64) -> Vec<u64> {
+    /// The next block and those behind it, `n` in all, if each has just the bytes of its array.
+    fn guessed_from(&self, next: u64, n: usize) -> Vec<u64> {
         let mut number = i64::try_from(self.layout.hdus.len()).unwrap_or(i64::MAX) - 1;
         let behind = |offset: &u64| {
             let len = self.nodes.get(&number).filter(|node| !node.is_view)?.array(0).len()?;
             number += 1;
             offset.checked_add(HEADER_LEN as u64)?.checked_add(len)
         };
-        std::iter::successors(Some(next), behind).take(self.nodes.len() + 1).collect()
+        std::iter::successors(Some(next), behind).take(n).collect()
     }
 }
 
