@@ -21,6 +21,9 @@ class Source(Protocol):
     def pixels(self, hdu: Any) -> Any:
         """Return what a cutout is sliced from."""
 
+    def asdf(self, name: str) -> Any:
+        """Open an ASDF file, to read only what is used of it."""
+
     def raw(self, name: str) -> BinaryIO:
         """Open a file as bytes."""
 
@@ -46,6 +49,12 @@ class PathSource:
     def pixels(self, hdu: Any) -> Any:
         """Return the image, mapped into memory."""
         return hdu.data
+
+    def asdf(self, name: str) -> Any:
+        """Open an ASDF file, its arrays mapped into memory when they are used."""
+        import asdf
+
+        return asdf.open(self.path(name), lazy_load=True, memmap=True)
 
     def raw(self, name: str) -> BinaryIO:
         """Open a file as bytes, without a buffer of Python's own."""
@@ -104,6 +113,12 @@ class UrlSource:
     def pixels(self, hdu: Any) -> Any:
         """Return a section: data would load the whole image."""
         return hdu.section
+
+    def asdf(self, name: str) -> Any:
+        """Open a URL with asdf, which cannot map it and loads the arrays that are used."""
+        import asdf
+
+        return asdf.open(self.raw(name), lazy_load=True)
 
     def raw(self, name: str) -> BinaryIO:
         """Open a URL as bytes."""

@@ -1,8 +1,8 @@
 """What the benchmark does with files, as an astronomer would write it. A workload is a function of a few lines.
 
-`fits` opens a file, `pixels` cuts out of an image, `raw` opens a file as bytes, `path` gives its path for tools that
-take no URL. What the function returns is hashed, and has to be the same in all systems. A slice of a mapped image has
-to be copied: only that reads it.
+`fits` opens a file, `pixels` cuts out of an image, `asdf` opens an ASDF file, `raw` opens a file as bytes, `path` gives
+its path for tools that take no URL. What the function returns is hashed, and has to be the same in all systems. A slice
+of a mapped image has to be copied: only that reads it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PACKED = "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits.fz"
 TILED = "mast/hlsp/decam/stack_r_v1.fits.fz"
 CUBE = "tess/public/mast/tess-s0022-4-4-cube.fits"
 CATALOGUE = "mast/hlsp/survey/catalogue_v1.fits"
+ROMAN = "roman/public/r00/r0000101001001001001_0001_wfi01_cal.asdf"
 FIRST_ROW = 500_000
 
 
@@ -161,3 +162,10 @@ def cfitsio_rows(source: Source, name: str) -> Any:
 
     with fitsio.FITS(source.path(name)) as hdus:
         return hdus[1][FIRST_ROW : FIRST_ROW + 100].copy()
+
+
+@workload("asdf-cutout", "metadata and cutout of 400 x 400 pixels (Roman, 301 MB)", ROMAN, modules=["asdf_ready"])
+def asdf_cutout(source: Source, name: str) -> Any:
+    """Read a value of the metadata of an exposure, and cut a piece out of its image."""
+    with source.asdf(name) as file:
+        return [file["roman"]["meta"]["exposure"]["exposure_time"], file["roman"]["data"][1600:2000, 2000:2400].copy()]

@@ -1,19 +1,18 @@
-//! Layouts compared with those that astropy finds, file by file.
+//! Layouts compared with those that astropy and asdf find, file by file.
 //!
-//! `FITSFS_PYTHON` names the interpreter (`python3` by default). astropy is needed, and stdatamodels for the JWST products;
-//! without them the tests fail rather than prove nothing.
+//! `FITSFS_PYTHON` names the interpreter (`python3` by default). astropy is needed, stdatamodels for the JWST products, and
+//! asdf with lz4 for the ASDF files; without them the tests fail rather than prove nothing.
 
 use std::path::Path;
 use std::process::Command;
 
-use fitsfs::fits::chain::{Chain, Need};
-use fitsfs::fits::{Layout, Tail, render};
+use fitsfs::fits::{Chain, Layout, Need, Tail, render};
 use serde_json::Value;
 
 /// What the oracle says of a file.
 struct Verdict {
     path: String,
-    /// The HDUs that astropy finds; none if it refuses the file.
+    /// The HDUs that astropy finds, or the parts that asdf finds; none if it refuses the file.
     hdus: Option<Vec<Value>>,
 }
 
@@ -25,8 +24,8 @@ fn oracle(what: &str, directory: &Path) -> Vec<Verdict> {
     let output = output.unwrap_or_else(|error| panic!("{python} does not start ({error}): set FITSFS_PYTHON"));
     assert!(
         output.status.success(),
-        "the oracle failed under {python}. It needs astropy and stdatamodels: install them there, or set FITSFS_PYTHON to a \
-         Python that has them.\n{}",
+        "the oracle failed under {python}. It needs astropy, stdatamodels, asdf and lz4: install them there, or set \
+         FITSFS_PYTHON to a Python that has them.\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     let answer: Value = serde_json::from_slice(&output.stdout).expect("the oracle writes JSON");
@@ -60,7 +59,7 @@ fn agrees(found: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Compares each file and gives the number of files and of HDUs that astropy could read.
+/// Compares each file and gives the number of files and of HDUs that the oracle could read.
 fn compare(verdicts: &[Verdict]) -> (usize, usize) {
     let (mut files, mut hdus, mut differences) = (0, 0, Vec::new());
     for verdict in verdicts {
@@ -80,7 +79,7 @@ fn compare(verdicts: &[Verdict]) -> (usize, usize) {
         }
     }
     assert!(differences.is_empty(), "{} of {files} files differ:\n{}", differences.len(), differences.join("\n"));
-    println!("{files} files with {hdus} HDUs agree; astropy refuses {} more", verdicts.len() - files);
+    println!("{files} files with {hdus} HDUs agree; the oracle refuses {} more", verdicts.len() - files);
     (files, hdus)
 }
 
@@ -99,6 +98,12 @@ fn files_that_come_with_astropy() {
 fn corner_cases_and_damaged_files() {
     let (files, _) = compare_all("cases");
     assert!(files >= 400, "only {files} files");
+}
+
+#[test]
+fn asdf_files() {
+    let (files, hdus) = compare_all("asdf");
+    assert!(files >= 200 && hdus >= 5000, "only {files} files with {hdus} parts");
 }
 
 #[test]

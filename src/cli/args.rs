@@ -32,7 +32,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Show what was read and fetched of which file, when and why, as text or as a picture
     Trace(TraceArgs),
-    /// Show where the HDUs of a FITS file are
+    /// Show where the HDUs of a FITS file are, or the blocks of an ASDF file
     Layout(LayoutArgs),
     /// Find out why a source cannot be mounted, and what to do about it
     Check(CheckArgs),
@@ -164,7 +164,7 @@ pub struct TraceArgs {
 /// `fitsfs layout`
 #[derive(Args, Debug)]
 pub struct LayoutArgs {
-    /// A FITS file: a path, in a mount or not, or an s3:// URL
+    /// A FITS or ASDF file: a path, in a mount or not, or an s3:// URL
     #[arg(value_name = "PATH | URL")]
     pub file: String,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `fitsfs layout`: the HDU map of a file, wherever it is.
+//! `fitsfs layout`: the HDU map of a FITS file or the blocks of an ASDF file, wherever it is.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,8 +17,8 @@ use crate::store::{self, ObjectMeta, S3Store, Source, Store};
 pub fn run(args: LayoutArgs) -> Result<(), String> {
     let is_url = args.file.contains("://");
     let layout = if is_url { of_url(&args.file, args.s3)? } else { of_path(&args.file)? };
-    if !layout.is_fits() {
-        return Err(format!("{} is not a FITS file: it does not begin with a FITS header", args.file));
+    if !layout.is_known() {
+        return Err(format!("{} is not a FITS or ASDF file: it does not begin with a header of either", args.file));
     }
     if args.json {
         let (path, url) = if is_url { (None, Some(&*args.file)) } else { (Some(&*args.file), None) };

@@ -1,8 +1,5 @@
-//! The walk along the chain of headers, without I/O.
-//!
-//! The caller asks [`Chain::need`] for the next range, gets its bytes from wherever it likes and hands them to
-//! [`Chain::feed`], until there is nothing left to need. To save round trips it may also fetch the ranges that begin at
-//! the offsets of [`Chain::predict`], where the headers after the next one are if the file goes on as it has so far.
+//! The walk along the chain of FITS headers, without I/O. [`super::Chain`], which users talk to, does it for FITS files and
+//! says how it is used.
 //!
 //! Invariants:
 //! - the chain moves along proven offsets only: each is the end of an HDU whose header was read. Bytes that do not cover the
@@ -50,14 +47,14 @@ pub enum Need {
 
 /// A walk along the headers of one file.
 #[derive(Clone, Debug)]
-pub struct Chain {
+pub struct HeaderChain {
     layout: Layout,
     parser: Parser,
     /// Bytes of all headers in the layout.
     headers_len: u64,
 }
 
-impl Chain {
+impl HeaderChain {
     /// A walk through a file of `file_size` bytes, of which nothing is known yet.
     pub fn new(file_size: u64) -> Self {
         let layout = Layout { file_size, hdus: Vec::new(), tail: Tail::Unread { offset: 0 } };
@@ -193,7 +190,7 @@ impl Chain {
 }
 
 /// The part of `bytes`, which begin at `offset`, from `needed` on.
-fn covering(offset: u64, bytes: &[u8], needed: u64) -> Option<&[u8]> {
+pub(super) fn covering(offset: u64, bytes: &[u8], needed: u64) -> Option<&[u8]> {
     let skip = usize::try_from(needed.checked_sub(offset)?).ok()?;
     bytes.get(skip..).filter(|rest| !rest.is_empty())
 }
@@ -203,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fits::Chain;
     use crate::fits::testing::{IMAGE, SIMPLE, header_bytes, image};
 
     /// The layout of `file`, and the ranges that were needed, if each is given in full.

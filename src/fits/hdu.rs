@@ -1,13 +1,15 @@
-//! An HDU: where its header and data are, and the geometry by which programs walk through the data.
+//! An HDU: where its header and data are, and the geometry by which programs walk through the data. The parts of an ASDF
+//! file come in the same form, see [`crate::fits::asdf`].
 //!
 //! All offsets are absolute and in bytes from the start of the file, all lengths are in bytes.
 //!
-//! Invariants of an [`Hdu`] that was made here: `header_offset < data_offset`, `data_len <= data_span`, the header and the
-//! span are multiples of 2,880, and `data_offset + data_span` fits an `i64`, the type of a file offset. An `Hdu` may also
-//! come from a cache on disk, therefore its methods saturate and never rely on that.
+//! Invariants of an [`Hdu`] that a walk has made: `header_offset < data_offset`, `data_len <= data_span`, and
+//! `data_offset + data_span` fits an `i64`, the type of a file offset; the header and the span of a FITS HDU are multiples of
+//! 2,880. An `Hdu` may also come from a cache on disk, therefore its methods saturate and never rely on that.
 
 use serde::{Deserialize, Serialize};
 
+use super::asdf::Array;
 use super::header::{BLOCK_LEN, Header, HeaderError, Signature};
 use super::table::Table;
 
@@ -31,9 +33,33 @@ pub enum HduKind {
     Nonstandard,
     /// Any other extension, with the value of `XTENSION` (3.4.1): its size is known, its meaning is not.
     Other(String),
+    /// Header line, comments and tree of an ASDF file; without data, and its span is the padding behind it.
+    AsdfTree,
+    /// A block of an ASDF file.
+    AsdfBlock {
+        /// The code of the compression, such as `zlib`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compression: Option<String>,
+        /// Bytes of the data once uncompressed.
+        unpacked_len: u64,
+        /// Whether the block goes on to the end of the file, whatever its length.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        streamed: bool,
+        /// The array in the block, if the tree describes it. Unlike [`Hdu::shape`] it is also given where the bytes of the
+        /// block are not simply those of the array.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        array: Option<Array>,
+    },
+    /// The block index of an ASDF file; without data.
+    AsdfIndex,
 }
 
 impl HduKind {
+    /// Whether this is a part of an ASDF file.
+    pub fn is_asdf(&self) -> bool {
+        matches!(self, Self::AsdfTree | Self::AsdfBlock { .. } | Self::AsdfIndex)
+    }
+
     fn of(header: &Header) -> Self {
         match header.signature() {
             Signature::Simple(false) => Self::Nonstandard,
@@ -53,9 +79,10 @@ impl HduKind {
 /// One HDU of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hdu {
-    /// Number of the HDU in its file; the primary HDU is 0.
+    /// Number of the HDU in its file; the primary HDU is 0. Block `n` of an ASDF file is number `n + 1`.
     pub index: usize,
-    /// `EXTNAME` as spelled in the file; `PRIMARY` for a primary HDU without one (FITS Standard 4.0, 4.4.2.1).
+    /// `EXTNAME` as spelled in the file; `PRIMARY` for a primary HDU without one (FITS Standard 4.0, 4.4.2.1). The keys on the
+    /// way to a block's array in the tree, such as `roman.data`.
     pub name: Option<String>,
     /// `EXTVER`, 1 by default (4.4.2.1).
     pub version: i64,
@@ -72,7 +99,7 @@ pub struct Hdu {
     /// `BITPIX`: bits of an element, negative for floating point (4.4.1.1).
     pub bitpix: i64,
     /// The axes in the order of an array's shape: `NAXISn` first, `NAXIS1`, which is contiguous, last. For a table these are
-    /// its rows and the bytes of a row.
+    /// its rows and the bytes of a row; for an ASDF block that is compressed, or of which the tree says nothing, its bytes.
     pub shape: Vec<u64>,
     /// `PCOUNT`: bytes of the heap of a table, parameters of a random group (4.4.1.2, 6.1.1).
     pub pcount: u64,

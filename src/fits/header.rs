@@ -69,6 +69,12 @@ pub enum HeaderError {
     /// The headers of the file have more bytes in all than are read.
     #[error("too many HDUs: their headers have more than {0} bytes")]
     TooManyHdus(u64),
+    /// The tree of an ASDF file has no line `...` (ASDF Standard 1.6.0, "Low-level file layout", "Tree").
+    #[error("the tree has no end marker")]
+    EndlessTree,
+    /// An ASDF file has more blocks than are read.
+    #[error("too many blocks: more than {0}")]
+    TooManyBlocks(u64),
 }
 
 /// What kind of HDU the first card announces (FITS Standard 4.0, 4.4.1.1 and 4.4.1.2).

@@ -1,4 +1,5 @@
-//! The layout of a file: its HDUs one behind the other, and how the chain ends.
+//! The layout of a file: its HDUs one behind the other, and how the chain ends. The parts of an ASDF file are told in the
+//! same words.
 //!
 //! Invariants of a [`Layout`] that a walk has made: HDU `n` has index `n`; each begins where the one before ends, the first
 //! at 0, so that no byte belongs to two; a damaged tail takes nothing away from the HDUs before it. A layout may also come from
@@ -64,7 +65,7 @@ pub enum Tail {
         /// What is wrong with it.
         reason: HeaderError,
     },
-    /// The file does not begin like a FITS file.
+    /// The file begins neither like a FITS file nor like an ASDF file.
     NotFits,
 }
 
@@ -76,9 +77,19 @@ impl Tail {
 }
 
 impl Layout {
-    /// Whether there is any HDU.
-    pub fn is_fits(&self) -> bool {
+    /// Whether there is anything in it: an HDU of a FITS file, or the tree of an ASDF file.
+    pub fn is_known(&self) -> bool {
         !self.hdus.is_empty()
+    }
+
+    /// Whether the file is FITS, with at least one HDU.
+    pub fn is_fits(&self) -> bool {
+        self.is_known() && !self.is_asdf()
+    }
+
+    /// Whether the file is ASDF, with at least its tree.
+    pub fn is_asdf(&self) -> bool {
+        self.hdus.first().is_some_and(|hdu| hdu.kind.is_asdf())
     }
 
     /// The HDU that holds the byte at `offset`, be it in the header, the data or the padding.

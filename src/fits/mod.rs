@@ -12,6 +12,8 @@
 //! | heap and tiles of a table | [`table`] | 7.3.5, 10.1 |
 //! | the HDUs of a file and how it ends | [`layout`] | 3.1, 3.5 |
 //! | the walk along the chain, and guesses ahead of it | [`chain`] | 3.1 |
+//! | the same for ASDF files, whose blocks are told as HDUs | [`asdf`] | - |
+//! | the choice between the two, by the first bytes of a file | [`walk`] | - |
 //! | text and JSON for people and scripts | [`render`] | - |
 //!
 //! Invariants:
@@ -29,6 +31,7 @@
 //!   next END card and go on;
 //! - an HDU of negative size ends the walk, as does a logical value for a number, which astropy takes for 0 or 1.
 
+pub mod asdf;
 pub mod card;
 pub mod chain;
 pub mod hdu;
@@ -37,11 +40,13 @@ pub mod layout;
 mod name;
 pub mod render;
 pub mod table;
+pub mod walk;
 
 #[cfg(test)]
 mod testing;
 
-pub use chain::{Chain, Need};
+pub use chain::Need;
 pub use hdu::{Hdu, HduKind};
 pub use layout::{Layout, Tail};
 pub use name::is_fits_name;
+pub use walk::Chain;

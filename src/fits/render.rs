@@ -20,7 +20,7 @@ pub fn table(layout: &Layout) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 8] = std::array::from_fn(width);
     let mut out = String::new();
-    if layout.is_fits() {
+    if layout.is_known() {
         rows.iter().for_each(|row| push_line(&mut out, row, &widths));
     }
     if let Some(note) = note(layout) {
@@ -44,8 +44,8 @@ pub fn json(layout: &Layout, path: Option<&str>, url: Option<&str>) -> serde_jso
     serde_json::to_string_pretty(&Document { path, url, layout })
 }
 
-/// The shape and the element type of an image, such as `(4240, 4200) float32` with the contiguous axis last; the rows of a
-/// table; `-` if there are no data.
+/// The shape and the element type of an image or an ASDF block, such as `(4240, 4200) float32` with the contiguous axis last;
+/// the rows of a table; `-` if there are no data.
 pub fn shape(hdu: &Hdu) -> String {
     let tiles = hdu.table.as_ref().and_then(|table| table.tiles.as_ref());
     match (&hdu.kind, tiles) {
@@ -53,6 +53,12 @@ pub fn shape(hdu: &Hdu) -> String {
             let algorithm = tiles.algorithm.as_deref().unwrap_or("compressed");
             let (whole, tile) = (tuple(&tiles.shape), tuple(&tiles.tile_shape));
             format!("{whole} {} {algorithm} {tile}", element_type(tiles.bitpix, None))
+        }
+        (HduKind::AsdfBlock { compression, streamed, array, .. }, None) => {
+            let array = array.as_ref().map(|array| format!("{} {}", tuple(&array.shape), array.datatype));
+            let packed = compression.as_deref().into_iter().chain(streamed.then_some("streamed"));
+            let words = std::iter::once(array.unwrap_or_else(|| format!("{} B", hdu.data_len)));
+            words.chain(packed.map(str::to_owned)).collect::<Vec<_>>().join(" ")
         }
         (HduKind::Nonstandard, None) => format!("{} B", hdu.data_len),
         (HduKind::RandomGroups, None) => format!("{} groups x {} B", hdu.gcount, hdu.row_len()),
@@ -66,7 +72,7 @@ fn row(hdu: &Hdu) -> [String; 8] {
     [
         hdu.index.to_string(),
         hdu.name.clone().unwrap_or_default(),
-        hdu.version.to_string(),
+        if hdu.kind.is_asdf() { String::new() } else { hdu.version.to_string() },
         type_name(&hdu.kind).to_owned(),
         hdu.header_offset.to_string(),
         hdu.data_offset.to_string(),
@@ -95,6 +101,9 @@ fn type_name(kind: &HduKind) -> &str {
         HduKind::RandomGroups => "GROUPS",
         HduKind::Nonstandard => "NONSTANDARD",
         HduKind::Other(name) => name,
+        HduKind::AsdfTree => "TREE",
+        HduKind::AsdfBlock { .. } => "BLOCK",
+        HduKind::AsdfIndex => "INDEX",
     }
 }
 
@@ -120,27 +129,29 @@ fn tuple(axes: &[u64]) -> String {
     }
 }
 
-/// What there is to say about the end of the file.
+/// What there is to say about the end of the file. What FITS calls an HDU goes by its line's number and type in ASDF.
 fn note(layout: &Layout) -> Option<String> {
+    let unit = if layout.is_asdf() { "BLOCK" } else { "HDU" };
     Some(match &layout.tail {
         Tail::Clean => return None,
         Tail::Unread { offset } => format!("Not read any further: the next header would begin at {offset}."),
-        Tail::TrailingBytes { offset, len } => format!("{len} bytes from {offset} on do not belong to any HDU."),
+        Tail::TrailingBytes { offset, len } => format!("{len} bytes from {offset} on do not belong to any {unit}."),
         Tail::TruncatedData { hdu, missing } => {
-            format!("The file is truncated: {missing} bytes of the data of HDU {hdu} are missing.")
+            format!("The file is truncated: {missing} bytes of the data of {unit} {hdu} are missing.")
         }
         Tail::MissingPadding { hdu, missing } => {
-            format!("The last block is not filled up: {missing} bytes of padding of HDU {hdu} are missing.")
+            format!("The last block is not filled up: {missing} bytes of padding of {unit} {hdu} are missing.")
         }
         Tail::MissingEnd { offset } => format!("The header at {offset} has no END card."),
         Tail::Malformed { offset, reason } => format!("The header at {offset} cannot be used: {reason}."),
-        Tail::NotFits => "Not a FITS file.".to_owned(),
+        Tail::NotFits => "Not a FITS or ASDF file.".to_owned(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fits::asdf::testing as asdf;
     use crate::fits::testing::{IMAGE, SIMPLE, hdu, header_bytes, image, layout};
 
     #[test]
@@ -163,7 +174,29 @@ No  Name     Ver  Type     Header offset  Data offset  Data span  Shape
 The file is truncated: 200 bytes of the data of HDU 1 are missing.
 ";
         assert_eq!(table(&layout(&file)), expected);
-        assert_eq!(table(&layout(b"no FITS")), "Not a FITS file.\n");
+        assert_eq!(table(&layout(b"no FITS")), "Not a FITS or ASDF file.\n");
+    }
+
+    #[test]
+    fn an_asdf_file() {
+        let array = "data: !core/ndarray-1.1.0 {source: 0, datatype: int16, shape: [3, 5]}\n";
+        let mut file = asdf::tree(array);
+        file.extend(asdf::block(30, 32));
+        file.extend(asdf::block_header(0, b"zlib", [9, 9, 20]));
+        file.extend([0; 7]);
+        let expected = "\
+No  Name  Ver  Type   Header offset  Data offset  Data span  Shape
+ 0             TREE               0          165          0  -
+ 1  data       BLOCK            165          219         32  (3, 5) int16
+ 2             BLOCK            251          305          9  9 B zlib
+The file is truncated: 2 bytes of the data of BLOCK 2 are missing.
+";
+        assert_eq!(table(&layout(&file)), expected);
+        let found = json(&layout(&file), None, None).unwrap();
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        let array = serde_json::json!({"datatype": "int16", "shape": [3, 5]});
+        assert_eq!(found["hdus"][1]["kind"], serde_json::json!({"asdf_block": {"unpacked_len": 30, "array": array}}));
+        assert_eq!(found["hdus"][1]["shape"], serde_json::json!([3, 5]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::store::{ObjectMeta, Store};
 
-/// The attribute that holds the HDU map; the only one that may cost requests.
+/// The attribute that holds the map of HDUs, or of the blocks of an ASDF file; the only one that may cost requests.
 pub const LAYOUT: &str = "user.fitsfs.layout";
 
 const URL: &str = "user.fitsfs.url";

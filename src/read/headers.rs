@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::Pace;
 use super::planner::Planned;
 use super::stride::PAGE;
-use crate::cache::{BLOCK, Origin};
+use crate::cache::Origin;
 use crate::fits::{Chain, Layout, Need};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
@@ -149,7 +149,8 @@ impl Headers {
         }
         self.pursued = Some(offset);
         let next = offset..(offset + len.max(READ_ON)).min(self.size);
-        let guesses = self.guess(offset, (last - known).min(self.guesses), pace);
+        let many = if self.chain.is_sure() { MAX_GUESSES } else { self.guesses };
+        let guesses = self.guess(offset, (last - known).min(many), pace);
         planned(std::iter::once(next), self.size, Origin::Chain)
             .chain(planned(guesses.into_iter(), self.size, Origin::Predicted))
             .collect()
@@ -190,7 +191,7 @@ impl Headers {
             return self.windows(offset, n.min(MAX_WINDOWS), (mean, deviation), pace);
         }
         let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
-        exact.into_iter().filter(|at| at + BLOCK <= self.size).map(|at| at..at + READ_ON).collect()
+        exact.into_iter().map(|at| at..(at + READ_ON).min(self.size)).collect()
     }
 
     /// The places of the headers if HDUs have the sizes of those of a sibling.
@@ -240,6 +241,8 @@ impl Headers {
 
 /// The whole pages of ranges, neighbours joined.
 fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) -> impl Iterator<Item = Planned> {
+    let mut ranges: Vec<_> = ranges.collect();
+    ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(size);

@@ -388,6 +388,36 @@ mod tests {
         assert!(bytes(&fetched) < MIB, "{} bytes", bytes(&fetched));
     }
 
+    /// A file of blocks of `mib` MiB each behind a tree of 100 KiB, with their index: as `images` gives it.
+    fn blocks(count: u64, mib: u64) -> (Vec<(u64, Vec<u8>)>, u64) {
+        let lines = "key: a value of some length\n".repeat(3700);
+        let tree = format!("#ASDF 1.0.0\n%YAML 1.1\n---\n{lines}...\n").into_bytes();
+        let sizes = (mib * MIB).to_be_bytes().repeat(3);
+        let header = [b"\xd3BLK\x00\x30".as_slice(), &[0; 8], &sizes, &[0; 16]].concat();
+        let starts: Vec<u64> = (0..count).map(|n| tree.len() as u64 + n * (54 + mib * MIB)).collect();
+        let entries: String = starts.iter().map(|start| format!("- {start}\n")).collect();
+        let index = format!("#ASDF BLOCK INDEX\n%YAML 1.1\n---\n{entries}...\n").into_bytes();
+        let end = tree.len() as u64 + count * (54 + mib * MIB);
+        let size = end + index.len() as u64;
+        let mut headers = vec![(0, tree)];
+        headers.extend(starts.into_iter().map(|start| (start, header.clone())));
+        headers.push((end, index));
+        (headers, size)
+    }
+
+    #[test]
+    fn the_headers_of_all_blocks_come_in_one_round_behind_tree_and_index() {
+        let (headers, size) = blocks(8, 16);
+        let mut planner = Planner::new(size, true, 64 * MIB);
+        let (fetched, rounds) = read(&mut planner, &headers, 0..16 << 10);
+        for (offset, _) in &headers {
+            assert!(fetched.iter().any(|r| r.contains(offset)), "the header at {offset} was not fetched");
+        }
+        assert_eq!(rounds, 3);
+        assert!(bytes(&fetched) < MIB, "{} bytes", bytes(&fetched));
+        assert_eq!(planner.chain.need(), Need::Done);
+    }
+
     #[test]
     fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
         let (headers, size) = images(300, 1);

@@ -177,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// The HDU map of a file, walking its header chain to the end.
+    /// The map of a FITS or ASDF file, walking its header chain to the end.
     pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<fits::Layout> {
         let size = file.object().size;
         let mut chain = fits::Chain::new(size);

@@ -239,6 +239,23 @@ fn extended_attributes_tell_where_a_file_comes_from_and_what_is_in_it() {
 }
 
 #[test]
+fn the_blocks_of_an_asdf_file_are_shown() {
+    let tree = "#ASDF 1.0.0\n%YAML 1.1\n---\nroman:\n  data: !core/ndarray-1.1.0\n    source: 0\n    datatype: uint16\n    shape: [100, 30]\n...\n";
+    let header = [b"\xd3BLK\x00\x30".as_slice(), &[0; 8], &6000_u64.to_be_bytes().repeat(3), &[0; 16]].concat();
+    let file = [tree.as_bytes(), &header, &[7; 6000]].concat();
+    let rig = Rig::new(|lab| drop(lab.put(BUCKET, "roman/x_cal.asdf", file)));
+    let path = rig.path("roman/x_cal.asdf");
+    let shown: serde_json::Value = serde_json::from_str(&attribute(&path, "user.fitsfs.layout").unwrap()).unwrap();
+    assert_eq!(shown["hdus"][0]["kind"], "asdf_tree");
+    assert_eq!(shown["hdus"][1]["name"], "roman.data");
+    assert_eq!(shown["hdus"][1]["data_offset"], tree.len() + 54);
+    let command = fitsfs(&["layout", path.to_str().unwrap()]);
+    assert!(command.status.success(), "{}", text(&command));
+    let table = String::from_utf8(command.stdout).unwrap();
+    assert!(table.contains("BLOCK") && table.contains("(100, 30) uint16"), "{table}");
+}
+
+#[test]
 fn new_objects_show_up_after_the_time_to_live() {
     let rig = Rig::with(&["--metadata-ttl", "300ms"], |lab| drop(lab.put(BUCKET, "d/a", b"a")));
     assert_eq!(sorted(&rig.path("d")), ["a"]);

@@ -1,8 +1,9 @@
-"""The layout of FITS files as astropy sees it: the oracle of tests/fits_layout.rs.
+"""The layout of FITS files as astropy sees it, and of ASDF files as asdf sees it: the oracle of tests/fits_layout.rs.
 
     layout.py astropy DIRECTORY        the FITS files that come with astropy (compressed ones unpacked into DIRECTORY)
     layout.py cases DIRECTORY          corner cases, written into DIRECTORY
     layout.py stdatamodels DIRECTORY   JWST products, written into DIRECTORY
+    layout.py asdf DIRECTORY           ASDF files, written into DIRECTORY
     layout.py files PATH...            the given files
 
 Prints JSON: {"files": [{"path", "hdus": [...]} or {"path", "refused": why}]}. Offsets and lengths are in bytes.
@@ -124,6 +125,7 @@ def astropy_files(directory):
 
 def main():
     what, *arguments = sys.argv[1:]
+    read = layout
     if what == "astropy":
         paths = astropy_files(*arguments)
     elif what == "cases":
@@ -134,9 +136,14 @@ def main():
         import products
 
         paths = products.write(Path(*arguments))
+    elif what == "asdf":
+        import asdf_files
+
+        paths = asdf_files.write(Path(*arguments))
+        read = asdf_files.layout
     else:
         paths = arguments
-    json.dump({"files": [layout(path) for path in paths]}, sys.stdout, default=int)  # numpy integers
+    json.dump({"files": [read(path) for path in paths]}, sys.stdout, default=int)  # numpy integers
 
 
 if __name__ == "__main__":

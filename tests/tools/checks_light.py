@@ -28,6 +28,7 @@ TILED = "stack_*.fits.fz"
 CATALOGUE = "catalogue_v1.fits"
 TARGET = "*_tp.fits"
 CUBE = "*-cube.fits"
+ROMAN = "*_cal.asdf"
 
 
 @check("attributes", "*")
@@ -195,6 +196,29 @@ def _opened(path: Path) -> list[str]:
         except (OSError, ValueError, TypeError) as error:
             found = [type(error).__name__]
     return found + [last_line(str(warning.message)) for warning in caught]
+
+
+@check("asdf-lazy", ROMAN, needs=["module:asdf"])
+def asdf_lazy(sample: Sample) -> Any:
+    """Read metadata, map an array and read a cutout, then all arrays."""
+    import asdf
+
+    with asdf.open(sample.path, lazy_load=True, memmap=True) as file:
+        tree = file["roman"]
+        rows, columns = tree["data"].shape
+        found = [tree["meta"]["exposure"]["exposure_time"], len(tree["cal_logs"])]
+        found.append(digest(tree["data"][rows // 3 : rows // 2, columns // 3 : columns // 2]))
+        arrays = {name: node for name, node in tree.items() if hasattr(node, "dtype")}
+        return [*found, {name: digest(array[:]) for name, array in arrays.items()}]
+
+
+@check("asdf-checksum", ROMAN, needs=["module:asdf"])
+def asdf_checksum(sample: Sample) -> Any:
+    """Read all blocks without mapping, and have asdf verify their checksums."""
+    import asdf
+
+    with asdf.open(sample.path, lazy_load=False, memmap=False, validate_checksums=True) as file:
+        return [file["roman"]["dq"].dtype.str, digest(file["roman"]["dq"][:])]
 
 
 @check("odd-names", "NGC *.fits", "*+*.fits", "*%41.fits", "*Eta*.fits")

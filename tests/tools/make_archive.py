@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Make an archive of FITS files with the paths and the layouts of the Mikulski Archive.
+"""Make an archive of FITS and ASDF files with the paths and the layouts of the Mikulski Archive.
 
 OUT_DIR becomes what a bucket would hold. The same options give the same bytes, on every machine with the same versions
-of astropy and stdatamodels (the JWST files come from stdatamodels where that is installed). A file that exists is kept.
+of astropy, asdf and stdatamodels (the JWST files come from stdatamodels where that is installed; where asdf is not,
+there are no ASDF files). A file that exists is kept.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ NIRSPEC = f"{JWST}/L3/t/jw01783-o004_t008_nirspec_g395h-f290lp"
 MOSAIC = f"{JWST}/L3/t/jw01783-o004_t008_nircam_clear-f444w_i2d.fits"
 DRIZZLED = "hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits"
 CUBE = "tess/public/mast/tess-s0022-4-4-cube.fits"
+ROMAN = "roman/public/r00/r0000101001001001001_0001_wfi01_cal.asdf"
 FORMATS = "mast/hlsp/formats"
 NAMES = "mast/hlsp/names"
 
@@ -35,6 +37,7 @@ SHARED: dict[str, str] = {
     MOSAIC: "i2d",
     DRIZZLED: "drc",
     CUBE: "ffi_cube",
+    ROMAN: "roman_cal",
     "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits": "mef",
     "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits.fz": "compressed_mef",
     "mast/hlsp/decam/stack_r_v1.fits.fz": "tiled",
@@ -81,6 +84,9 @@ def main() -> int:
     sizes, files, texts = selection(options)
     started = time.monotonic()
     for name, kind in files.items():
+        if kind == "roman_cal" and not importlib.util.find_spec("asdf"):
+            print(f"asdf is not installed: no {name}", file=sys.stderr)
+            continue
         make_file(options.out_dir / name, builder(kind, sizes.genuine), sizes)
     for name, text in texts.items():
         path = options.out_dir / name
@@ -105,7 +111,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def selection(options: argparse.Namespace) -> tuple[Sizes, dict[str, str], dict[str, str]]:
-    """Return the sizes, the FITS files by kind, and the text files."""
+    """Return the sizes, the FITS and ASDF files by kind, and the text files."""
     sizes = {"small": SMALL, "full": FULL, "bench": BENCH}[options.size]
     if options.cube_gb is not None:
         rows, columns, frames = sizes.cube
@@ -119,6 +125,10 @@ def selection(options: argparse.Namespace) -> tuple[Sizes, dict[str, str], dict[
 @cache
 def builder(kind: str, genuine: bool) -> Builder:
     """Return what writes this kind of file: the instrument's own software if wanted, known and installed."""
+    if kind == "roman_cal":
+        import roman
+
+        return roman.cal
     if genuine and importlib.util.find_spec("stdatamodels"):
         from genuine import BUILDERS
 

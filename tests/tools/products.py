@@ -32,6 +32,7 @@ class Sizes:
     compressed_side: int
     tiled_side: int
     catalogue_rows: int
+    roman: int
     genuine: bool = True
 
 
@@ -46,6 +47,7 @@ SMALL = Sizes(
     compressed_side=128,
     tiled_side=800,
     catalogue_rows=20_000,
+    roman=256,
 )
 FULL = Sizes(
     detector=2048,
@@ -58,6 +60,7 @@ FULL = Sizes(
     compressed_side=1024,
     tiled_side=4000,
     catalogue_rows=1_000_000,
+    roman=4088,
 )
 BENCH = Sizes(
     detector=2048,
@@ -70,6 +73,7 @@ BENCH = Sizes(
     compressed_side=1024,
     tiled_side=4000,
     catalogue_rows=1_000_000,
+    roman=4088,
     genuine=False,
 )
 
