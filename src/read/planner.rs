@@ -77,6 +77,9 @@ pub struct Planner {
     /// The HDU whose table of tile descriptors is on its way.
     wanted_tiles: Option<usize>,
     max_ahead: u64,
+    /// The end of the last read of data, and what it touched.
+    last_end: u64,
+    last_touch: u64,
     /// A data unit was read from its start to its end: the next one will be, too.
     reads_units: bool,
 }
@@ -95,6 +98,8 @@ impl Planner {
             tiles: None,
             wanted_tiles: None,
             max_ahead,
+            last_end: 0,
+            last_touch: 0,
             reads_units: false,
         }
     }
@@ -211,8 +216,9 @@ impl Planner {
         let hdu = self.layout().hdu_at(touch.at).cloned();
         if let Some(hdu) = &hdu {
             decision.ahead.extend(self.want_tiles(hdu));
+            let reached = self.reached(&range, &touch);
             if let Some(tiles) = self.tiles.as_mut().filter(|tiles| tiles.hdu == hdu.index)
-                && let Some(ranges) = tiles.advance(&touch)
+                && let Some(ranges) = tiles.advance(reached)
             {
                 return self.plan_pieces(ranges, decision);
             }
@@ -224,6 +230,15 @@ impl Planner {
         }
         let first = hdu.as_ref().map_or(0, |hdu| self.first_step(hdu, &touch));
         self.follow_stream(range, held, first, decision);
+    }
+
+    /// Where a program has been for sure when it causes a read: what goes on from the last read may be the kernel's
+    /// reading ahead, which begins a window before the program gets there.
+    fn reached(&mut self, range: &Range<u64>, touch: &Touch) -> u64 {
+        let goes_on = range.start >= self.last_end && range.start <= self.last_end + WINDOW;
+        let reached = if goes_on { self.last_touch.max(range.start.saturating_sub(WINDOW)) } else { touch.at };
+        (self.last_end, self.last_touch) = (range.end, reached);
+        reached
     }
 
     /// Pieces of a pattern, those that touch joined.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::stride::{PAGE, Touch};
+use super::stride::PAGE;
 use crate::fits::Hdu;
 
 /// Tables of up to this many bytes of descriptors are read: 100,000 tiles with three columns each.
@@ -68,10 +68,10 @@ impl TileReader {
         Some(Self { hdu: hdu.index, tiles, columns: image.div_ceil(tile.max(1)).max(1), cutout: None })
     }
 
-    /// What else to fetch when a program touches the heap: whole pages. None if no tile is there, or if the program
+    /// What else to fetch when a program touches the heap at `offset`: whole pages. None if no tile is there, or if the program
     /// begins with the first of all tiles, which readers of the whole image do.
-    pub fn advance(&mut self, touch: &Touch) -> Option<Vec<Range<u64>>> {
-        let tile = self.tile_at(touch.at)?;
+    pub fn advance(&mut self, offset: u64) -> Option<Vec<Range<u64>>> {
+        let tile = self.tile_at(offset)?;
         let (row, column) = (tile / self.columns, tile % self.columns);
         let inside = self.cutout.as_ref().is_some_and(|c| column >= c.first && column < c.first + 2 * c.width);
         if !inside {
