@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// What a hedge costs, in the shares that each GET earns: one in twenty may be hedged.
 const COST: u64 = 20;
 
-/// Hedges that may be saved up. A server that falls silent strikes some requests at once.
+/// Hedges that may be saved up: a part of a store that fails loses several of a reader's parallel requests at once.
 const MOST: u64 = 4;
 
 /// How long a store that asked for patience gets it.
@@ -117,7 +117,8 @@ impl Pace {
     }
 
     /// Whether as many GETs have ended as were sent before this one. Where many wait in a queue, at the store or on a
-    /// line that is full, those are slow that are not late.
+    /// line that is full, those at its end are not late; and of many that wait for a store that is silent, one is sent
+    /// again, the next only when that one was answered.
     fn is_its_turn(&self, number: u64) -> bool {
         self.ended >= number
     }
