@@ -33,9 +33,8 @@ def main() -> int:
     """Measure what the command line asks for."""
     options = parse_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    networks = ["external"] if options.endpoint else {"both": list(NETWORKS)}.get(options.network, [options.network])
     agreed = True
-    for network in networks:
+    for network in networks(options):
         results = describe(network, options, measure_all(network, options))
         write(results, options.results)
         print(json.dumps(results, indent=1) if options.json else markdown(results), flush=True)
@@ -61,12 +60,10 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description="Measure fitsfs and its peers on the same work.")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM", help=", ".join(SYSTEMS))
-    networks = [*NETWORKS, "both"]
-    parser.add_argument(
-        "--network", choices=networks, default="region", help=f"{', '.join(networks)} (default: region)"
-    )
+    choices = [*NETWORKS, "both"]
+    parser.add_argument("--network", choices=choices, default="region", help=f"{', '.join(choices)} (default: region)")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="take the median of N runs (default: 3)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, a document for each network, not tables")
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help=argparse.SUPPRESS)
@@ -75,6 +72,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--lab", default="", help=argparse.SUPPRESS)
     parser.add_argument("--endpoint", metavar="URL", help="measure against this S3 server, which has the same files")
     return parser.parse_args()
+
+
+def networks(options: argparse.Namespace) -> list[str]:
+    """Return the networks to measure over; that to a server of others is what it is."""
+    if options.endpoint:
+        return ["external"]
+    return list(NETWORKS) if options.network == "both" else [options.network]
 
 
 def prepare(network: str, options: argparse.Namespace, stack: ExitStack) -> Context:
