@@ -102,7 +102,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(f"seconds, first run on a fresh mount (network: {results['network']})")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=4)
     figure.savefig(path, metadata={"Date": None})
 
 
