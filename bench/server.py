@@ -84,6 +84,8 @@ def forget_log(endpoint: str) -> None:
 def lab(binary: str, root: Path, bucket: str, shape: Shape, work: Path) -> Iterator[Server]:
     """Run fitsfs-lab on the folders of `root`, each of which is a bucket."""
     port_file = work / "lab.port"
+    # That of the server before, for another network, would be taken for this one's.
+    port_file.unlink(missing_ok=True)
     command = [binary, "serve", "--root", root, "--port", "0", "--port-file", port_file, "--anonymous"]
     for name, value in asdict(shape).items():
         if value is not None:
