@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from report import markdown, plot
-from server import Server, Shape, lab
+from server import NETWORKS, SETTLE_SECONDS, Server, lab
 from systems import SYSTEMS, Context, System, environment, remember
 from workloads import WORKLOADS
 
@@ -27,26 +27,32 @@ HERE = Path(__file__).resolve().parent
 TIMEOUT = 600
 # What takes longer is not repeated: its spread does not matter any more.
 PATIENCE_SECONDS = 30
-# A request that was under way when the program ended still counts: wait until the server has seen the last of it.
-SETTLE_SECONDS = 0.3
 
 
 def main() -> int:
     """Measure what the command line asks for."""
     options = parse_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    agreed = True
+    for network in networks(options):
+        results = describe(network, options, measure_all(network, options))
+        write(results, options.results)
+        print(json.dumps(results, indent=1) if options.json else markdown(results), flush=True)
+        agreed &= all(m.get("agrees", True) for m in results["measurements"])
+    return 0 if agreed else 1
+
+
+def measure_all(network: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all workloads on all systems over one network."""
+    measurements = []
     with ExitStack() as stack:
-        context = prepare(options, stack)
-        measurements = []
+        context = prepare(network, options, stack)
         for workload in options.only or WORKLOADS:
             for system in options.systems or SYSTEMS:
                 measurements.append(measure(SYSTEMS[system], workload, context, options))
-                print(progress(measurements[-1]), file=sys.stderr, flush=True)
+                print(progress(network, measurements[-1]), file=sys.stderr, flush=True)
     judge(measurements)
-    results = describe(options, measurements)
-    write(results, options.results)
-    print(json.dumps(results, indent=1) if options.json else markdown(results))
-    return 0 if all(m.get("agrees", True) for m in measurements) else 1
+    return measurements
 
 
 def parse_options() -> argparse.Namespace:
@@ -54,8 +60,10 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description="Measure fitsfs and its peers on the same work.")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM", help=", ".join(SYSTEMS))
+    choices = [*NETWORKS, "both"]
+    parser.add_argument("--network", choices=choices, default="region", help=f"{', '.join(choices)} (default: region)")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="take the median of N runs (default: 3)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, a document for each network, not tables")
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help=argparse.SUPPRESS)
@@ -66,19 +74,27 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(options: argparse.Namespace, stack: ExitStack) -> Context:
+def networks(options: argparse.Namespace) -> list[str]:
+    """Return the networks to measure over; that to a server of others is what it is."""
+    if options.endpoint:
+        return ["external"]
+    return list(NETWORKS) if options.network == "both" else [options.network]
+
+
+def prepare(network: str, options: argparse.Namespace, stack: ExitStack) -> Context:
     """Start the server."""
     if options.endpoint:
-        server = Server(options.endpoint, options.bucket, counted=False)
+        server = Server(options.endpoint, options.bucket)
     else:
-        server = stack.enter_context(lab(options.lab, options.data, options.bucket, Shape(), options.work))
+        server = stack.enter_context(lab(options.lab, options.data, options.bucket, NETWORKS[network], options.work))
     return Context(server, options.data, options.work, options.fitsfs, environment())
 
 
 def measure(system: System, workload: str, context: Context, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one workload on one system: `repeat` times on a fresh mount, each time again on the used one."""
-    measurement: dict[str, Any] = {"workload": workload, "system": system.name}
-    if problem := system.missing(context):
+    work = WORKLOADS[workload]
+    measurement: dict[str, Any] = {"workload": workload, "system": system.name, "needed": work.needed}
+    if problem := system.missing(context) or system.refused(context, work.files):
         return measurement | {"problem": problem}
     try:
         runs = measure_repeatedly(system, workload, context, options.repeat)
@@ -112,8 +128,9 @@ def measure_once(system: System, workload: str, context: Context) -> tuple[dict[
 def probe(workload: str, place: list[str], context: Context) -> dict[str, Any]:
     """Run the workload in a fresh process and ask the server what it saw."""
     context.server.clear()
+    log = ["--log", context.server.endpoint] if context.server.shape else []
     done = subprocess.run(
-        [sys.executable, HERE / "probe.py", workload, *place],
+        [sys.executable, HERE / "probe.py", workload, *place, *log],
         capture_output=True,
         text=True,
         env=context.environment,
@@ -148,9 +165,9 @@ def judge(measurements: list[dict[str, Any]]) -> None:
             m["agrees"] = m["cold"]["digest"] == m["warm"]["digest"] == right
 
 
-def progress(measurement: dict[str, Any]) -> str:
+def progress(network: str, measurement: dict[str, Any]) -> str:
     """Return a line about a measurement."""
-    title = f"{measurement['workload']:14} {measurement['system']:10}"
+    title = f"{network:6} {measurement['workload']:14} {measurement['system']:10}"
     if "cold" not in measurement:
         return f"{title} {measurement['problem']} {measurement.get('error', '')}"
     cold, warm = measurement["cold"], measurement["warm"]
@@ -159,12 +176,13 @@ def progress(measurement: dict[str, Any]) -> str:
     return f"{title} {cold['seconds']:8.3f} s, again {warm['seconds']:8.3f} s{seen}"
 
 
-def describe(options: argparse.Namespace, measurements: list[dict[str, Any]]) -> dict[str, Any]:
+def describe(network: str, options: argparse.Namespace, measurements: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the measurements with the conditions they were made under."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S"),
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
-        "shape": None if options.endpoint else asdict(Shape()),
+        "network": network,
+        "shape": asdict(NETWORKS[network]) if network in NETWORKS else None,
         "repeat": options.repeat,
         "measurements": measurements,
     }
@@ -173,7 +191,7 @@ def describe(options: argparse.Namespace, measurements: list[dict[str, Any]]) ->
 def write(results: dict[str, Any], folder: Path) -> None:
     """Write the figures, a table and a plot."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / results["date"]
+    stem = folder / f"{results['date']}-{results['network']}"
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     stem.with_suffix(".md").write_text(markdown(results))
     if any("cold" in m for m in results["measurements"]):

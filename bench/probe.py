@@ -1,6 +1,7 @@
 """Run one workload in this process and print how long it took and a hash of what it found, as JSON.
 
-Imports are done before the clock starts, so that it measures access to data and not the start of Python.
+Imports and the preparation of the workload are done before the clock starts, so that it measures access to data and not
+the start of Python.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from server import SETTLE_SECONDS, forget_log
 from sources import DownloadSource, NotApplicable, PathSource, Source, UrlSource
-from workloads import WORKLOADS
+from workloads import WORKLOADS, Workload
 
 
 def main() -> None:
@@ -26,20 +28,32 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--endpoint", default="")
     parser.add_argument("--bucket", default="")
+    parser.add_argument("--log", default="", metavar="URL", help="server that is to forget its log after a preparation")
     options = parser.parse_args()
     workload = WORKLOADS[options.workload]
     source = make_source(options)
     for module in (*workload.modules, *source.modules):
         importlib.import_module(module)
     warnings.simplefilter("ignore")
-    started = time.perf_counter()
     try:
+        prepare(workload, source, options.log)
+        started = time.perf_counter()
         found = workload.run(source, *workload.files)
+        seconds = time.perf_counter() - started
     except NotApplicable as reason:
         print(json.dumps({"not_applicable": str(reason)}))
         return
-    seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "digest": digest(found)}))
+
+
+def prepare(workload: Workload, source: Source, log: str) -> None:
+    """Do what comes before the work; the server counts from its end."""
+    if workload.prepare is None:
+        return
+    workload.prepare(source, *workload.files)
+    time.sleep(SETTLE_SECONDS)
+    if log:
+        forget_log(log)
 
 
 def make_source(options: argparse.Namespace) -> Source:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from server import Shape
 from systems import SYSTEMS
 from workloads import WORKLOADS
 
@@ -19,12 +20,14 @@ def markdown(results: dict[str, Any]) -> str:
     systems = unique(m["system"] for m in measurements)
     cells = {(m["workload"], m["system"]): m for m in measurements}
     parts = [
-        f"# Benchmark of {results['date']}",
+        f"# Benchmark of {results['date']}, network: {results['network']}",
         setting(results),
         "## Seconds, first run (second run, same mount)",
         table(workloads, systems, cells, seconds_cell),
         "## GETs + metadata requests / MB, first run",
         table(workloads, systems, cells, traffic_cell),
+        "## Bytes fetched / bytes that the result needs, first run",
+        table(workloads, systems, cells, excess_cell),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -32,12 +35,7 @@ def markdown(results: dict[str, Any]) -> str:
 def setting(results: dict[str, Any]) -> str:
     """Say under which conditions the figures were measured."""
     shape = results["shape"]
-    network = "an external server"
-    if shape:
-        network = (
-            f"{shape['ttfb_ms']:g} ms to first byte, {shape['per_connection_mbps']:g} MB/s per connection, "
-            f"{shape['total_mbps']:g} MB/s in all"
-        )
+    network = str(Shape(**shape)) if shape else "an external server"
     machine = results["machine"]
     return (
         f"{network}; {machine['cpus']} CPUs, Linux {machine['kernel']}; median of {results['repeat']} "
@@ -73,6 +71,15 @@ def traffic_cell(measurement: Measurement) -> str:
     return f"{traffic['gets']} + {traffic['metadata']} / {traffic['bytes'] / 1e6:.2f}"
 
 
+def excess_cell(measurement: Measurement) -> str:
+    """Return how many times the bytes that it needs were fetched."""
+    traffic = measurement.get("cold", {}).get("traffic")
+    if not traffic or not traffic["bytes"]:
+        return ""
+    times = traffic["bytes"] / measurement["needed"]
+    return f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+
+
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw times on a logarithmic axis, one group of bars per workload."""
     import matplotlib
@@ -93,9 +100,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("seconds, first run on a fresh mount")
+    axes.set_xlabel(f"seconds, first run on a fresh mount (network: {results['network']})")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=4)
     figure.savefig(path, metadata={"Date": None})
 
 

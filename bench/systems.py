@@ -16,6 +16,9 @@ from pathlib import Path
 from server import Server, output
 
 START_SECONDS = 30.0
+# What nobody would download for a look: a file of so many bytes, or a transfer of so many seconds.
+LARGEST_DOWNLOAD = 2_000_000_000
+LONGEST_DOWNLOAD_SECONDS = 300.0
 
 
 @dataclass
@@ -44,6 +47,10 @@ class System(ABC):
         """Say what keeps the system from being measured; empty if nothing does."""
         return ""
 
+    def refused(self, context: Context, names: Sequence[str]) -> str:
+        """Say why the system is not measured on these files; empty if it is."""
+        return ""
+
     @abstractmethod
     def started(self, context: Context, names: Sequence[str]) -> AbstractContextManager[list[str]]:
         """Start the system, yield the options of the probe, stop the system."""
@@ -68,6 +75,15 @@ class Download(System):
 
     name = "download"
     title = "boto3 download"
+
+    def refused(self, context: Context, names: Sequence[str]) -> str:
+        """Refuse what is too large."""
+        sizes = [(context.bucket / name).stat().st_size for name in names]
+        if max(sizes) > LARGEST_DOWNLOAD:
+            return "too large"
+        shape = context.server.shape
+        seconds = sum(sizes) / (shape.total_mbps * 1e6) if shape else 0.0
+        return "takes too long" if seconds > LONGEST_DOWNLOAD_SECONDS else ""
 
     @contextmanager
     def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:

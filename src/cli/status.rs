@@ -122,6 +122,7 @@ fn render(status: &Snapshot, style: Style) -> String {
     let share = (status.cache.hits * 100).checked_div(reads).unwrap_or(0);
     row("reads", format!("{}, {share}% without waiting for a request of their own", counters.reads));
     row("latency", format!("get {}; list {}", quantiles(&status.latency.get), quantiles(&status.latency.list)));
+    row("hedged", hedged(status));
     row(
         "memory",
         format!(
@@ -142,6 +143,15 @@ fn render(status: &Snapshot, style: Style) -> String {
         row("skipped", format!("{} keys that cannot be paths: {examples}", status.skipped_keys.count));
     }
     format!("{} at {}{text}", style.bold(&status.sources.join(", ")), style.bold(&status.mountpoint))
+}
+
+/// The extra requests, and what is left of their budget.
+fn hedged(status: &Snapshot) -> String {
+    let counters = &status.counters;
+    format!(
+        "{} slow GETs sent again, {} answered first, {} more allowed",
+        counters.hedged_requests, counters.hedges_won, status.hedge_budget
+    )
 }
 
 /// The kinds of errors that occurred, and how often.

@@ -67,6 +67,10 @@ counters! {
     CountersSnapshot:
     /// Requests that were repeated after a transient error.
     retries,
+    /// GETs that were sent a second time because they took far longer than usual.
+    hedged_requests,
+    /// Hedged GETs whose second request was answered first.
+    hedges_won,
     /// Bytes of object data received from the store.
     bytes_fetched,
     /// Bytes of object data answered to READ requests of the kernel.
@@ -125,6 +129,8 @@ pub struct Metrics {
     pub get: RequestMetrics,
     /// Failed attempts, retried or not.
     pub errors: ErrorCounters,
+    /// GETs that may be hedged now: what is left of the budget of extra requests.
+    pub hedge_budget: Gauge,
     /// READ requests answered from memory or disk.
     pub cache_hits: Counter,
     /// READ requests that waited for a fetch.
@@ -168,6 +174,7 @@ impl Metrics {
             head: RequestMetrics::default(),
             get: RequestMetrics::default(),
             errors: ErrorCounters::default(),
+            hedge_budget: Gauge::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             memory_budget: Gauge::default(),

@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// The plain counters.
     #[serde(flatten)]
     pub counters: CountersSnapshot,
+    /// GETs that may be hedged now.
+    pub hedge_budget: u64,
     /// `bytes_fetched` over `bytes_delivered`; none before the first delivered byte.
     pub ratio: Option<f64>,
     /// Time to first byte by kind of request.
@@ -102,6 +104,7 @@ impl Metrics {
             mountpoint: String::new(),
             requests: RequestsSnapshot { list, head, get, total: list + head + get },
             errors: self.errors.snapshot(),
+            hedge_budget: self.hedge_budget.get(),
             ratio: ratio(counters.bytes_fetched, counters.bytes_delivered),
             counters,
             latency: LatencySnapshot {

@@ -2,10 +2,11 @@
 //!
 //! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
 //! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
-//! that bytes of two versions are never mixed. Behaviour that is not a protocol's own (retries, metering) is a
+//! that bytes of two versions are never mixed. Behaviour that is not a protocol's own (retries, hedging, metering) is a
 //! decorator that is itself a [`Store`].
 
 mod error;
+mod hedge;
 mod metered;
 mod retry;
 mod s3;
@@ -22,6 +23,7 @@ use futures::stream::BoxStream;
 use crate::metrics::Metrics;
 
 pub use error::{ErrorKind, Result, StoreError};
+pub use hedge::Hedge;
 pub use metered::Metered;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
@@ -105,8 +107,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
 }
 
-/// The store as a mount uses it: every attempt counted, transient errors retried.
+/// The store as a mount uses it: every attempt counted, slow GETs hedged, transient errors retried.
 pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
     let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics)));
-    Arc::new(Retry::new(metered, RetryPolicy::default(), Arc::clone(metrics)))
+    let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
+    Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod faults;
+mod hedging;
 mod lifecycle;
 mod limits;
 mod map;

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,10 @@ Card = tuple[str, Any, str]
 
 @dataclass(frozen=True)
 class Image:
-    """An image extension: its pixels are generated while it is written, or are a hole in a sparse file."""
+    """An image extension: its pixels are generated while it is written.
+
+    `filled` names the rows along the first axis that have pixels; the others are holes in a sparse file.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +36,7 @@ class Image:
     stars: bool = False
     cards: Sequence[Card] = ()
     kind: str = "IMAGE"
-    sparse: bool = False
+    filled: range | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,24 @@ def write_product(path: Path, product: Product, seed: int) -> None:
 def write_image(out: BinaryIO, image: Image, seed: int) -> None:
     """Write an image extension."""
     out.write(padded_header(image_header(image), image.header_blocks))
-    size = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
-    if image.sparse:
-        out.seek(size - 1, io.SEEK_CUR)
-        out.write(b"\1")
-    else:
-        for chunk in pixels(image, seed):
-            out.write(chunk.tobytes())
-    out.write(bytes(-size % BLOCK))
+    start = out.tell()
+    row = int(np.prod(image.shape[1:])) * np.dtype(image.dtype).itemsize
+    filled = range(image.shape[0]) if image.filled is None else image.filled
+    out.seek(start + filled.start * row)
+    for chunk in pixels(replace(image, shape=(len(filled), *image.shape[1:])), seed):
+        out.write(chunk.tobytes())
+    leave_hole(out, start + whole_blocks(image.shape[0] * row))
+
+
+def leave_hole(out: BinaryIO, end: int) -> None:
+    """Go on at this offset; what was not written before it is zero and takes no disk."""
+    out.truncate(end)
+    out.seek(end)
+
+
+def whole_blocks(size: int) -> int:
+    """Return the length of a data unit of so many bytes, padded to whole blocks."""
+    return size + -size % BLOCK
 
 
 def image_header(image: Image) -> fits.Header:

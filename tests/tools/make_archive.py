@@ -27,6 +27,7 @@ EXPOSURE = f"{JWST}/jw01783004007/jw01783004007_02101"
 NIRSPEC = f"{JWST}/L3/t/jw01783-o004_t008_nirspec_g395h-f290lp"
 MOSAIC = f"{JWST}/L3/t/jw01783-o004_t008_nircam_clear-f444w_i2d.fits"
 DRIZZLED = "hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits"
+DECAM = "mast/hlsp/decam"
 CUBE = "tess/public/mast/tess-s0022-4-4-cube.fits"
 ROMAN = "roman/public/r00/r0000101001001001001_0001_wfi01_cal.asdf"
 FORMATS = "mast/hlsp/formats"
@@ -36,17 +37,17 @@ SHARED: dict[str, str] = {
     f"{EXPOSURE}_00004_nrcalong_rate.fits": "rate",
     MOSAIC: "i2d",
     DRIZZLED: "drc",
-    CUBE: "ffi_cube",
     ROMAN: "roman_cal",
-    "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits": "mef",
-    "mast/hlsp/decam/c4d_200101_010203_ooi_r_v1.fits.fz": "compressed_mef",
-    "mast/hlsp/decam/stack_r_v1.fits.fz": "tiled",
+    f"{DECAM}/c4d_200101_010203_ooi_r_v1.fits": "mef",
+    f"{DECAM}/stack_r_v1.fits.fz": "tiled",
     "mast/hlsp/survey/catalogue_v1.fits": "catalogue",
 }
 
 ARCHIVE: dict[str, str] = {
     **{f"{EXPOSURE}_0000{n}_nrcalong_rate.fits": "rate" for n in (1, 2, 3)},
     **SHARED,
+    CUBE: "ffi_cube",
+    f"{DECAM}/c4d_200101_010203_ooi_r_v1.fits.fz": "compressed_mef",
     f"{EXPOSURE}_00004_nrcalong_cal.fits": "cal",
     f"{EXPOSURE}_00004_nrcalong_uncal.fits": "uncal",
     f"{NIRSPEC}_s3d.fits": "s3d",
@@ -73,8 +74,12 @@ TEXTS: dict[str, str] = {
     f"{FORMATS}/empty.fits": "",
 }
 
+# What the benchmark reads of these is little, so they are large and mostly holes.
 BENCH_ONLY: dict[str, str] = {
-    f"{JWST}/headers/jw01783004007_{number:05}_nrcalong_rate.fits": "sparse_rate" for number in range(100)
+    **{f"{JWST}/headers/jw01783004007_{number:05}_nrcalong_rate.fits": "sparse_rate" for number in range(100)},
+    "tess/public/mast/tess-s0023-4-4-cube.fits": "ffi_cube",
+    f"{DECAM}/c4d_200202_020304_ooi_g_v1.fits.fz": "packed_mef",
+    "mast/hlsp/survey/wide_v1.fits": "wide",
 }
 
 

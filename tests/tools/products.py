@@ -6,14 +6,26 @@ The byte counts are those of real files of the Mikulski Archive; the number of p
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
-from fitswriter import Image, Product, extension_bytes, padded_header, pixels, wcs_cards, write_product
+from fitswriter import (
+    Image,
+    Product,
+    extension_bytes,
+    leave_hole,
+    padded_header,
+    pixels,
+    wcs_cards,
+    whole_blocks,
+    write_product,
+)
 
 Builder = Callable[[Path, "Sizes", int], None]
 
@@ -33,6 +45,8 @@ class Sizes:
     tiled_side: int
     catalogue_rows: int
     roman: int
+    wide: tuple[int, int] = (1000, 4000)
+    cube_filled: range | None = None
     genuine: bool = True
 
 
@@ -66,7 +80,9 @@ BENCH = Sizes(
     detector=2048,
     mosaic=(6000, 5500),
     drizzled=(4240, 4200),
-    cube=(1000, 1000, 112),
+    # Of a real camera's size, 4 GB; pixels only where the benchmark cuts.
+    cube=(2136, 2078, 112),
+    cube_filled=range(390, 430),
     mef_hdus=100,
     mef_side=1024,
     compressed_hdus=63,
@@ -74,6 +90,7 @@ BENCH = Sizes(
     tiled_side=4000,
     catalogue_rows=1_000_000,
     roman=4088,
+    wide=(10_000, 40_000),
     genuine=False,
 )
 
@@ -115,18 +132,18 @@ def rate(path: Path, sizes: Sizes, seed: int) -> None:
     write_product(path, rate_product(sizes.detector), seed)
 
 
-def rate_product(side: int, sparse: bool = False) -> Product:
+def rate_product(side: int, filled: range | None = None) -> Product:
     """Return the layout of a countrate image."""
     shape = (side, side)
     science = wcs_cards(shape, 215.0, 52.9, 0.063)
     return Product(
         8,
         [
-            Image("SCI", shape, header_blocks=3, stars=True, cards=science, sparse=sparse),
-            Image("ERR", shape, sparse=sparse),
-            Image("DQ", shape, ">i4", unsigned=True, sparse=sparse),
-            Image("VAR_POISSON", shape, sparse=sparse),
-            Image("VAR_RNOISE", shape, sparse=sparse),
+            Image("SCI", shape, header_blocks=3, stars=True, cards=science, filled=filled),
+            Image("ERR", shape, filled=filled),
+            Image("DQ", shape, ">i4", unsigned=True, filled=filled),
+            Image("VAR_POISSON", shape, filled=filled),
+            Image("VAR_RNOISE", shape, filled=filled),
             asdf_extension(15_000),
         ],
         jwst_cards("ImageModel", "NIRCAM"),
@@ -135,7 +152,7 @@ def rate_product(side: int, sparse: bool = False) -> Product:
 
 def sparse_rate(path: Path, sizes: Sizes, seed: int) -> None:
     """Write a countrate image with holes, for work on headers alone: 84 MB that take little disk."""
-    write_product(path, rate_product(sizes.detector, sparse=True), seed)
+    write_product(path, rate_product(sizes.detector, filled=range(0)), seed)
 
 
 def cal(path: Path, sizes: Sizes, seed: int) -> None:
@@ -260,6 +277,42 @@ def tiled(path: Path, sizes: Sizes, seed: int) -> None:
         out.write(_compressed(sizes.tiled_side, (100, 100), "SCI", seed))
 
 
+def packed_mef(path: Path, sizes: Sizes, seed: int) -> None:
+    """Write a compressed mosaic camera's file of real size, 543 MB that take little disk.
+
+    Headers and descriptors are those of a compressed image of 4094 rows; the heap that they point into is a hole.
+    """
+    rng = np.random.default_rng(seed)
+    template = _packed_header((4094, 2046))
+    with path.open("wb") as out:
+        out.write(padded_header(fits.PrimaryHDU().header, 4))
+        for number in range(1, sizes.compressed_hdus):
+            # Chips differ in noise, so data units differ in length by up to 3 %; rows of a chip differ by more.
+            lengths = (rng.uniform(0.97, 1.03) * rng.normal(2131, 40, 4094)).astype(np.int64)
+            _write_packed(out, template, f"S{number}", lengths)
+
+
+def _packed_header(shape: tuple[int, int]) -> fits.Header:
+    """Return the header that astropy writes for an image compressed row by row."""
+    hdu = fits.CompImageHDU(np.zeros(shape, np.int32), compression_type="RICE_1", tile_shape=(1, shape[1]))
+    raw = io.BytesIO(padded_header(fits.PrimaryHDU().header, 1) + extension_bytes(hdu))
+    with fits.open(raw, disable_image_compression=True) as hdus:
+        return hdus[1].header.copy()
+
+
+def _write_packed(out: BinaryIO, template: fits.Header, name: str, lengths: np.ndarray) -> None:
+    """Write a compressed image whose rows take so many bytes of a heap without content."""
+    header = template.copy()
+    header["EXTNAME"] = name
+    header["PCOUNT"] = int(lengths.sum())
+    header["TFORM1"] = f"1PB({lengths.max()})"
+    out.write(header.tostring().encode("ascii"))
+    start = out.tell()
+    descriptors = np.stack([lengths, np.cumsum(lengths) - lengths], axis=1).astype(">i4")
+    out.write(descriptors.tobytes())
+    leave_hole(out, start + whole_blocks(descriptors.nbytes + int(lengths.sum())))
+
+
 def _compressed(side: int, tile: tuple[int, int], name: str, seed: int) -> bytes:
     image = Image(name, (side, side), ">i4", stars=True)
     # Chips differ in noise, so compressed data units differ in length by a few percent.
@@ -286,7 +339,7 @@ def ffi_cube(path: Path, sizes: Sizes, seed: int) -> None:
         ("DATE-END", "2020-03-17T23:42:37Z", "TSTOP as UTC calendar date"),
         ("FFIINDEX", 11_000, "number of FFI cadence interval"),
     ]
-    images = Image("FFICUBE", (rows, columns, frames, 2))
+    images = Image("FFICUBE", (rows, columns, frames, 2), filled=sizes.cube_filled)
     write_product(path, Product(4, [images, _frames_table(sizes.cube, start, length)], cards), seed)
 
 
@@ -309,6 +362,14 @@ def _frames_table(shape: tuple[int, int, int], start: float, length: float) -> f
         kind = f"{len(value)}A" if isinstance(value, str) else "D"
         table.append(fits.Column(name=key, format=kind, array=[value] * frames))
     return fits.BinTableHDU.from_columns(table)
+
+
+def wide(path: Path, sizes: Sizes, seed: int) -> None:
+    """Write an image so wide that the rows of a cutout are far apart; it has pixels in the middle only."""
+    rows, columns = sizes.wide
+    filled = range(rows // 2 - rows // 50, rows // 2 + rows // 20)
+    image = Image("SCI", (rows, columns), header_blocks=3, cards=wcs_cards((rows, columns), 150.1, 2.2), filled=filled)
+    write_product(path, Product(4, [image]), seed)
 
 
 def target_pixels(path: Path, sizes: Sizes, seed: int) -> None:

@@ -1,0 +1,152 @@
+//! A GET far beyond the usual latency is sent a second time, and the first answer is taken.
+//!
+//! One request in some hundreds waits for seconds in any large store, and the same request sent again is answered as
+//! fast as any. It stands between the retries and the metering: both requests are counted, and what fails is repeated
+//! by the retries as ever. [`pace`] decides when to, so that a store that is slow as a whole is not asked for more.
+//!
+//! Only the wait for the first byte is hedged. A body that stalls is resumed by the retries, from the byte it reached.
+
+mod pace;
+
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store};
+use crate::metrics::Metrics;
+use pace::{Pace, Verdict};
+
+/// A store whose slow GETs are sent twice.
+#[derive(Debug)]
+pub struct Hedge {
+    inner: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    /// A leaf in the order of locks: nothing else is locked under it.
+    pace: Mutex<Pace>,
+}
+
+impl Hedge {
+    /// Hedges GETs of `inner`.
+    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        let pace = Pace::default();
+        metrics.hedge_budget.set(pace.budget());
+        Self { inner, metrics, pace: Mutex::new(pace) }
+    }
+
+    /// One GET, measured and never repeated.
+    async fn attempt(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let sent = Instant::now();
+        let answer = self.inner.get(object, range).await;
+        let now = Instant::now();
+        match &answer {
+            Ok(_) => self.pace.lock().answered(now - sent),
+            Err(error) => self.note(error.kind, now),
+        }
+        answer
+    }
+
+    fn note(&self, kind: ErrorKind, now: Instant) {
+        if kind == ErrorKind::Throttled {
+            self.pace.lock().throttled(now);
+        }
+    }
+
+    /// Returns when the GET that was sent as this number at this time is to be sent again, and paid for.
+    async fn overdue(&self, number: u64, sent: Instant) {
+        loop {
+            let verdict = {
+                let mut pace = self.pace.lock();
+                let verdict = pace.judge(number, sent, Instant::now());
+                self.metrics.hedge_budget.set(pace.budget());
+                verdict
+            };
+            match verdict {
+                Verdict::Wait(time) => sleep(time).await,
+                Verdict::Hedge => return,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Hedge {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn url(&self, key: &str) -> String {
+        self.inner.url(key)
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        self.inner.list(request).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        self.inner.head(key).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let waiting = Waiting::new(self);
+        let mut first = pin!(self.attempt(object, range.clone()));
+        tokio::select! {
+            biased;
+            answer = &mut first => return answer,
+            () = self.overdue(waiting.number, waiting.sent) => {}
+        }
+        self.metrics.hedged_requests.inc();
+        tracing::debug!(
+            key = object.key,
+            ?range,
+            waited_ms = waiting.sent.elapsed().as_millis(),
+            "a slow GET is hedged"
+        );
+        let mut second = pin!(self.attempt(object, range));
+        // Whatever does not win is dropped, which closes its connection.
+        tokio::select! {
+            biased;
+            answer = &mut first => match answer {
+                answer if is_final(&answer) => answer,
+                _ => second.await.inspect(|_| self.metrics.hedges_won.inc()),
+            },
+            answer = &mut second => match answer {
+                answer if is_final(&answer) => answer.inspect(|_| self.metrics.hedges_won.inc()),
+                _ => first.await,
+            },
+        }
+    }
+}
+
+/// Whether the other request could tell nothing new: there is a body, or an error that waiting does not cure.
+fn is_final(answer: &Result<Body>) -> bool {
+    answer.as_ref().err().is_none_or(|error| !error.kind.is_transient())
+}
+
+/// A GET without an answer so far; it ends however its caller ends.
+struct Waiting<'a> {
+    hedge: &'a Hedge,
+    number: u64,
+    sent: Instant,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(hedge: &'a Hedge) -> Self {
+        let mut pace = hedge.pace.lock();
+        let number = pace.sent();
+        hedge.metrics.hedge_budget.set(pace.budget());
+        Self { hedge, number, sent: Instant::now() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.hedge.pace.lock().ended();
+    }
+}
+
+#[cfg(test)]
+mod tests;
