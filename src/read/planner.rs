@@ -223,7 +223,7 @@ impl Planner {
                 return self.plan_pieces(ranges, decision);
             }
             // Rows that are shorter than a window look like a stream with pages left out.
-            let dense = self.streams.expects(&range) && !(touch.skipped && is_sparse(hdu, pace));
+            let dense = self.streams.continues(&range) && !(touch.skipped && is_sparse(hdu, pace));
             if !dense && let Some(ranges) = self.strides.advance(touch, &grid(hdu), pace) {
                 return self.plan_pieces(ranges, decision);
             }

@@ -14,7 +14,7 @@ const MAX_STREAMS: usize = 16;
 /// A read belongs to a stream if it begins at most this far beyond what was planned for it, or behind where it stands.
 /// Once the stream has read some, by more: the copying of large memory maps goes backwards within a megabyte (`memcpy`
 /// of the C library).
-const SLACK: u64 = 128 << 10;
+const SLACK: u64 = 64 << 10;
 const CHUNK: u64 = 5 << 18;
 
 /// A stream is led once it has read this much in one go, if nothing else speaks for it.
@@ -96,9 +96,9 @@ impl Streams {
         Self { streams: Vec::new(), caution: 0, max_ahead, ticks: 0 }
     }
 
-    /// Whether a stream expects this read.
-    pub fn expects(&self, read: &Range<u64>) -> bool {
-        self.streams.iter().any(|s| s.accepts(read))
+    /// Whether a read goes on where a stream stands, or is in what was planned for it.
+    pub fn continues(&self, read: &Range<u64>) -> bool {
+        self.streams.iter().any(|s| s.accepts(read) && read.start <= s.next.max(s.ahead))
     }
 
     /// Takes note of a read. One that no stream expects begins a stream, with a first step of `first` bytes if the
