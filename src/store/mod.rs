@@ -83,6 +83,14 @@ pub struct Body {
     pub stream: BoxStream<'static, Result<Bytes>>,
 }
 
+/// What one request tells of a key of which nothing was known.
+pub struct Peeked {
+    /// What a HEAD would have told.
+    pub object: ObjectMeta,
+    /// The first bytes of that version: as many as were asked for, or all where there are fewer.
+    pub head: Body,
+}
+
 /// The operations on a bucket (or what plays its part) that a read-only mount needs.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -92,11 +100,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The URL of a key, for people.
     fn url(&self, key: &str) -> String;
 
+    /// Whether listings come in the order of the keys, so that a page proves what is not there. Where it is in doubt, the
+    /// pages themselves are looked at as well.
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
     /// One page of keys.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
+
+    /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;
 
     /// The bytes `range` of the object at its version.
     ///
