@@ -1,6 +1,7 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
-//! - [`namespace`]: which names exist (listings, look-ups, how long they are believed)
+//! - [`namespace`]: which names exist (look-ups, how long they are believed); [`listing`]: the directories;
+//!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
 //! - [`Filesystem`]: the operations
 //!
@@ -10,8 +11,10 @@
 mod entry;
 mod error;
 pub mod inode;
+mod known;
 mod listing;
 mod namespace;
+mod peek;
 mod xattr;
 
 use std::collections::HashMap;
@@ -117,12 +120,21 @@ impl Filesystem {
             return Err(Errno::ENAMETOOLONG);
         }
         match self.namespace.look_up(&prefix, name).await {
-            Ok(node) => Ok(node.map(|node| self.inodes.look_up(node))),
+            Ok(found) => Ok(found.map(|found| self.found(found))),
             Err(error) => {
                 tracing::warn!(prefix = &*prefix, name, %error, "look-up failed");
                 Err(Errno::from(&error))
             }
         }
+    }
+
+    fn found(&self, found: namespace::Found) -> Arc<Inode> {
+        let inode = self.inodes.look_up(found.node);
+        if let Node::File { object } = &inode.node {
+            let head = found.ahead.map(|ahead| self.namespace.peeks().looked_up(inode.ino, ahead));
+            self.reader.looked_up(inode.ino, object, head);
+        }
+        inode
     }
 
     /// The kernel forgets an inode so many times.
@@ -166,6 +178,7 @@ impl Filesystem {
         let object = object_of(&inode)?;
         let range = offset.min(object.size)..offset.saturating_add(u64::from(length)).min(object.size);
         self.metrics.reads.inc();
+        self.namespace.peeks().read(ino);
         if range.is_empty() {
             return Ok(Answered { data: Bytes::new(), unanswered: None });
         }

@@ -14,12 +14,14 @@
 
 mod file;
 mod idle;
+mod looked_up;
 mod planner;
 mod pusher;
 mod reader;
 mod stream;
 
 pub use file::{FileState, Unanswered};
+pub use looked_up::{HEAD, Head};
 pub use planner::{Decision, Planned, Planner};
 pub use pusher::{PageCache, Pusher};
 pub use reader::{Reader, ReaderConfig};

@@ -21,7 +21,7 @@ use crate::fits::{Chain, Need};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
-const HEAD: u64 = 64 << 10;
+pub(super) const HEAD: u64 = 64 << 10;
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
 /// program that reads the last header wants whole.

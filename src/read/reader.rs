@@ -54,7 +54,7 @@ pub struct ReaderConfig {
 /// Reads object versions.
 #[derive(Debug)]
 pub struct Reader {
-    config: ReaderConfig,
+    pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
     pusher: Pusher,
     slots: Arc<Semaphore>,
@@ -238,7 +238,7 @@ impl Reader {
     }
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
-    fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
+    pub(super) fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
         let mut core = file.core.lock();
         let Core { planner, segments } = &mut *core;
         let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)));
