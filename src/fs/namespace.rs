@@ -43,7 +43,7 @@ const MAX_GLIMPSES: usize = 16;
 
 /// A glimpse was sent with the look-up of its directory, which has been answered: it is due, unless its page takes
 /// longer. So much of the time since then is worth the wait, up to this.
-const GRACE_DIVISOR: u32 = 4;
+const GRACE_DIVISOR: u32 = 2;
 const MAX_GRACE: Duration = Duration::from_millis(50);
 
 /// The shortest names of datasets that archives have: `j8pu`, a program of HST.

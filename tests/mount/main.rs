@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod lifecycle;
 mod limits;
+mod lookups;
 mod map;
 mod mmap;
 mod model;
