@@ -353,7 +353,11 @@ impl Namespace {
                     listing.append(page);
                 }
                 Err(error) => {
-                    tracing::warn!(prefix, %error, "cannot list a directory");
+                    // Of a glimpse nobody needs to know: whoever enters the directory asks again.
+                    match listing.is_glimpse() {
+                        true => tracing::debug!(prefix, %error, "no glimpse"),
+                        false => tracing::warn!(prefix, %error, "cannot list a directory"),
+                    }
                     self.listings.invalidate(prefix);
                     return listing.fail(error);
                 }

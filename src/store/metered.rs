@@ -52,6 +52,11 @@ impl Store for Metered {
         self.inner.lists_in_order()
     }
 
+    async fn touch(&self) -> Result<()> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.touch()).await
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let _in_flight = self.metrics.in_flight.enter();
         self.measure(RequestKind::List, self.inner.list(request)).await

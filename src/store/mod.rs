@@ -10,6 +10,7 @@ mod metered;
 mod retry;
 mod s3;
 mod source;
+mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use metered::Metered;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
 pub use source::Source;
+pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,6 +106,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// pages themselves are looked at as well.
     fn lists_in_order(&self) -> bool {
         true
+    }
+
+    /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
+    async fn touch(&self) -> Result<()> {
+        Ok(())
     }
 
     /// One page of keys.

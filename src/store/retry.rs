@@ -104,6 +104,11 @@ impl Store for Retry {
         self.inner.lists_in_order()
     }
 
+    /// Not repeated: nothing depends on it.
+    async fn touch(&self) -> Result<()> {
+        self.inner.touch().await
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.metadata("LIST", &request.prefix, || self.inner.list(request)).await
     }

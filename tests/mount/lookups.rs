@@ -51,6 +51,18 @@ fn a_path_in_a_crowd_is_found_in_three_rounds_and_its_head_comes_along() {
 }
 
 #[test]
+fn connections_are_there_before_they_are_needed() {
+    let rig = crowded(10 * MIB);
+    rig.lab.wait_for(8, |request| request.op == Op::HeadBucket && request.done);
+    let opened = rig.lab.requests().into_iter().map(|request| request.connection).max();
+    rig.settle();
+    rig.lab.shape(Shape::latency(Duration::from_millis(50)));
+    assert_eq!(read_at(&rig.open(PATH), 0, 4096).unwrap(), pattern_at(1, 0, 4096));
+    let fresh = rig.lab.count(|request| Some(request.connection) > opened);
+    assert_eq!(fresh, 0, "{:#?}", rig.lab.requests());
+}
+
+#[test]
 fn a_small_file_comes_whole_with_its_name() {
     let rig = crowded(5_000);
     rig.settle();

@@ -118,6 +118,11 @@ impl Store for S3Store {
         !self.bucket.ends_with("--x-s3")
     }
 
+    /// API reference, "HeadBucket".
+    async fn touch(&self) -> Result<()> {
+        self.probe().await.map(drop)
+    }
+
     /// API reference, "ListObjectsV2".
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let name = format!("LIST {}", self.url(&request.prefix));
