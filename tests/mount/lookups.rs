@@ -13,17 +13,19 @@ const PATH: &str = "jwst/public/jw01783/jw01783004007/jw01783004007_02101_00004_
 
 /// A path as in the archives: 5,000 directories beside each directory on the way, 1,000 files beside the file. Half of
 /// them sort before it, so that a first page does not show it.
-fn crowded(size: u64) -> Rig {
-    Rig::new(|lab| {
-        for way in ["", "jwst/", "jwst/public/", "jwst/public/jw01783/"] {
-            for side in ["a", "z"] {
-                lab.put_many(BUCKET, (0..2500).map(|n| format!("{way}{side}-{n:04}/x")), b"x");
-            }
+fn crowd(lab: &Lab, size: u64) {
+    for way in ["", "jwst/", "jwst/public/", "jwst/public/jw01783/"] {
+        for side in ["a", "z"] {
+            lab.put_many(BUCKET, (0..2500).map(|n| format!("{way}{side}-{n:04}/x")), b"x");
         }
-        let beside = |n| format!("jwst/public/jw01783/jw01783004007/jw01783004007_{n:05}_rate.fits");
-        lab.put_many(BUCKET, (1600..2600).map(beside), b"x");
-        lab.put(BUCKET, PATH, pattern(size, 1));
-    })
+    }
+    let beside = |n| format!("jwst/public/jw01783/jw01783004007/jw01783004007_{n:05}_rate.fits");
+    lab.put_many(BUCKET, (1600..2600).map(beside), b"x");
+    lab.put(BUCKET, PATH, pattern(size, 1));
+}
+
+fn crowded(size: u64) -> Rig {
+    Rig::new(|lab| crowd(lab, size))
 }
 
 fn is_there(rig: &Rig, path: &str) -> bool {
@@ -52,11 +54,13 @@ fn a_path_in_a_crowd_is_found_in_three_rounds_and_its_head_comes_along() {
 
 #[test]
 fn connections_are_there_before_they_are_needed() {
-    let rig = crowded(10 * MIB);
+    // A server that takes its time: at one without latency, one connection would serve them all.
+    let slow = Lab::builder().anonymous().shape(Shape::latency(Duration::from_millis(60)));
+    let rig = Rig::of_lab(slow, |lab| crowd(lab, 10 * MIB));
+    rig.mount(&[]);
     rig.lab.wait_for(8, |request| request.op == Op::HeadBucket && request.done);
     let opened = rig.lab.requests().into_iter().map(|request| request.connection).max();
     rig.settle();
-    rig.lab.shape(Shape::latency(Duration::from_millis(50)));
     assert_eq!(read_at(&rig.open(PATH), 0, 4096).unwrap(), pattern_at(1, 0, 4096));
     let fresh = rig.lab.count(|request| Some(request.connection) > opened);
     assert_eq!(fresh, 0, "{:#?}", rig.lab.requests());
