@@ -125,14 +125,14 @@ impl Listing {
         }
     }
 
-    /// How many entries are listed.
-    pub fn len(&self) -> usize {
-        self.all.read().entries().len()
+    /// How many entries it holds.
+    pub fn weight(&self) -> usize {
+        self.all.read().entries().len() + self.alike.read().as_ref().map_or(0, |alike| alike.entries().len())
     }
 
     /// Whether nothing is listed (yet).
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.all.read().entries().is_empty()
     }
 
     /// Up to `count` entries from position `start`, waiting for the first of them: none at the end of the directory.

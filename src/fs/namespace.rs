@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::ops::compute::Op;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -129,7 +130,7 @@ impl Namespace {
         let names = moka::future::Cache::builder().max_capacity(MAX_NAMES).expire_after(ttl).build();
         let listings = moka::sync::Cache::builder()
             .max_capacity(MAX_LISTED_ENTRIES)
-            .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.len()).unwrap_or(u32::MAX).max(1))
+            .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.weight()).unwrap_or(u32::MAX).max(1))
             .expire_after(ttl)
             .build();
         let directories = || moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
@@ -363,8 +364,9 @@ impl Namespace {
                 }
             }
             drop(slot.take());
+            self.weigh_again(prefix, listing);
             if continuation.is_none() {
-                return self.weigh_again(prefix, listing);
+                return;
             }
         }
     }
@@ -383,14 +385,13 @@ impl Namespace {
     /// A listing is weighed when it is put into the cache, which was before it grew. A glimpse of nothing is forgotten:
     /// there is no such directory, and if there will be one it is not empty.
     fn weigh_again(&self, prefix: &str, listing: &Arc<Listing>) {
-        if self.listings.get(prefix).is_none_or(|cached| !Arc::ptr_eq(&cached, listing)) {
-            return;
-        }
-        if listing.is_glimpse() && listing.is_empty() {
-            self.listings.invalidate(prefix);
-        } else {
-            self.listings.insert(prefix.into(), listing.clone());
-        }
+        self.listings.entry(prefix.into()).and_compute_with(|cached| match cached {
+            Some(cached) if !Arc::ptr_eq(cached.value(), listing) => Op::Nop,
+            Some(_) if listing.is_glimpse() && listing.is_empty() => Op::Remove,
+            Some(_) => Op::Put(listing.clone()),
+            // It was dropped, as outdated or to make room.
+            None => Op::Nop,
+        });
     }
 
     async fn page(&self, prefix: String, max_keys: u16, continuation: Option<String>) -> Result<ListPage> {
