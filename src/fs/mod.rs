@@ -142,7 +142,7 @@ impl Filesystem {
         self.inodes.forget(ino, lookups);
     }
 
-    /// Opens a file. Costs no request, unless the object may have to be restored from an archive.
+    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive.
     pub async fn open(&self, ino: u64, flags: i32) -> Result<()> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;
@@ -154,6 +154,7 @@ impl Filesystem {
         let state = open.take();
         let (opens, file) = state.unwrap_or_else(|| (0, self.reader.file(ino, object)));
         self.reader.opened(&file, is_direct(flags));
+        self.reader.entered(&file);
         *open = Some((opens + 1, file));
         self.metrics.open_files.add(1);
         Ok(())

@@ -1,11 +1,16 @@
 //! What a look-up brings along: the head of a file, before any program reads it.
+//!
+//! The headers behind it are another matter. They are many requests, and a program that only looks wants none of them:
+//! the walk begins when the file is open and its head is there, whichever comes last.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::Reader;
+use super::file::Core;
+use super::{FileState, Reader};
 use crate::cache::{Origin, Segment};
 use crate::store::{ErrorKind, ObjectMeta, StoreError};
 
@@ -37,11 +42,28 @@ impl Reader {
             match head.await {
                 Some(bytes) if bytes.len() as u64 == segment.len() => {
                     segment.append(bytes);
-                    reader.arrived(&file, &segment);
+                    if file.is_open() {
+                        reader.walk(&file, Some(&segment));
+                    }
+                    reader.idle.add(&file, &segment);
                 }
                 // Of a kind that reads get over: they fetch it themselves.
                 _ => file.give_up(&segment, StoreError::new(ErrorKind::Network, "the head did not come along")),
             }
         });
+    }
+
+    /// A program has opened the file: walks on from a head that came with its name and is there already.
+    pub fn entered(self: &Arc<Self>, file: &Arc<FileState>) {
+        self.walk(file, None);
+    }
+
+    /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
+    fn walk(self: &Arc<Self>, file: &Arc<FileState>, segment: Option<&Segment>) {
+        let mut core = file.core.lock();
+        let Core { planner, segments } = &mut *core;
+        let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
+        let planned = planner.on_arrival(|range| of_segment(range).or_else(|| segments.collect(range)));
+        self.fetch_ahead(file, &mut core, planned);
     }
 }

@@ -58,7 +58,7 @@ pub struct Reader {
     files: moka::sync::Cache<u64, Arc<FileState>>,
     pusher: Pusher,
     slots: Arc<Semaphore>,
-    idle: Arc<Idle>,
+    pub(super) idle: Arc<Idle>,
 }
 
 impl Reader {
@@ -159,7 +159,7 @@ impl Reader {
     }
 
     /// Starts what the planner wants ahead, as far as memory allows.
-    fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
+    pub(super) fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
         for Planned { range, origin } in planned {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
@@ -238,7 +238,7 @@ impl Reader {
     }
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
-    pub(super) fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
+    fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
         let mut core = file.core.lock();
         let Core { planner, segments } = &mut *core;
         let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)));

@@ -140,6 +140,21 @@ fn looking_without_reading_fetches_a_handful_of_heads() {
 }
 
 #[test]
+fn the_headers_behind_a_head_are_fetched_for_who_opens_the_file() {
+    let hdus: Vec<_> = std::iter::once(("SIMPLE  = T", 300_000))
+        .chain(std::iter::repeat_n(("XTENSION= 'IMAGE   '", 300_000), 4))
+        .collect();
+    let rig = Rig::new(|lab| drop(lab.put(BUCKET, "d/x.fits", fits(&hdus))));
+    let size = fs::metadata(rig.path("d/x.fits")).unwrap().len();
+    rig.lab.wait_for(1, |request| request.op == Op::GetObject && request.done);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rig.gets().0, 1, "who looks wants no headers");
+    let file = rig.open("d/x.fits");
+    rig.lab.wait_for(4, |request| request.span().is_some_and(|(first, _)| first > 0));
+    assert_eq!(file.metadata().unwrap().len(), size);
+}
+
+#[test]
 fn each_head_that_is_read_lets_another_one_come_along() {
     let rig = Rig::new(|lab| apart(lab, 40));
     for n in 0..40 {
