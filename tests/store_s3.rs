@@ -109,6 +109,62 @@ async fn head_list_and_get_agree_and_cost_one_request_each() {
 }
 
 #[tokio::test]
+async fn a_peek_is_a_head_and_the_first_bytes_in_one_request() {
+    let lab = lab();
+    let store = plain(&lab).await;
+    let object = store.head(KEY).await.unwrap();
+    lab.clear_log();
+    for (len, expected) in [(64 << 10, expected(0..64 << 10)), (2 * SIZE, expected(0..SIZE))] {
+        let peeked = store.peek(KEY, len).await.unwrap();
+        assert_eq!(peeked.object, object);
+        assert_eq!(peeked.head.version, object.version);
+        let chunks: Vec<_> = peeked.head.stream.try_collect().await.unwrap();
+        assert!(chunks.concat() == expected, "the first {len} bytes");
+    }
+    let requests = lab.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| request.op == Op::GetObject && request.if_match.is_none()));
+}
+
+#[tokio::test]
+async fn a_peek_at_nothing_tells_what_there_is() {
+    let lab = lab();
+    lab.put(BUCKET, "empty.fits", Content::Bytes("".into()));
+    let store = plain(&lab).await;
+    let peeked = store.peek("empty.fits", 100).await.unwrap();
+    assert_eq!(peeked.object, store.head("empty.fits").await.unwrap());
+    assert!(peeked.head.stream.try_collect::<Vec<_>>().await.unwrap().is_empty());
+    assert_eq!(store.peek("missing", 100).await.err().map(|error| error.kind), Some(ErrorKind::NotFound));
+    lab.set_storage_class(BUCKET, KEY, "GLACIER");
+    assert_eq!(store.peek(KEY, 100).await.err().map(|error| error.kind), Some(ErrorKind::Archived));
+}
+
+#[tokio::test]
+async fn a_peek_takes_nothing_for_the_head_that_is_not() {
+    for kind in [
+        Kind::WrongContentRange,
+        Kind::IgnoreRange,
+        Kind::GzipEncoding,
+        Kind::HtmlInsteadOfXml,
+        Kind::TruncateBody,
+        Kind::CutBodyAfter(100),
+        Kind::DropConnection,
+        Kind::Stall(Duration::from_secs(30)),
+        Kind::slow_down(),
+    ] {
+        let lab = lab();
+        lab.fault(Fault::new(kind.clone()).on(Op::GetObject).times(1));
+        let (store, metrics) = retrying(&lab).await;
+        let peeked = store.peek(KEY, 5000).await.unwrap();
+        assert_eq!(peeked.object.size, SIZE, "{kind:?}");
+        let chunks: Vec<_> = peeked.head.stream.try_collect().await.unwrap();
+        assert_eq!(chunks.concat(), expected(0..5000), "{kind:?}");
+        assert_eq!((gets(&lab), metrics.snapshot().counters.retries), (2, 1), "{kind:?}");
+        assert_eq!((metrics.in_flight.get(), metrics.snapshot().requests.get), (0, 2), "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn odd_keys_are_listed_and_read_as_they_are() {
     let lab = lab();
     let odd =

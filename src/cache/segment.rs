@@ -136,6 +136,11 @@ impl Segment {
         self.progress.send_modify(|progress| progress.failed = Some(error));
     }
 
+    /// What is readable of it.
+    pub fn arrived(&self) -> Range<u64> {
+        self.range.start..self.range.start + self.progress.borrow().filled
+    }
+
     /// Whether every byte has arrived.
     pub fn is_complete(&self) -> bool {
         self.progress.borrow().filled == self.len()

@@ -1,83 +1,115 @@
 //! The entries of one directory, as far as they have been listed.
 //!
-//! Pages arrive in the order of the keys and are only ever appended, so that a position in the listing stays valid
-//! while a program walks through the directory. A name that turns out to be a directory as well as a file becomes the
-//! directory, in the place of the file.
+//! Pages are only ever appended, so that a position in the listing stays valid while a program walks through the
+//! directory. What they show is beside it answered from, also while pages are missing ([`Known`]).
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
-use super::entry::Entry;
-use super::inode::Node;
+use super::entry::{Entry, Page};
+use super::known::{Answer, Known};
 use crate::store::StoreError;
+
+/// Pages listed though nobody waits for them: directories up to 10,000 entries. Larger ones are listed as far as someone
+/// reads them.
+const BACKGROUND_PAGES: usize = 10;
 
 /// A listing that grows page by page.
 #[derive(Debug)]
 pub struct Listing {
-    content: RwLock<Content>,
+    all: RwLock<Known>,
+    /// The names that begin like the directory's own, where they were asked for by themselves.
+    alike: RwLock<Option<Known>>,
     progress: watch::Sender<Progress>,
     /// How many entries someone waits for.
     demanded: watch::Sender<usize>,
+    /// How many pages are listed though nobody waits for them.
+    free: AtomicUsize,
     resumed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    entries: Vec<Entry>,
-    by_name: HashMap<Arc<str>, usize>,
+    began: Instant,
+    glimpse: bool,
 }
 
 /// How far a listing has come.
 #[derive(Clone, Debug, Default)]
 struct Progress {
+    pages: usize,
     entries: usize,
     complete: bool,
     failed: Option<StoreError>,
-}
-
-/// What a listing says of a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The name is there.
-    Is(Node),
-    /// The whole directory has been listed and the name is not there.
-    IsNot,
-    /// Not listed as far as that.
-    Unknown,
-}
-
-impl Default for Listing {
-    fn default() -> Self {
-        Self {
-            content: RwLock::default(),
-            progress: watch::channel(Progress::default()).0,
-            demanded: watch::channel(0).0,
-            resumed: Notify::new(),
-        }
-    }
+    /// Whether the names that begin like the directory's are on their way.
+    alike_awaited: bool,
 }
 
 impl Listing {
-    /// Appends a page; `last` completes the listing.
-    pub fn append(&self, page: Vec<Entry>, last: bool) {
-        let mut content = self.content.write();
-        for entry in page {
-            match content.by_name.get(&entry.name).copied() {
-                Some(index) if matches!(entry.node, Node::Directory { .. }) => content.entries[index] = entry,
-                Some(_) => {}
-                None => {
-                    let index = content.entries.len();
-                    content.by_name.insert(entry.name.clone(), index);
-                    content.entries.push(entry);
-                }
-            }
+    /// The listing of a directory that someone reads or looks names up in. `in_order` says whether the store lists in
+    /// the order of the keys.
+    pub fn new(in_order: bool) -> Self {
+        Self::with(in_order, BACKGROUND_PAGES, false)
+    }
+
+    /// The first page of a directory that nobody has entered yet, until it is told to [`Listing::grow`].
+    pub fn glimpse(in_order: bool) -> Self {
+        Self::with(in_order, 1, true)
+    }
+
+    fn with(in_order: bool, free: usize, glimpse: bool) -> Self {
+        Self {
+            all: RwLock::new(Known::new("", in_order)),
+            alike: RwLock::default(),
+            progress: watch::channel(Progress::default()).0,
+            demanded: watch::channel(0).0,
+            free: AtomicUsize::new(free),
+            resumed: Notify::new(),
+            began: Instant::now(),
+            glimpse,
         }
-        let entries = content.entries.len();
-        drop(content);
-        self.progress.send_replace(Progress { entries, complete: last, failed: None });
+    }
+
+    /// Goes on with a glimpse as far as any listing goes by itself.
+    pub fn grow(&self) {
+        if self.free.swap(BACKGROUND_PAGES, Ordering::SeqCst) < BACKGROUND_PAGES {
+            self.resumed.notify_one();
+        }
+    }
+
+    /// Whether it was begun before anyone entered the directory.
+    pub fn is_glimpse(&self) -> bool {
+        self.glimpse
+    }
+
+    /// Since its first page was asked for.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Appends the page that follows.
+    pub fn append(&self, page: Page) {
+        let complete = page.complete;
+        let mut all = self.all.write();
+        all.append(page);
+        let entries = all.entries().len();
+        drop(all);
+        self.progress.send_modify(|progress| {
+            progress.pages += 1;
+            progress.entries = entries;
+            progress.complete = complete;
+            progress.failed = None;
+        });
+    }
+
+    /// The names that begin like the directory's are asked for.
+    pub fn expect_alike(&self) {
+        self.progress.send_modify(|progress| progress.alike_awaited = true);
+    }
+
+    /// They have come, or will not.
+    pub fn settle_alike(&self, names: Option<Known>) {
+        *self.alike.write() = names;
+        self.progress.send_modify(|progress| progress.alike_awaited = false);
     }
 
     /// Ends the listing: the rest could not be had.
@@ -87,41 +119,29 @@ impl Listing {
 
     /// What the listing says of a name.
     pub fn answer(&self, name: &str) -> Answer {
-        let complete = self.progress.borrow().complete;
-        let content = self.content.read();
-        match content.by_name.get(name) {
-            // A file may still turn out to be a directory as well, further down.
-            Some(index) if complete || matches!(content.entries[*index].node, Node::Directory { .. }) => {
-                Answer::Is(content.entries[*index].node.clone())
-            }
-            None if complete => Answer::IsNot,
-            Some(_) | None => Answer::Unknown,
+        match self.all.read().answer(name) {
+            Answer::Unknown => self.alike.read().as_ref().map_or(Answer::Unknown, |alike| alike.answer(name)),
+            answer => answer,
         }
     }
 
     /// Up to `count` entries beyond a name, forwards (1) or backwards (-1); none if the name is not listed.
     pub fn walk(&self, name: &str, direction: isize, count: usize) -> Vec<Entry> {
-        let content = self.content.read();
-        let Some(index) = content.by_name.get(name).copied() else { return Vec::new() };
-        match direction > 0 {
-            true => content.entries.iter().skip(index + 1).take(count).cloned().collect(),
-            false => content.entries[..index].iter().rev().take(count).cloned().collect(),
+        let entries = self.all.read().beyond(name, direction, count);
+        match (entries.is_empty(), self.alike.read().as_ref()) {
+            (true, Some(alike)) => alike.beyond(name, direction, count),
+            _ => entries,
         }
     }
 
-    /// How many entries are listed.
-    pub fn len(&self) -> usize {
-        self.content.read().entries.len()
+    /// How many entries it holds.
+    pub fn weight(&self) -> usize {
+        self.all.read().entries().len() + self.alike.read().as_ref().map_or(0, |alike| alike.entries().len())
     }
 
     /// Whether nothing is listed (yet).
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether all entries are listed.
-    pub fn is_complete(&self) -> bool {
-        self.progress.borrow().complete
+        self.all.read().entries().is_empty()
     }
 
     /// Up to `count` entries from position `start`, waiting for the first of them: none at the end of the directory.
@@ -133,13 +153,7 @@ impl Listing {
         });
         self.resumed.notify_one();
         self.settled(|progress| progress.entries > start).await?;
-        let content = self.content.read();
-        Ok(content.entries.iter().skip(start).take(count).cloned().collect())
-    }
-
-    /// Waits until the listing is complete, or fails.
-    pub async fn finished(&self) -> Result<(), StoreError> {
-        self.settled(|_| false).await
+        Ok(self.all.read().entries().iter().skip(start).take(count).cloned().collect())
     }
 
     /// Waits until the listing answers for a name, or is over without an answer.
@@ -157,11 +171,23 @@ impl Listing {
         }
     }
 
-    /// Waits until someone wants entries beyond those listed.
+    /// Waits until the listing answers for a name, or has shown all that was asked for in advance.
+    pub async fn glimpsed(&self, name: &str) {
+        let over = |p: &Progress| (p.pages > 0 || p.failed.is_some()) && !p.alike_awaited;
+        // The sender is ours.
+        let _ = self.progress.subscribe().wait_for(|p| over(p) || self.answer(name) != Answer::Unknown).await;
+    }
+
+    /// Waits until another page is to be listed.
     pub async fn wanted(&self) {
-        while *self.demanded.borrow() <= self.progress.borrow().entries {
+        while !self.is_wanted() {
             self.resumed.notified().await;
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.pages < self.free.load(Ordering::SeqCst) || *self.demanded.borrow() > progress.entries
     }
 
     async fn settled(&self, enough: impl Fn(&Progress) -> bool) -> Result<(), StoreError> {
@@ -177,47 +203,64 @@ impl Listing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::store::ObjectMeta;
+    use crate::fs::Node;
+    use crate::fs::entry;
+    use crate::store::{ErrorKind, ListPage};
 
-    fn directory(name: &str) -> Entry {
-        Entry { name: name.into(), node: Node::Directory { prefix: format!("{name}/").into() } }
+    fn page(directories: &[&str], complete: bool) -> Page {
+        let prefixes = directories.iter().map(|name| format!("{name}/")).collect();
+        entry::page("", ListPage { prefixes, continuation: (!complete).then(String::new), ..ListPage::default() })
     }
 
-    fn file(name: &str) -> Entry {
-        let object = ObjectMeta {
-            key: name.into(),
-            size: 0,
-            last_modified: std::time::SystemTime::UNIX_EPOCH,
-            version: Default::default(),
-            storage_class: None,
-        };
-        Entry { name: name.into(), node: Node::File { object: Arc::new(object) } }
-    }
-
-    #[tokio::test]
-    async fn a_directory_hides_the_file_of_its_name_also_across_pages() {
-        let listing = Listing::default();
-        listing.append(vec![file("k"), file("k-1")], false);
-        assert_eq!(listing.answer("k"), Answer::Unknown);
-        assert_eq!(listing.answer("z"), Answer::Unknown);
-        listing.append(vec![directory("k")], true);
-        assert!(matches!(listing.answer("k"), Answer::Is(Node::Directory { .. })));
-        assert_eq!(listing.answer("z"), Answer::IsNot);
-        assert_eq!(listing.entries(0, 10).await.unwrap().len(), 2);
-        assert!(listing.entries(2, 10).await.unwrap().is_empty());
+    async fn is_wanted(listing: &Listing) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), listing.wanted()).await.is_ok()
     }
 
     #[tokio::test]
     async fn readers_wait_for_pages_and_hear_of_failures() {
-        let listing = Arc::new(Listing::default());
+        let listing = Arc::new(Listing::glimpse(true));
         let reader = tokio::spawn({
             let listing = listing.clone();
             async move { listing.entries(1, 1).await }
         });
-        listing.append(vec![file("a")], false);
+        listing.append(page(&["a"], false));
         listing.wanted().await;
-        listing.fail(StoreError::new(crate::store::ErrorKind::Server, "500"));
+        listing.fail(StoreError::new(ErrorKind::Server, "500"));
         assert!(reader.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_glimpse_is_one_page_until_someone_enters() {
+        let listing = Listing::glimpse(true);
+        assert!(is_wanted(&listing).await);
+        listing.append(page(&["a"], false));
+        assert!(!is_wanted(&listing).await);
+        listing.grow();
+        for page_number in 1..BACKGROUND_PAGES {
+            assert!(is_wanted(&listing).await, "page {page_number}");
+            listing.append(page(&[&format!("b{page_number:02}")], false));
+        }
+        assert!(!is_wanted(&listing).await);
+        assert_eq!(listing.entries(0, 100).await.unwrap().len(), BACKGROUND_PAGES);
+    }
+
+    #[tokio::test]
+    async fn names_like_the_directory_are_known_beside_the_first_page() {
+        let listing = Listing::glimpse(true);
+        listing.expect_alike();
+        listing.append(page(&["a", "b"], false));
+        assert_eq!(listing.answer("jw01"), Answer::Unknown);
+        let waits = tokio::time::timeout(Duration::from_millis(1), listing.glimpsed("jw01")).await;
+        assert!(waits.is_err(), "they are still to come");
+        let mut alike = Known::new("jw", true);
+        alike.append(page(&["jw01"], true));
+        listing.settle_alike(Some(alike));
+        listing.glimpsed("c").await;
+        assert!(matches!(listing.answer("jw01"), Answer::Is(Node::Directory { .. })));
+        assert_eq!((listing.answer("jw02"), listing.answer("a0")), (Answer::IsNot, Answer::IsNot));
+        assert_eq!((listing.answer("c"), listing.entries(0, 9).await.unwrap().len()), (Answer::Unknown, 2));
     }
 }

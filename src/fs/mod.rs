@@ -1,6 +1,7 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
-//! - [`namespace`]: which names exist (listings, look-ups, how long they are believed)
+//! - [`namespace`]: which names exist (look-ups, how long they are believed); [`listing`]: the directories;
+//!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
 //! - [`sweep`]: which files a program that goes through a directory opens next
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
 //! - [`Filesystem`]: the operations
@@ -11,8 +12,10 @@
 mod entry;
 mod error;
 pub mod inode;
+mod known;
 mod listing;
 mod namespace;
+mod peek;
 mod sweep;
 mod xattr;
 
@@ -123,15 +126,7 @@ impl Filesystem {
             return Err(Errno::ENAMETOOLONG);
         }
         match self.namespace.look_up(&prefix, name).await {
-            Ok(node) => {
-                let inode = node.map(|node| self.inodes.look_up(node));
-                if let Some(Inode { ino, node: Node::File { object }, .. }) = inode.as_deref()
-                    && crate::fits::is_fits_name(name)
-                {
-                    self.reader.expect(&self.reader.file(*ino, object));
-                }
-                Ok(inode)
-            }
+            Ok(found) => Ok(found.map(|found| self.found(found))),
             Err(error) => {
                 tracing::warn!(prefix = &*prefix, name, %error, "look-up failed");
                 Err(Errno::from(&error))
@@ -139,12 +134,21 @@ impl Filesystem {
         }
     }
 
+    fn found(&self, found: namespace::Found) -> Arc<Inode> {
+        let inode = self.inodes.look_up(found.node);
+        if let Node::File { object } = &inode.node {
+            let head = found.ahead.map(|ahead| self.namespace.peeks().looked_up(inode.ino, ahead));
+            self.reader.looked_up(inode.ino, object, head);
+        }
+        inode
+    }
+
     /// The kernel forgets an inode so many times.
     pub fn forget(&self, ino: u64, lookups: u64) {
         self.inodes.forget(ino, lookups);
     }
 
-    /// Opens a file. Costs no request, unless the object may have to be restored from an archive.
+    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive.
     pub async fn open(&self, ino: u64, flags: i32) -> Result<()> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;
@@ -159,6 +163,7 @@ impl Filesystem {
             file
         };
         self.metrics.open_files.add(1);
+        self.namespace.peeks().read(ino);
         self.expect_next(&object.key);
         self.reader.opened(&file, is_direct(flags)).await;
         Ok(())

@@ -1,22 +1,36 @@
-//! From paths to nodes: which names exist, at the price of at most one LIST for a look-up.
+//! From paths to nodes: which names exist, in as few rounds of requests as a path can be found with.
 //!
-//! A look-up asks for the keys that begin with `directory/name`, which tells whether the name is a file, a directory
-//! or nothing. With the second name that is looked up in a directory its own listing begins to fill in behind (a path
-//! that only leads through it does not need it); once complete it answers all further look-ups of that directory
-//! until it is too old. Where the store refuses to list, names are tried by HEAD
-//! and directories are assumed.
+//! The kernel asks for a path one component after the other. A look-up asks for the keys that begin with
+//! `directory/name`, which tells whether the name is a file, a directory or nothing. What is likely to be wanted next is
+//! asked for in the same round, and nobody waits for it:
+//!
+//! - the first page of what may be a directory, and the names in it that begin like its own, as archives name datasets
+//!   (`jw01783/jw01783004007/jw01783004007_02101_...`): a *glimpse*. It answers for the next component, or for the one
+//!   after it, without a round. A name that is answered from memory causes none: the look-up of the next component
+//!   comes at once, and asks for itself.
+//! - the head of what may be a FITS file ([`Peeks`]).
+//!
+//! With the second name that is looked up in a directory its own listing goes on behind (a path that only leads through
+//! it does not need it); once complete it answers all further look-ups of that directory until it is too old. Where the
+//! store refuses to list, names are tried by HEAD and directories are assumed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::ops::compute::Op;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::entry::{self, is_name};
 use super::inode::Node;
-use super::listing::{Answer, Listing};
+use super::known::{Answer, Known};
+use super::listing::Listing;
+use super::peek::{Ahead, Peek, Peeks};
 use crate::metrics::Metrics;
-use crate::store::{ErrorKind, ListPage, ListRequest, Result, Store, StoreError};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store, StoreError};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
@@ -24,9 +38,17 @@ const PAGE: u16 = 1000;
 /// Entries asked for by a look-up: the name itself and some that begin with it.
 const LOOKUP_PAGE: u16 = 32;
 
-/// Pages listed behind a look-up while nobody waits for them: directories up to 10,000 entries. Larger ones are
-/// listed as far as someone reads them.
-const BACKGROUND_PAGES: usize = 10;
+/// LISTs of glimpses at once: those of as many programs as look paths up at once. What does not get through is asked for
+/// when it is looked up.
+const MAX_GLIMPSES: usize = 16;
+
+/// A glimpse was sent with the look-up of its directory, which has been answered: it is due, unless its page takes
+/// longer. So much of the time since then is worth the wait, up to this.
+const GRACE_DIVISOR: u32 = 2;
+const MAX_GRACE: Duration = Duration::from_millis(50);
+
+/// The shortest names of datasets that archives have: `j8pu`, a program of HST.
+const MIN_DATASET_NAME: usize = 4;
 
 /// Names remembered one by one, and directories remembered whole.
 const MAX_NAMES: u64 = 200_000;
@@ -62,6 +84,13 @@ impl Expiry<String, Option<Node>> for Ttl {
     }
 }
 
+/// A listing expires by its first page: that it is put into the cache again when it is complete prolongs nothing.
+impl Expiry<Arc<str>, Arc<Listing>> for Ttl {
+    fn expire_after_create(&self, _: &Arc<str>, _: &Arc<Listing>, _: Instant) -> Option<Duration> {
+        Some(self.positive)
+    }
+}
+
 /// The names of a bucket.
 #[derive(Debug)]
 pub struct Namespace {
@@ -73,8 +102,26 @@ pub struct Namespace {
     visited: moka::sync::Cache<Arc<str>, ()>,
     /// Directories that the store has refused to list, which may differ and may change.
     unlistable: moka::sync::Cache<Arc<str>, ()>,
+    /// Whether any LIST has been answered: where none is, none is tried in advance.
+    listable: AtomicBool,
+    glimpses: Arc<Semaphore>,
+    peeks: Peeks,
     metrics: Arc<Metrics>,
     runtime: Handle,
+}
+
+/// What a look-up has found.
+pub struct Found {
+    /// The file or directory.
+    pub node: Node,
+    /// The head of the file, where it comes along.
+    pub ahead: Option<Ahead>,
+}
+
+impl From<Node> for Found {
+    fn from(node: Node) -> Self {
+        Self { node, ahead: None }
+    }
 }
 
 impl Namespace {
@@ -83,12 +130,23 @@ impl Namespace {
         let names = moka::future::Cache::builder().max_capacity(MAX_NAMES).expire_after(ttl).build();
         let listings = moka::sync::Cache::builder()
             .max_capacity(MAX_LISTED_ENTRIES)
-            .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.len()).unwrap_or(u32::MAX).max(1))
-            .time_to_live(ttl.positive)
+            .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.weight()).unwrap_or(u32::MAX).max(1))
+            .expire_after(ttl)
             .build();
-        let visited = moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
-        let unlistable = moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
-        Arc::new(Self { store, ttl, names, listings, visited, unlistable, metrics, runtime })
+        let directories = || moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
+        Arc::new(Self {
+            peeks: Peeks::new(store.clone(), runtime.clone()),
+            store,
+            ttl,
+            names,
+            listings,
+            visited: directories(),
+            unlistable: directories(),
+            listable: AtomicBool::new(false),
+            glimpses: Arc::new(Semaphore::new(MAX_GLIMPSES)),
+            metrics,
+            runtime,
+        })
     }
 
     /// How long names are believed.
@@ -96,26 +154,37 @@ impl Namespace {
         self.ttl
     }
 
+    /// The heads that come with look-ups.
+    pub fn peeks(&self) -> &Peeks {
+        &self.peeks
+    }
+
     /// What the name in the directory `prefix` is. Waits for one LIST at the most (two where more than a page of names
     /// that sort before `name/` begin with it).
-    pub async fn look_up(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Node>> {
+    pub async fn look_up(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
         if !is_name(name) {
             return Ok(None);
         }
-        let key = format!("{prefix}{name}");
-        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(prefix, key).await };
+        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(prefix, name).await };
+        if listing.is_glimpse() && listing.answer(name) == Answer::Unknown {
+            let grace = (listing.age() / GRACE_DIVISOR).min(MAX_GRACE);
+            // Over or not, what it says now counts.
+            let _ = tokio::time::timeout(grace, listing.glimpsed(name)).await;
+        }
         match listing.answer(name) {
-            Answer::Is(node) => return Ok(Some(node)),
-            Answer::IsNot => return Ok(None),
+            Answer::Is(node) => return Ok(Some(node.into())),
+            Answer::IsNot if !self.is_outdated(&listing) => return Ok(None),
+            Answer::IsNot => self.listings.invalidate(prefix),
             Answer::Unknown => {}
         }
         tokio::select! {
-            answer = self.look_up_key(prefix, key) => answer,
-            node = known(&listing, name) => Ok(node),
+            answer = self.look_up_key(prefix, name) => answer,
+            node = self.known(&listing, name) => Ok(node.map(Found::from)),
         }
     }
 
-    /// The listing that may answer a look-up in `prefix`: one that is there, or, from the second look-up on, a new one.
+    /// The listing that may answer a look-up in `prefix`: one that is there, or, from the second look-up on, one that
+    /// goes on by itself.
     fn listing_behind(self: &Arc<Self>, prefix: &Arc<str>) -> Option<Arc<Listing>> {
         if self.unlistable.contains_key(prefix) {
             return None;
@@ -124,21 +193,81 @@ impl Namespace {
         if first { self.listings.get(prefix) } else { Some(self.listing(prefix)) }
     }
 
-    /// What a key is: asked once however many wait for it, and remembered.
-    async fn look_up_key(&self, prefix: &Arc<str>, key: String) -> Result<Option<Node>> {
-        let answer = self.names.try_get_with(key.clone(), self.ask(prefix, &key)).await;
-        answer.map_err(|error: Arc<StoreError>| (*error).clone())
+    /// A listing that nobody asked for says what is there, but what is not there only for as long as any missing name
+    /// is believed: a program that waits for a file shall not have to wait longer because the way to it was known.
+    fn is_outdated(&self, listing: &Listing) -> bool {
+        listing.is_glimpse() && listing.age() >= self.ttl.negative
+    }
+
+    /// Waits until a listing knows the name for sure; for ever if it ends without knowing.
+    async fn known(&self, listing: &Listing, name: &str) -> Option<Node> {
+        match listing.answered(name).await {
+            Answer::Is(node) => Some(node),
+            Answer::IsNot if !self.is_outdated(listing) => None,
+            Answer::IsNot | Answer::Unknown => std::future::pending().await,
+        }
+    }
+
+    /// What a key is: asked once however many wait for it, and remembered. The head of a file goes to who asked.
+    async fn look_up_key(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
+        let key = format!("{prefix}{name}");
+        let ahead = Mutex::new(None);
+        let asked = self.names.try_get_with(key.clone(), self.ask(prefix, &key, &ahead)).await;
+        let node = asked.map_err(|error: Arc<StoreError>| (*error).clone())?;
+        Ok(node.map(|node| Found { node, ahead: ahead.into_inner() }))
     }
 
     /// The listing of the directory `prefix`, growing while it is read.
     pub fn listing(self: &Arc<Self>, prefix: &Arc<str>) -> Arc<Listing> {
-        self.listings.get_with(prefix.clone(), || {
-            let listing = Arc::new(Listing::default());
-            let (names, prefix) = (self.clone(), prefix.clone());
-            let filled = listing.clone();
-            self.runtime.spawn(async move { names.fill(&prefix, &filled).await });
+        let listing = self.listings.get_with(prefix.clone(), || {
+            let listing = Arc::new(Listing::new(self.store.lists_in_order()));
+            self.start(prefix, &listing, None);
             listing
-        })
+        });
+        listing.grow();
+        listing
+    }
+
+    fn start(self: &Arc<Self>, prefix: &Arc<str>, listing: &Arc<Listing>, slot: Option<OwnedSemaphorePermit>) {
+        let (names, prefix, listing) = (self.clone(), prefix.clone(), listing.clone());
+        self.runtime.spawn(async move { names.fill(&prefix, &listing, slot).await });
+    }
+
+    /// Asks for the first names in what may be a directory, and for those that begin like its own.
+    fn glimpse(self: &Arc<Self>, key: &str) {
+        let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
+        let directory: Arc<str> = format!("{key}/").into();
+        if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains_key(&directory) {
+            return;
+        }
+        let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
+        let fresh = || Arc::new(Listing::glimpse(self.store.lists_in_order()));
+        let entry = self.listings.entry(directory.clone()).or_insert_with(fresh);
+        if !entry.is_fresh() {
+            return;
+        }
+        let listing = entry.into_value();
+        self.start(&directory, &listing, Some(slot));
+        let name = key.rsplit('/').next().unwrap_or(key);
+        if names_a_dataset(name)
+            && let Ok(slot) = self.glimpses.clone().try_acquire_owned()
+        {
+            listing.expect_alike();
+            let (names, stem) = (self.clone(), name.to_owned());
+            self.runtime.spawn(async move {
+                listing.settle_alike(names.alike(&directory, &stem).await);
+                drop(slot);
+            });
+        }
+    }
+
+    /// The names in a directory that begin with a stem, as far as one page shows them.
+    async fn alike(&self, directory: &str, stem: &str) -> Option<Known> {
+        let page = self.page(format!("{directory}{stem}"), PAGE, None).await;
+        let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
+        let mut known = Known::new(stem, self.store.lists_in_order());
+        known.append(entry::page(directory, page));
+        Some(known)
     }
 
     /// The listing of the directory `prefix` as far as it is there; asks for nothing.
@@ -153,15 +282,21 @@ impl Namespace {
         self.listings.invalidate(prefix);
     }
 
-    /// Asks the store what a key in the directory `prefix` is.
-    async fn ask(&self, prefix: &Arc<str>, key: &str) -> Result<Option<Node>> {
+    /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
+    async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, ahead: &Mutex<Option<Ahead>>) -> Result<Option<Node>> {
+        let peek = self.peeks.send(key);
         if self.unlistable.contains_key(prefix) {
-            return self.try_key(key).await;
+            return self.try_key(key, peek, ahead).await;
         }
+        self.glimpse(key);
         match self.ask_by_list(key).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
                 self.unlistable.insert(prefix.clone(), ());
-                self.try_key(key).await
+                self.try_key(key, peek, ahead).await
+            }
+            Ok(Some(Node::File { object })) => {
+                *ahead.lock() = peek.map(|peek| peek.of(&object));
+                Ok(Some(Node::File { object }))
             }
             answer => answer,
         }
@@ -186,9 +321,9 @@ impl Namespace {
     }
 
     /// Without listing: what answers HEAD is a file; of the other names those that look like a directory's are one.
-    async fn try_key(&self, key: &str) -> Result<Option<Node>> {
-        match self.store.head(key).await {
-            Ok(object) => Ok(Some(Node::File { object: Arc::new(object) })),
+    async fn try_key(&self, key: &str, peek: Option<Peek>, ahead: &Mutex<Option<Ahead>>) -> Result<Option<Node>> {
+        match self.object(key, peek, ahead).await {
+            Ok(object) => Ok(Some(Node::File { object })),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AccessDenied) => {
                 let directory = !has_file_ending(key);
                 Ok(directory.then(|| Node::Directory { prefix: format!("{key}/").into() }))
@@ -197,28 +332,46 @@ impl Namespace {
         }
     }
 
-    /// Lists a directory: some pages at once, the others as far as someone wants them.
-    async fn fill(&self, prefix: &str, listing: &Arc<Listing>) {
-        let mut continuation = None;
-        for page in 0.. {
-            if page >= BACKGROUND_PAGES && !self.is_wanted(listing).await {
-                return;
+    /// What a peek on its way tells of an object, or else a HEAD: archived objects have one, too.
+    async fn object(&self, key: &str, peek: Option<Peek>, ahead: &Mutex<Option<Ahead>>) -> Result<Arc<ObjectMeta>> {
+        if let Some(peek) = peek {
+            match peek.object().await {
+                Ok((object, head)) => {
+                    *ahead.lock() = Some(head);
+                    return Ok(object);
+                }
+                Err(error) if error.kind == ErrorKind::Archived => {}
+                Err(error) => return Err(error),
             }
+        }
+        self.store.head(key).await.map(Arc::new)
+    }
+
+    /// Lists a directory: some pages at once, the others as far as someone wants them. The slot is for the first page.
+    async fn fill(&self, prefix: &str, listing: &Arc<Listing>, mut slot: Option<OwnedSemaphorePermit>) {
+        let mut continuation = None;
+        while self.is_wanted(listing).await {
             match self.page(prefix.to_owned(), PAGE, continuation).await {
                 Ok(page) => {
                     continuation = page.continuation.clone();
-                    let (entries, skipped) = entry::entries(prefix, page);
-                    skipped.iter().for_each(|key| self.metrics.skipped.note(key));
-                    listing.append(entries, continuation.is_none());
+                    let page = entry::page(prefix, page);
+                    page.skipped.iter().for_each(|key| self.metrics.skipped.note(key));
+                    listing.append(page);
                 }
                 Err(error) => {
-                    tracing::warn!(prefix, %error, "cannot list a directory");
+                    // Of a glimpse nobody needs to know: whoever enters the directory asks again.
+                    match listing.is_glimpse() {
+                        true => tracing::debug!(prefix, %error, "no glimpse"),
+                        false => tracing::warn!(prefix, %error, "cannot list a directory"),
+                    }
                     self.listings.invalidate(prefix);
                     return listing.fail(error);
                 }
             }
+            drop(slot.take());
+            self.weigh_again(prefix, listing);
             if continuation.is_none() {
-                return self.weigh_again(prefix, listing);
+                return;
             }
         }
     }
@@ -234,25 +387,29 @@ impl Namespace {
         true
     }
 
-    /// A listing is weighed when it is put into the cache, which was before it grew.
+    /// A listing is weighed when it is put into the cache, which was before it grew. A glimpse of nothing is forgotten:
+    /// there is no such directory, and if there will be one it is not empty.
     fn weigh_again(&self, prefix: &str, listing: &Arc<Listing>) {
-        if self.listings.get(prefix).is_some_and(|cached| Arc::ptr_eq(&cached, listing)) {
-            self.listings.insert(prefix.into(), listing.clone());
-        }
+        self.listings.entry(prefix.into()).and_compute_with(|cached| match cached {
+            Some(cached) if !Arc::ptr_eq(cached.value(), listing) => Op::Nop,
+            Some(_) if listing.is_glimpse() && listing.is_empty() => Op::Remove,
+            Some(_) => Op::Put(listing.clone()),
+            // It was dropped, as outdated or to make room.
+            None => Op::Nop,
+        });
     }
 
     async fn page(&self, prefix: String, max_keys: u16, continuation: Option<String>) -> Result<ListPage> {
-        self.store.list(&ListRequest { prefix, delimited: true, max_keys, continuation }).await
+        let page = self.store.list(&ListRequest { prefix, delimited: true, max_keys, continuation }).await;
+        self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
+        page
     }
 }
 
-/// Waits until a listing knows the name for sure; for ever if it ends without knowing.
-async fn known(listing: &Listing, name: &str) -> Option<Node> {
-    match listing.answered(name).await {
-        Answer::Is(node) => Some(node),
-        Answer::IsNot => None,
-        Answer::Unknown => std::future::pending().await,
-    }
+/// Whether a directory's name looks like that of a dataset, which names in it repeat: it has digits (`jw01783`, `j8pu`,
+/// not `public` nor `L3`).
+fn names_a_dataset(name: &str) -> bool {
+    name.len() >= MIN_DATASET_NAME && name.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Whether the last component ends like a file name: a dot and up to five letters or digits that begin with a letter
@@ -274,6 +431,12 @@ mod tests {
     fn endings_tell_files_from_directories() {
         assert!(has_file_ending("a/b.fits") && has_file_ending("x.fits.gz") && has_file_ending("x.fits.Z"));
         assert!(!has_file_ending("jw01783") && !has_file_ending("hlsp/v1.0") && !has_file_ending("a.b/c"));
+    }
+
+    #[test]
+    fn digits_tell_datasets_from_other_directories() {
+        assert!(["jw01783", "j8pu", "0014", "tess2018206045859-s0001"].into_iter().all(names_a_dataset));
+        assert!(["public", "L3", "t", "mast"].into_iter().all(|name| !names_a_dataset(name)));
     }
 
     #[test]

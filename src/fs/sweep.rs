@@ -62,7 +62,7 @@ impl Sweeps {
             return Vec::new();
         }
         let count = (2_usize << sweep.repeated).min(MAX_AHEAD);
-        listing.beyond(name, step, count, &alike)
+        listing.ahead(name, step, count, &alike)
     }
 }
 
@@ -78,7 +78,7 @@ impl Listing {
     }
 
     /// The entries at every `step`th file from a name on, of those that are `alike`.
-    fn beyond(&self, name: &str, step: isize, count: usize, alike: &impl Fn(&str) -> bool) -> Vec<Entry> {
+    fn ahead(&self, name: &str, step: isize, count: usize, alike: &impl Fn(&str) -> bool) -> Vec<Entry> {
         let stride = step.unsigned_abs();
         let entries = self.walk(name, step.signum(), MAX_PASSED + count * stride);
         entries.into_iter().filter(|entry| alike(&entry.name)).skip(stride - 1).step_by(stride).take(count).collect()
@@ -114,11 +114,13 @@ fn ending(name: &str) -> &str {
 mod tests {
     use super::*;
     use crate::fs::Node;
+    use crate::fs::entry::Page;
 
     fn listing(names: &[&str]) -> Listing {
         let entry = |name: &&str| Entry { name: (*name).into(), node: Node::Directory { prefix: "x/".into() } };
-        let listing = Listing::default();
-        listing.append(names.iter().map(entry).collect(), true);
+        let listing = Listing::new(true);
+        let entries = names.iter().map(entry).collect();
+        listing.append(Page { entries, skipped: Vec::new(), span: None, in_order: true, complete: true });
         listing
     }
 

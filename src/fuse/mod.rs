@@ -77,7 +77,7 @@ impl fuser::Filesystem for Adapter {
         }
         // Nonzero is always accepted.
         let _ = config.set_max_background(MAX_BACKGROUND);
-        let _ = config.set_max_readahead(crate::read::WINDOW as u32);
+        let _ = config.set_max_readahead(crate::read::PAGE as u32);
         Ok(())
     }
 

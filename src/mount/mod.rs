@@ -22,7 +22,7 @@ use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, S3Store, StoreError};
+use crate::store::{self, ErrorKind, S3Store, Store, StoreError, Warm};
 use crate::trace::Trace;
 
 /// The store must answer the first listing within this time, or the mount fails.
@@ -69,7 +69,7 @@ fn runtime() -> std::io::Result<Runtime> {
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found), String> {
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
-    let store = store::resilient(s3, &metrics);
+    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
     let handle = runtime.handle().clone();
     let namespace = Namespace::new(store.clone(), Ttl::new(config.metadata_ttl), metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;

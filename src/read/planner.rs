@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::stream::{Advance, SOME_ROWS, Streams, UNIT_START};
-use super::stride::{Grid, PAGE, SHORT_ROW, Strides, Touch, WINDOW};
+use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, descriptors};
 use super::Pace;
 use crate::cache::{BLOCK, Origin};
@@ -34,8 +34,11 @@ const TAIL: u64 = 64 << 10;
 /// Files up to this size are fetched whole: the bytes cost less time than a second round trip.
 const WHOLE_FILE: u64 = 256 << 10;
 
-/// What the kernel may have read ahead of the program: two windows of 128 KiB.
-const READAHEAD: u64 = 256 << 10;
+/// A stream that goes on from a header has left it when it is so far in the data: programs read a buffer too much.
+const BEYOND_HEADER: u64 = 64 << 10;
+
+/// A reader whose first read of a data unit is this near to its start is taken to begin there.
+const NEAR_START: u64 = 32 << 10;
 
 /// Descriptors of tiles are fetched with the header of the first HDUs only: a program that lists the HDUs of a
 /// compressed camera file wants none.
@@ -77,9 +80,6 @@ pub struct Planner {
     /// The HDU whose table of tile descriptors is on its way.
     wanted_tiles: Option<usize>,
     max_ahead: u64,
-    /// The end of the last read of data, and what it touched.
-    last_end: u64,
-    last_touch: u64,
     /// A data unit was read from its start to its end: the next one will be, too.
     reads_units: bool,
 }
@@ -98,8 +98,6 @@ impl Planner {
             tiles: None,
             wanted_tiles: None,
             max_ahead,
-            last_end: 0,
-            last_touch: 0,
             reads_units: false,
         }
     }
@@ -212,33 +210,22 @@ impl Planner {
 
     /// Finds the pattern that a read of data belongs to, and plans what comes next in it.
     fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) {
-        let touch = Touch::of(&range);
-        let hdu = self.layout().hdu_at(touch.at).cloned();
+        let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
             decision.ahead.extend(self.want_tiles(hdu));
-            let reached = self.reached(&range, &touch);
             if let Some(tiles) = self.tiles.as_mut().filter(|tiles| tiles.hdu == hdu.index)
-                && let Some(ranges) = tiles.advance(reached)
+                && let Some(ranges) = tiles.advance(range.start)
             {
                 return self.plan_pieces(ranges, decision);
             }
-            // Rows that are shorter than a window look like a stream with pages left out.
-            let dense = self.streams.continues(&range) && !(touch.skipped && is_sparse(hdu, pace));
-            if !dense && let Some(ranges) = self.strides.advance(touch, &grid(hdu), pace) {
+            // Where rows are worth fetching one by one, even those that a stream would take along.
+            let dense = self.streams.continues(&range) && !is_sparse(hdu.row_len(), PAGE, pace);
+            if !dense && let Some(ranges) = self.strides.advance(&range, &grid(hdu), pace) {
                 return self.plan_pieces(ranges, decision);
             }
         }
-        let first = hdu.as_ref().map_or(0, |hdu| self.first_step(hdu, &touch));
+        let first = hdu.as_ref().map_or(0, |hdu| self.first_step(hdu, &range, pace));
         self.follow_stream(range, held, first, decision);
-    }
-
-    /// Where a program has been for sure when it causes a read: what goes on from the last read may be the kernel's
-    /// reading ahead, which begins a window before the program gets there.
-    fn reached(&mut self, range: &Range<u64>, touch: &Touch) -> u64 {
-        let goes_on = range.start >= self.last_end && range.start <= self.last_end + WINDOW;
-        let reached = if goes_on { self.last_touch.max(range.start.saturating_sub(WINDOW)) } else { touch.at };
-        (self.last_end, self.last_touch) = (range.end, reached);
-        reached
     }
 
     /// Pieces of a pattern, those that touch joined.
@@ -258,13 +245,15 @@ impl Planner {
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
     /// and surely if its values have to be computed; one in the middle of an image cuts some rows out.
-    fn first_step(&self, hdu: &Hdu, touch: &Touch) -> u64 {
-        let from_start = touch.at < hdu.data_offset + WINDOW;
+    fn first_step(&self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
+        let from_start = read.start < hdu.data_offset + NEAR_START;
         let whole = self.reads_units || hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
+        let rows = hdu.row_len() < LONG_ROW && !is_sparse(hdu.row_len(), PAGE, pace);
         match (from_start, whole) {
             (true, true) => hdu.data_span.min(self.max_ahead),
             (true, false) => UNIT_START,
-            (false, _) if touch.exact.is_none() && hdu.row_len() < 4 * SHORT_ROW => SOME_ROWS,
+            // More than a page is asked for by programs that know what they want.
+            (false, _) if rows && read.end - read.start <= PAGE => SOME_ROWS,
             (false, _) => 0,
         }
     }
@@ -287,7 +276,7 @@ impl Planner {
     /// once it has crossed a header. The kernel's readahead alone crosses one by a window or two.
     fn bounds(&mut self, read: &Range<u64>) -> (u64, u64) {
         let layout = self.headers.layout();
-        let stands = read.end.saturating_sub(READAHEAD).max(read.start);
+        let stands = read.end.saturating_sub(BEYOND_HEADER).max(read.start);
         let Some(here) = layout.hdu_at(stands) else { return (0, self.size) };
         let crossed = layout.hdu_at(read.start).is_some_and(|began| began.index < here.index);
         let begin = here.data_offset;
@@ -300,11 +289,6 @@ impl Planner {
     fn blocks(&self, range: Range<u64>) -> Range<u64> {
         range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(self.size)
     }
-}
-
-/// Whether a few pages of each row are better fetched alone than with the rest of the rows.
-fn is_sparse(hdu: &Hdu, pace: &Pace) -> bool {
-    hdu.row_len() >= SHORT_ROW && pace.is_worth_a_request(hdu.row_len() - 2 * PAGE)
 }
 
 /// The distances at which programs touch the data of an HDU: of rows, planes, cubes and so on, in bytes.

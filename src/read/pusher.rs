@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::FileState;
+use super::stride::PAGE;
 use crate::cache::Segment;
 use crate::metrics::Metrics;
 use crate::trace::Journal;
@@ -29,11 +30,8 @@ const MAX_QUEUE: usize = 1024;
 /// What is stored at once; any size is equally fast.
 const CHUNK: u64 = 1 << 20;
 
-/// The unit of the page cache, in bytes. Larger pages of other machines are multiples of it and are pushed in parts.
-const PAGE: u64 = 4096;
-
-/// The start of each segment stays unpushed: a readahead window, so that any reader passing by asks for some.
-const SENTINEL: u64 = 64 << 10;
+/// The start of each segment stays unpushed, so that any reader passing by asks for some.
+const SENTINEL: u64 = PAGE;
 
 /// The kernel's page cache.
 pub trait PageCache: Send + Sync + 'static {
@@ -45,8 +43,8 @@ pub trait PageCache: Send + Sync + 'static {
 struct Job {
     file: Weak<FileState>,
     segment: Weak<Segment>,
-    /// Bytes at its start that are left to the reader to ask for.
-    sentinel: u64,
+    /// What of it.
+    range: Range<u64>,
     /// Dropped when the job is done or given up.
     done: Option<oneshot::Sender<()>>,
 }
@@ -93,25 +91,32 @@ impl Pusher {
         Ok(())
     }
 
-    /// Queues a completed segment of a stream, but for its start: by asking for that, the reader shows where it is.
-    pub(super) fn push(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        self.queue(file, segment, SENTINEL, None);
+    /// Queues a part of a segment of a stream that has arrived, but for the start of the segment: by asking for that, the
+    /// reader shows where it is.
+    pub(super) fn push(&self, file: &Arc<FileState>, segment: &Arc<Segment>, range: Range<u64>) {
+        self.queue(file, segment, range.start.max(segment.range().start + SENTINEL)..range.end, None);
     }
 
     /// Queues all of a completed segment. What is returned ends when it has been pushed, or will not be.
     pub(super) fn push_whole(&self, file: &Arc<FileState>, segment: &Arc<Segment>) -> oneshot::Receiver<()> {
         let (done, pushed) = oneshot::channel();
-        self.queue(file, segment, 0, Some(done));
+        self.queue(file, segment, segment.range(), Some(done));
         pushed
     }
 
-    fn queue(&self, file: &Arc<FileState>, segment: &Arc<Segment>, sentinel: u64, done: Option<oneshot::Sender<()>>) {
+    fn queue(
+        &self,
+        file: &Arc<FileState>,
+        segment: &Arc<Segment>,
+        range: Range<u64>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
         let mut queue = self.shared.queue.lock();
         if queue.stopped || queue.jobs.len() >= MAX_QUEUE {
             self.shared.metrics.dropped_pushes.inc();
             return;
         }
-        queue.jobs.push_back(Job { file: Arc::downgrade(file), segment: Arc::downgrade(segment), sentinel, done });
+        queue.jobs.push_back(Job { file: Arc::downgrade(file), segment: Arc::downgrade(segment), range, done });
         self.shared.changed.notify_one();
     }
 
@@ -138,10 +143,12 @@ impl Pusher {
 impl Shared {
     fn run(&self, pages: &dyn PageCache) {
         while let Some((file, segment, job)) = self.next() {
-            for range in pushable(&file, &segment, job.sentinel) {
+            for range in pushable(&file, &segment, job.range.clone()) {
                 self.store(pages, &file, &segment, range);
             }
-            segment.mark_pushed();
+            if job.range.end == segment.range().end {
+                segment.mark_pushed();
+            }
             drop(job.done);
             self.queue.lock().busy.remove(&file.ino());
             self.changed.notify_all();
@@ -187,21 +194,20 @@ impl Shared {
     }
 }
 
-/// The chunks of a segment that may go into the page cache, the far ones first.
-fn pushable(file: &FileState, segment: &Segment, sentinel: u64) -> Vec<Range<u64>> {
+/// The chunks of a part of a segment that may go into the page cache, the far ones first.
+fn pushable(file: &FileState, segment: &Segment, part: Range<u64>) -> Vec<Range<u64>> {
     let size = file.object().size;
-    let whole = segment.range();
-    let mut start = whole.start.saturating_add(sentinel);
+    let mut start = part.start;
     for delivered in segment.delivered() {
         if delivered.start <= start {
             start = start.max(delivered.end);
         }
     }
-    if start >= whole.end {
+    if start >= part.end {
         return Vec::new();
     }
     let mut chunks: Vec<_> = file
-        .free_of_reads(start..whole.end)
+        .free_of_reads(start..part.end)
         .into_iter()
         .filter_map(|range| whole_pages(range, size))
         .flat_map(|range| {

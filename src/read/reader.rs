@@ -32,6 +32,9 @@ const SMALL: u64 = 128 << 10;
 const MIN_PART: u64 = 512 << 10;
 const MAX_PART: u64 = 4 << 20;
 
+/// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
+const PUSH: u64 = 256 << 10;
+
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
 
@@ -66,12 +69,12 @@ pub struct ReaderConfig {
 /// Reads object versions.
 #[derive(Debug)]
 pub struct Reader {
-    config: ReaderConfig,
+    pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
     pusher: Pusher,
     slots: Arc<Semaphore>,
     small_slots: Arc<Semaphore>,
-    idle: Arc<Idle>,
+    pub(super) idle: Arc<Idle>,
     kinds: Kinds,
     pace: Arc<PaceMeter>,
     journal: Arc<Journal>,
@@ -136,18 +139,21 @@ impl Reader {
         self.fetch_ahead(file, &mut core, planned);
     }
 
-    /// A program opened the file. Costs no request. Waits until the kernel has been given the head of the file, if that
-    /// is here or on its way: what the kernel has, it does not read ahead of.
-    pub async fn opened(&self, file: &Arc<FileState>, direct: bool) {
+    /// A program opened the file. Costs no request that it would not cost to read. Waits until the kernel has been given
+    /// the head of the file, if that is on its way: what the kernel has, it need not ask for.
+    pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         if file.opened(direct) {
             self.journal.opened(file.ino());
         }
+        self.expect(file);
+        self.walk(file, None);
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
-        let Some(head) = head.filter(|head| head.origin() != Origin::Demand && !head.is_pushed() && !direct) else { return };
+        let is_ahead = |head: &Arc<Segment>| head.origin() != Origin::Demand && !head.is_pushed() && !direct;
+        let Some(head) = head.filter(is_ahead) else { return };
         // Whether it is in time or not, the reader gets the same bytes, or hears what is wrong.
-        let pushed = async { (head.wait_for(head.range().end).await.is_ok()).then(|| self.pusher.push_whole(file, &head)) };
-        if let Ok(Some(pushed)) = tokio::time::timeout(HEAD_PATIENCE, pushed).await {
-            let _ = tokio::time::timeout(PUSH_PATIENCE, pushed).await;
+        let there = tokio::time::timeout(HEAD_PATIENCE, head.wait_for(head.range().end)).await;
+        if matches!(there, Ok(Ok(()))) {
+            let _ = tokio::time::timeout(PUSH_PATIENCE, self.pusher.push_whole(file, &head)).await;
         }
     }
 
@@ -215,7 +221,7 @@ impl Reader {
     }
 
     /// Starts what the planner wants ahead, as far as memory allows.
-    fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
+    pub(super) fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
         for Planned { range, origin } in planned {
             for gap in core.segments.gaps(&range) {
                 for part in parts(gap) {
@@ -273,7 +279,7 @@ impl Reader {
         }
     }
 
-    async fn transfer(&self, file: &FileState, segment: &Segment, noted: &mut Fetching<'_>) -> Result<()> {
+    async fn transfer(&self, file: &Arc<FileState>, segment: &Arc<Segment>, noted: &mut Fetching<'_>) -> Result<()> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
             // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
@@ -293,12 +299,19 @@ impl Reader {
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
         let receiving = self.pace.answered(asked.elapsed());
         let mut first = true;
+        let mut pushed = segment.range().start;
         while let Some(chunk) = body.stream.next().await {
             let chunk = chunk?;
             // What came with the head of the answer took no time that was measured.
             receiving.received(if std::mem::take(&mut first) { 0 } else { chunk.len() as u64 });
             noted.received(chunk.len());
             segment.append(chunk);
+            let arrived = segment.arrived();
+            let enough = arrived.end == segment.range().end || arrived.end >= pushed + PUSH;
+            if segment.origin() == Origin::Sequential && file.wants_pushes() && enough {
+                self.pusher.push(file, segment, pushed..arrived.end);
+                pushed = arrived.end;
+            }
         }
         match segment.is_complete() {
             true => {
@@ -313,19 +326,22 @@ impl Reader {
         if segment.len() <= SMALL { self.small_slots.clone() } else { self.slots.clone() }
     }
 
-    /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
-    fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
+    /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
+    pub(super) fn walk(self: &Arc<Self>, file: &Arc<FileState>, segment: Option<&Segment>) {
         let mut core = file.core.lock();
         let Core { planner, segments } = &mut *core;
-        let planned = planner.on_arrival(|range| segment.slice(range.clone()).or_else(|| segments.collect(range)), &self.pace.pace());
+        let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
+        let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
+        let planned = planner.on_arrival(held, &self.pace.pace());
         self.fetch_ahead(file, &mut core, planned);
-        drop(core);
+    }
+
+    /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
+    fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        self.walk(file, Some(segment));
         self.idle.add(file, segment);
-        match segment.origin() {
-            _ if !file.wants_pushes() => {}
-            Origin::Sequential => self.pusher.push(file, segment),
-            Origin::Strided => drop(self.pusher.push_whole(file, segment)),
-            Origin::Demand | Origin::Chain | Origin::Predicted => {}
+        if segment.origin() == Origin::Strided && file.wants_pushes() {
+            drop(self.pusher.push_whole(file, segment));
         }
     }
 }

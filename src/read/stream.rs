@@ -17,8 +17,8 @@ const MAX_STREAMS: usize = 16;
 const SLACK: u64 = 64 << 10;
 const CHUNK: u64 = 5 << 18;
 
-/// A stream is led once it has read this much in one go, if nothing else speaks for it.
-const PROOF: u64 = 256 << 10;
+/// A stream is led once it has read this much in several reads in a row, if nothing else speaks for it.
+const PROOF: u64 = 32 << 10;
 
 /// The first step of a reader in the middle of an image: some rows. One that begins at the start of a data unit.
 pub const SOME_ROWS: u64 = 256 << 10;
@@ -57,6 +57,7 @@ struct Stream {
     step: u64,
     /// Bytes planned ahead of the reader in all.
     planned: u64,
+    reads: u64,
     touched: u64,
 }
 
@@ -118,6 +119,7 @@ impl Streams {
         };
         let stream = &mut self.streams[index];
         stream.touched = self.ticks;
+        stream.reads += 1;
         if read.start < stream.start {
             return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
@@ -171,7 +173,7 @@ impl Streams {
             self.grown(so_far, stream.to_the_end)
         } else if self.caution == 0 && first > 0 {
             run.max(first)
-        } else if run >= PROOF {
+        } else if run >= PROOF && stream.reads > 1 {
             self.grown(run, stream.to_the_end)
         } else {
             return None;
@@ -198,7 +200,7 @@ impl Streams {
         }
         let (start, next) = (read.start, read.end);
         let (id, touched) = (self.ticks, self.ticks);
-        self.streams.push(Stream { id, start, next, ahead: next, behind: start, to_the_end, step: 0, planned: 0, touched });
+        self.streams.push(Stream { id, start, next, ahead: next, behind: start, to_the_end, step: 0, planned: 0, reads: 0, touched });
         abandoned
     }
 
@@ -218,7 +220,7 @@ impl Stream {
     /// Whether a read goes on from here: it begins near where the stream stands, or in what was fetched ahead (what
     /// stands in the page cache is read without the daemon's knowledge). Or it ends where the stream began.
     fn accepts(&self, read: &Range<u64>) -> bool {
-        let slack = if self.next - self.start >= PROOF { CHUNK } else { SLACK };
+        let slack = if self.next - self.start >= CHUNK / 2 { CHUNK } else { SLACK };
         let reached = self.next.max(self.ahead);
         let forward = read.start + slack >= self.next && read.start <= reached + slack && read.end > self.start;
         let backward = read.start < self.start && read.end + SLACK >= self.behind && read.end <= self.start + SLACK;
@@ -234,7 +236,7 @@ impl Stream {
         }
         let run = self.next - self.start;
         let left = self.start.saturating_sub(self.behind);
-        if run < PROOF / 2 || left > run / 4 {
+        if run < PROOF || self.reads < 2 || left > run / 4 {
             return None;
         }
         let range = self.start.saturating_sub((run * GROWTH / 2).min(max_ahead))..self.behind;
@@ -265,7 +267,7 @@ mod tests {
         let mut streams = Streams::new(64 << 20);
         assert_eq!(read(&mut streams, window(100)), None);
         let first = read(&mut streams, window(101)).expect("two windows in a row");
-        assert_eq!(first, window(102).start..window(100).start + GROWTH * PROOF);
+        assert_eq!(first, window(102).start..window(100).start + GROWTH * 2 * WINDOW);
         let (mut at, mut last) = (first.start, 0);
         for _ in 0..200 {
             if let Some(lead) = read(&mut streams, at..at + WINDOW) {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store};
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::Metrics;
 use pace::{Pace, Verdict};
 
@@ -82,12 +82,24 @@ impl Store for Hedge {
         self.inner.url(key)
     }
 
+    fn lists_in_order(&self) -> bool {
+        self.inner.lists_in_order()
+    }
+
+    async fn touch(&self) -> Result<()> {
+        self.inner.touch().await
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.inner.list(request).await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.inner.head(key).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        self.inner.peek(key, len).await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::stream::StreamExt;
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store};
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::{Counter, Metrics, RequestKind};
 
 /// A store whose requests are measured.
@@ -48,6 +48,15 @@ impl Store for Metered {
         self.inner.url(key)
     }
 
+    fn lists_in_order(&self) -> bool {
+        self.inner.lists_in_order()
+    }
+
+    async fn touch(&self) -> Result<()> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.touch()).await
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let _in_flight = self.metrics.in_flight.enter();
         self.measure(RequestKind::List, self.inner.list(request)).await
@@ -58,14 +67,16 @@ impl Store for Metered {
         self.measure(RequestKind::Head, self.inner.head(key)).await
     }
 
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        let in_flight = InFlight::enter(&self.metrics);
+        let peeked = self.measure(RequestKind::Get, self.inner.peek(key, len)).await?;
+        Ok(Peeked { head: in_flight.until_the_end_of(peeked.head), ..peeked })
+    }
+
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
         let in_flight = InFlight::enter(&self.metrics);
         let body = self.measure(RequestKind::Get, self.inner.get(object, range)).await?;
-        let stream = body.stream.inspect(move |chunk| match chunk {
-            Ok(bytes) => in_flight.0.bytes_fetched.add(bytes.len() as u64),
-            Err(error) => error_counter(&in_flight.0, error.kind).inc(),
-        });
-        Ok(Body { version: body.version, stream: stream.boxed() })
+        Ok(in_flight.until_the_end_of(body))
     }
 }
 
@@ -76,6 +87,15 @@ impl InFlight {
     fn enter(metrics: &Arc<Metrics>) -> Self {
         metrics.in_flight.add(1);
         Self(Arc::clone(metrics))
+    }
+
+    /// The body, whose bytes and errors are counted as they come.
+    fn until_the_end_of(self, body: Body) -> Body {
+        let stream = body.stream.inspect(move |chunk| match chunk {
+            Ok(bytes) => self.0.bytes_fetched.add(bytes.len() as u64),
+            Err(error) => error_counter(&self.0, error.kind).inc(),
+        });
+        Body { version: body.version, stream: stream.boxed() }
     }
 }
 

@@ -11,6 +11,7 @@ mod metered;
 mod retry;
 mod s3;
 mod source;
+mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use metered::Metered;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
 pub use source::Source;
+pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -85,6 +87,14 @@ pub struct Body {
     pub stream: BoxStream<'static, Result<Bytes>>,
 }
 
+/// What one request tells of a key of which nothing was known.
+pub struct Peeked {
+    /// What a HEAD would have told.
+    pub object: ObjectMeta,
+    /// The first bytes of that version: as many as were asked for, or all where there are fewer.
+    pub head: Body,
+}
+
 /// The operations on a bucket (or what plays its part) that a read-only mount needs.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -94,11 +104,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The URL of a key, for people.
     fn url(&self, key: &str) -> String;
 
+    /// Whether listings come in the order of the keys, so that a page proves what is not there. Where it is in doubt, the
+    /// pages themselves are looked at as well.
+    fn lists_in_order(&self) -> bool;
+
+    /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
+    async fn touch(&self) -> Result<()>;
+
     /// One page of keys.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
+
+    /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;
 
     /// The bytes `range` of the object at its version.
     ///

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store, StoreError};
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
 use crate::metrics::Metrics;
 
 /// When to repeat and when to give up.
@@ -100,6 +100,15 @@ impl Store for Retry {
         self.inner.url(key)
     }
 
+    fn lists_in_order(&self) -> bool {
+        self.inner.lists_in_order()
+    }
+
+    /// Not repeated: nothing depends on it.
+    async fn touch(&self) -> Result<()> {
+        self.inner.touch().await
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.metadata("LIST", &request.prefix, || self.inner.list(request)).await
     }
@@ -108,24 +117,30 @@ impl Store for Retry {
         self.metadata("HEAD", key, || self.inner.head(key)).await
     }
 
+    /// Repeated like a HEAD up to the first byte, since someone waits for the name; from there on like a GET.
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        let Peeked { object, head } = self.metadata("GET", key, || self.inner.peek(key, len)).await?;
+        let mut transfer = self.transfer(&object, 0..len.min(object.size));
+        transfer.stream = Some(head.stream);
+        Ok(Peeked { object, head: transfer.into_body() })
+    }
+
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        let mut transfer = Transfer {
+        let mut transfer = self.transfer(object, range);
+        transfer.connect().await?;
+        Ok(transfer.into_body())
+    }
+}
+
+impl Retry {
+    fn transfer(&self, object: &ObjectMeta, range: Range<u64>) -> Transfer {
+        Transfer {
             inner: Arc::clone(&self.inner),
             object: object.clone(),
             range,
             attempts: Attempts::new(&self.policy, &self.metrics, self.policy.data_deadline),
             stream: None,
-        };
-        transfer.connect().await?;
-        let version = transfer.object.version.clone();
-        let stream = futures::stream::unfold(Some(transfer), |transfer| async move {
-            let mut transfer = transfer?;
-            match transfer.next().await.transpose()? {
-                Ok(chunk) => Some((Ok(chunk), Some(transfer))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(Body { version, stream: stream.boxed() })
+        }
     }
 }
 
@@ -139,6 +154,18 @@ struct Transfer {
 }
 
 impl Transfer {
+    fn into_body(self) -> Body {
+        let version = self.object.version.clone();
+        let stream = futures::stream::unfold(Some(self), |transfer| async move {
+            let mut transfer = transfer?;
+            match transfer.next().await.transpose()? {
+                Ok(chunk) => Some((Ok(chunk), Some(transfer))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Body { version, stream: stream.boxed() }
+    }
+
     /// Asks for what is still to come, as often as it takes.
     async fn connect(&mut self) -> Result<()> {
         loop {

@@ -7,6 +7,7 @@ mod faults;
 mod hedging;
 mod lifecycle;
 mod limits;
+mod lookups;
 mod map;
 mod mmap;
 mod model;

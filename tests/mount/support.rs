@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use fitsfs_lab::{Content, Lab, Op, pattern_bytes};
+use fitsfs_lab::{Content, Lab, Op, Request, pattern_bytes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -200,6 +200,19 @@ pub fn read_at(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>>
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
+}
+
+/// How many requests of these had to wait for one before them.
+pub fn rounds(mut requests: Vec<Request>) -> usize {
+    requests.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+    let (mut rounds, mut end) = (0, f64::NEG_INFINITY);
+    for request in requests {
+        if request.start_ms >= end {
+            rounds += 1;
+            end = request.start_ms + request.duration_ms;
+        }
+    }
+    rounds
 }
 
 /// The names in a directory, in the order in which it tells them.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Error;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
 
 use fitsfs_lab::{Fault, Kind, Op};
 
@@ -112,4 +113,28 @@ fn a_replaced_object_opened_by_a_remembered_name_is_stale_once_and_then_new() {
     eventually("the path reads as the new version", || {
         fs::read(rig.path("d/a.fits")).is_ok_and(|bytes| bytes == pattern_at(2, 0, SIZE as usize))
     });
+}
+
+#[test]
+fn a_head_that_came_with_the_name_of_another_version_is_never_read() {
+    for late in [Op::GetObject, Op::ListObjectsV2] {
+        let rig = rig();
+        rig.settle();
+        rig.lab.fault(Fault::new(Kind::Delay(Duration::from_millis(600))).on(late).prefix("d/a.fits").times(1));
+        let path = rig.path("d/a.fits");
+        let looking = std::thread::spawn(move || fs::metadata(path).unwrap().ino());
+        rig.lab.wait_for(2, |request| request.key == "d/a.fits");
+        rig.lab.wait_for(1, |request| request.key == "d/a.fits" && request.done);
+        rig.lab.put(BUCKET, "d/a.fits", pattern(SIZE, 2));
+        let inode = looking.join().unwrap();
+        // Of the version that the name was found as, nothing can be had any more; the other one is whole.
+        let read = || fs::read(rig.path("d/a.fits"));
+        if late == Op::GetObject {
+            assert_eq!(read().expect_err("the old version is gone").raw_os_error(), Some(libc::ESTALE));
+        }
+        eventually("the path reads as the new version", || {
+            read().is_ok_and(|bytes| bytes == pattern_at(2, 0, SIZE as usize))
+        });
+        assert_eq!(fs::metadata(rig.path("d/a.fits")).unwrap().ino() == inode, late == Op::ListObjectsV2);
+    }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::read::PageCache;
-use crate::store::{Body, ListPage, ListRequest, Version};
+use crate::store::{Body, ListPage, ListRequest, Peeked, Version};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
@@ -35,6 +35,10 @@ impl Store for Offsets {
     }
 
     async fn head(&self, _: &str) -> Result<ObjectMeta> {
+        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
+    }
+
+    async fn peek(&self, _: &str, _: u64) -> Result<Peeked> {
         Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
     }
 

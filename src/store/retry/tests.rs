@@ -69,6 +69,11 @@ impl Store for Script {
         }
     }
 
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        let head = self.get(&object(key, None), 0..len).await?;
+        Ok(Peeked { object: object(key, Some("\"v\"")), head })
+    }
+
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
         self.asked.lock().push((range.clone(), object.version.clone()));
         let (count, then) = match self.step() {
@@ -233,4 +238,17 @@ proptest! {
             prop_assert_eq!(read, bytes(7..SIZE));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peek_that_breaks_off_goes_on_at_the_version_that_it_saw() {
+    let broken = Step::Send(40, Then::Fail(ErrorKind::Network));
+    let bench = bench([Step::Fail(ErrorKind::Throttled), broken, Step::Send(SIZE, Then::End)]);
+    let peeked = bench.store.peek("k", 100).await.unwrap();
+    assert_eq!((peeked.object.size, peeked.object.version.etag.as_deref()), (SIZE, Some("\"v\"")));
+    let chunks: Vec<Bytes> = peeked.head.stream.try_collect().await.unwrap();
+    assert_eq!(chunks.concat(), bytes(0..100));
+    let asked = bench.script.asked.lock().clone();
+    assert_eq!(asked.last(), Some(&(40..100, peeked.object.version)));
+    assert_eq!((asked.len(), bench.metrics.snapshot().counters.bytes_fetched), (3, 100));
 }

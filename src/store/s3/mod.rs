@@ -33,10 +33,11 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::stream::StreamExt;
 
+use self::answer::ContentRange;
 use self::connection::Connector;
 use self::encoding::{decode_key, quoted_etag, whole_seconds};
 use self::failure::Failure;
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Source, Store, StoreError, Version};
+use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
 
 pub use credentials::CredentialsInfo;
 pub use options::S3Options;
@@ -111,6 +112,17 @@ impl Store for S3Store {
         format!("s3://{}/{key}", self.bucket)
     }
 
+    /// Directory buckets list in no order (API reference, "ListObjectsV2"); their names end so (User Guide, "Directory
+    /// bucket naming rules").
+    fn lists_in_order(&self) -> bool {
+        !self.bucket.ends_with("--x-s3")
+    }
+
+    /// API reference, "HeadBucket".
+    async fn touch(&self) -> Result<()> {
+        self.probe().await.map(drop)
+    }
+
     /// API reference, "ListObjectsV2".
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let name = format!("LIST {}", self.url(&request.prefix));
@@ -151,50 +163,101 @@ impl Store for S3Store {
 
     /// API reference, "GetObject".
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        let name = format!("GET {} bytes {}-{}", self.url(&object.key), range.start, range.end.saturating_sub(1));
+        let name = self.name_of_get(&object.key, &range);
         if range.start >= range.end || range.end > object.size {
             let message = format!("{name}: not a range of an object of {} bytes", object.size);
             return Err(StoreError::new(ErrorKind::Invalid, message));
         }
-        let answer = self.call(&name, |client| self.send_get(client, object, &range)).await?;
-        let headers = headers(&answer);
-        answer::check(&name, object, &range, &headers)?;
-        let version = headers.version.clone();
-        let broken = name.clone();
-        let chunks = futures::stream::unfold(answer.body, move |mut body| {
-            let broken = broken.clone();
-            async move {
-                let chunk = body.next().await?;
-                // The SDK knows one kind of error here: the transport's.
-                let chunk =
-                    chunk.map_err(|_| StoreError::new(ErrorKind::Network, format!("{broken}: the body broke off")));
-                Some((chunk, body))
-            }
-        });
-        Ok(Body { version, stream: answer::exactly(name, range.end - range.start, chunks.boxed()) })
+        let answer = self.call(&name, |client| self.send_get(client, &object.key, &object.version, &range)).await?;
+        answer::check(&name, object, &range, &headers(&answer))?;
+        Ok(body(name, range, answer))
+    }
+
+    /// API reference, "GetObject", without condition: the answer says of which version it is.
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        let asked = 0..len;
+        let name = self.name_of_get(key, &asked);
+        let sent = self.call(&name, |client| self.send_get(client, key, &Version::default(), &asked)).await;
+        let answer = match sent {
+            Ok(answer) => answer,
+            // 416: nothing has no first byte.
+            Err(error) if error.kind == ErrorKind::VersionChanged => return self.peek_nothing(&name, key).await,
+            Err(error) => return Err(error),
+        };
+        let object = self.peeked_object(&name, key, &answer)?;
+        let range = 0..len.min(object.size);
+        answer::check(&name, &object, &range, &headers(&answer))?;
+        Ok(Peeked { object, head: body(name, range, answer) })
     }
 }
 
 impl S3Store {
+    fn name_of_get(&self, key: &str, range: &Range<u64>) -> String {
+        format!("GET {} bytes {}-{}", self.url(key), range.start, range.end.saturating_sub(1))
+    }
+
+    /// What a GET without condition tells of its object.
+    fn peeked_object(&self, name: &str, key: &str, answer: &GetObjectOutput) -> Result<ObjectMeta> {
+        let bad = |what| Self::bad_answer(name, what);
+        let headers = headers(answer);
+        let size = match headers.content_range {
+            Some(text) => ContentRange::parse(text).and_then(|range| range.total),
+            None => headers.content_length,
+        };
+        Ok(ObjectMeta {
+            key: key.to_owned(),
+            size: size.ok_or_else(|| bad("an answer that does not tell the size"))?,
+            last_modified: headers.last_modified.ok_or_else(|| bad("no Last-Modified"))?,
+            version: headers.version,
+            storage_class: answer.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
+        })
+    }
+
+    async fn peek_nothing(&self, name: &str, key: &str) -> Result<Peeked> {
+        let object = self.head(key).await?;
+        if object.size > 0 {
+            return Err(Self::bad_answer(name, "no first byte, but a size"));
+        }
+        let head = Body { version: object.version.clone(), stream: futures::stream::empty().boxed() };
+        Ok(Peeked { object, head })
+    }
+
     fn send_get(
         &self,
         client: Client,
-        object: &ObjectMeta,
+        key: &str,
+        version: &Version,
         range: &Range<u64>,
     ) -> impl Future<Output = std::result::Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>> + use<>
     {
         // A weak tag never matches If-Match (RFC 9110, 8.8.3.2); the tag of the answer is compared in any case.
-        let strong = object.version.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+        let strong = version.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
         client
             .get_object()
             .bucket(&self.bucket)
-            .key(&object.key)
+            .key(key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
             .set_if_match(strong.map(str::to_owned))
-            .set_version_id(object.version.id.as_deref().map(str::to_owned))
+            .set_version_id(version.id.as_deref().map(str::to_owned))
             .set_request_payer(self.payer.clone())
             .send()
     }
+}
+
+/// The bytes of an answer that was found to be of this range.
+fn body(name: String, range: Range<u64>, answer: GetObjectOutput) -> Body {
+    let version = headers(&answer).version;
+    let broken = name.clone();
+    let chunks = futures::stream::unfold(answer.body, move |mut body| {
+        let broken = broken.clone();
+        async move {
+            let chunk = body.next().await?;
+            // The SDK knows one kind of error here: the transport's.
+            let chunk = chunk.map_err(|_| StoreError::new(ErrorKind::Network, format!("{broken}: the body broke off")));
+            Some((chunk, body))
+        }
+    });
+    Body { version, stream: answer::exactly(name, range.end - range.start, chunks.boxed()) }
 }
 
 type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;

@@ -1,0 +1,53 @@
+//! What a look-up brings along: the head of a file, before any program reads it.
+//!
+//! The headers behind it are another matter. They are many requests, and a program that only looks wants none of them:
+//! the walk begins when the file is open and its head is there, whichever comes last.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::Reader;
+use crate::cache::{Origin, Segment};
+use crate::store::{ErrorKind, ObjectMeta, StoreError};
+
+/// The head of an object version: at most [`HEAD`] bytes, less only where the object is shorter. None where it could
+/// not be had, or is not of that version.
+pub type Head = BoxFuture<'static, Option<Bytes>>;
+
+/// How many bytes a look-up brings along: what the first read of a file fetches.
+pub const HEAD: u64 = super::headers::HEAD;
+
+impl Reader {
+    /// A program has looked the file up by its name. `head` is on its way with the look-up; reads wait for it instead of
+    /// fetching it again. What does not fit into memory is not waited for.
+    pub fn looked_up(self: &Arc<Self>, ino: u64, object: &Arc<ObjectMeta>, head: Option<Head>) {
+        let range = 0..HEAD.min(object.size);
+        let Some(head) = head.filter(|_| !range.is_empty()) else { return };
+        let file = self.file(ino, object);
+        let mut core = file.core.lock();
+        if !core.segments.overlapping(&range).is_empty() {
+            return;
+        }
+        let Some(permit) = self.config.budget.try_prefetch(range.end) else { return };
+        self.config.metrics.prefetched_bytes.add(range.end);
+        let segment = Arc::new(Segment::new(range, Origin::Chain, Some(permit)));
+        core.segments.insert(segment.clone());
+        drop(core);
+        let reader = self.clone();
+        self.config.runtime.spawn(async move {
+            match head.await {
+                Some(bytes) if bytes.len() as u64 == segment.len() => {
+                    segment.append(bytes);
+                    if file.is_open() {
+                        reader.walk(&file, Some(&segment));
+                    }
+                    reader.idle.add(&file, &segment);
+                }
+                // Of a kind that reads get over: they fetch it themselves.
+                _ => file.give_up(&segment, StoreError::new(ErrorKind::Network, "the head did not come along")),
+            }
+        });
+    }
+}

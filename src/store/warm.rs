@@ -1,0 +1,99 @@
+//! Connections that are there before they are needed.
+//!
+//! Over a long way a new connection takes two or three round trips before the request that it is made for, and what is
+//! asked for in parallel needs several. So after the first answer, and with the first request after a rest in which the
+//! idle ones were closed, some are opened at once, by the cheapest request that there is.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Body, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+
+/// As many as a look-up and the walk along the first headers use at once.
+const CONNECTIONS: usize = 8;
+
+/// Idle connections are closed a little later than this (`s3/http.rs`).
+const REST: Duration = Duration::from_secs(12);
+
+/// A store whose connections are opened ahead of the requests.
+#[derive(Debug)]
+pub struct Warm {
+    inner: Arc<dyn Store>,
+    answered: AtomicBool,
+    last: Mutex<Instant>,
+}
+
+impl Warm {
+    /// Opens connections ahead of the requests to `inner`.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, answered: AtomicBool::new(false), last: Mutex::new(Instant::now()) }
+    }
+
+    /// Sends a request, with company where it finds no connections.
+    async fn send<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        let rested = std::mem::replace(&mut *self.last.lock(), Instant::now()).elapsed() >= REST;
+        if rested && self.answered.load(Ordering::Relaxed) {
+            self.open();
+        }
+        let answer = request.await;
+        // Before the first answer it is not certain where the bucket is.
+        if answer.is_ok() && !self.answered.swap(true, Ordering::Relaxed) {
+            self.open();
+        }
+        answer
+    }
+
+    fn open(&self) {
+        for _ in 0..CONNECTIONS {
+            let store = self.inner.clone();
+            tokio::spawn(async move {
+                if let Err(error) = store.touch().await {
+                    tracing::debug!(%error, "no connection in advance");
+                }
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Warm {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn url(&self, key: &str) -> String {
+        self.inner.url(key)
+    }
+
+    fn lists_in_order(&self) -> bool {
+        self.inner.lists_in_order()
+    }
+
+    async fn touch(&self) -> Result<()> {
+        self.inner.touch().await
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        self.send(self.inner.list(request)).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        self.send(self.inner.head(key)).await
+    }
+
+    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
+        self.send(self.inner.peek(key, len)).await
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        self.send(self.inner.get(object, range)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
