@@ -167,7 +167,8 @@ impl Walk {
         if row + 1 < self.planned {
             return Some(0..0);
         }
-        let begin = self.planned.max(row + 1);
+        // The rest of this row is wanted as well, unless it is planned.
+        let begin = self.planned.max(row);
         let size = if self.planned == 0 { self.batch } else { self.planned };
         self.planned = begin + size.min(MAX_BATCH).min(MAX_BATCH_BYTES / (self.width + PAGE)).max(1);
         Some(begin..self.planned)

@@ -30,6 +30,14 @@ impl Store for Offsets {
         key.to_owned()
     }
 
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
+    async fn touch(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn list(&self, _: &ListRequest) -> Result<ListPage> {
         Ok(ListPage::default())
     }
@@ -69,7 +77,7 @@ fn reader(memory: u64) -> Arc<Reader> {
     reader
 }
 
-async fn open(reader: &Reader, ino: u64) -> Arc<FileState> {
+async fn open(reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
     let object = ObjectMeta {
         key: format!("{ino}.dat"),
         size: SIZE,

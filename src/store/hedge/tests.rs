@@ -50,11 +50,23 @@ impl Store for Script {
         format!("script://{key}")
     }
 
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
+    async fn touch(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
         match self.first_byte().await {
             Some(kind) => Err(StoreError::new(kind, "scripted")),
             None => Ok(ListPage::default()),
         }
+    }
+
+    async fn peek(&self, _key: &str, _len: u64) -> Result<Peeked> {
+        Err(StoreError::new(ErrorKind::NotFound, "not scripted"))
     }
 
     async fn head(&self, _key: &str) -> Result<ObjectMeta> {

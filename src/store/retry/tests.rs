@@ -56,6 +56,14 @@ impl Store for Script {
         format!("script://{key}")
     }
 
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
+    async fn touch(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
         self.head("").await.map(|_| ListPage::default())
     }

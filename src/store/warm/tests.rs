@@ -26,6 +26,10 @@ impl Store for Counts {
         Ok(())
     }
 
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
     async fn list(&self, _: &ListRequest) -> Result<ListPage> {
         match self.fails.load(Ordering::SeqCst) {
             true => Err(StoreError::new(ErrorKind::Network, "no way")),
