@@ -37,8 +37,12 @@ impl Reader {
         drop(core);
         let reader = self.clone();
         self.config.runtime.spawn(async move {
+            let mut noted = reader.journal.fetching(file.ino(), segment.range(), segment.origin());
+            noted.sent();
             match head.await {
                 Some(bytes) if bytes.len() as u64 == segment.len() => {
+                    noted.received(bytes.len());
+                    noted.done();
                     segment.append(bytes);
                     if file.is_open() {
                         reader.walk(&file, Some(&segment));

@@ -77,7 +77,7 @@ pub struct Reader {
     pub(super) idle: Arc<Idle>,
     kinds: Kinds,
     pace: Arc<PaceMeter>,
-    journal: Arc<Journal>,
+    pub(super) journal: Arc<Journal>,
 }
 
 impl Reader {

@@ -53,12 +53,13 @@ fn the_bytes_by_decision_are_those_of_the_server() {
     assert_eq!((sums("fetches"), sums("bytes")), (gets as u64, bytes));
     assert_eq!(number(&summary["fetched_bytes"]), bytes);
     assert!(number(&shares["demand"]["bytes"]) > 0 && number(&shares["sequential"]["bytes"]) > 1 << 20);
-    // The kernel may have asked for more, and not for what was put into its page cache.
+    // The kernel asks for nothing that was put into its page cache, such as the head.
     let reads = found["reads"].as_array().unwrap();
     let has = |at: u64| reads.iter().any(|read| number(&read["start"]) <= at && at < number(&read["end"]));
-    assert!(has(0) && has(10_000) && has(20 << 20));
+    let pushed = found["pushes"].as_array().unwrap().iter().any(|push| number(&push["start"]) == 0);
+    assert!((has(0) || pushed) && has(20 << 20));
     assert_eq!(reads.len() as u64, number(&rig.status()["reads"]));
-    assert!(reads[0]["waited"] == true && reads[0]["failed"] == false);
+    assert!(reads[0]["waited"] == true && reads.iter().all(|read| read["failed"] == false));
     assert_eq!(found["hdus"].as_array().unwrap().len(), 3);
     assert_eq!(found["layout_complete"], true);
     assert_eq!(found["url"], format!("s3://{BUCKET}/d/a.fits"));
