@@ -118,6 +118,25 @@ pub struct Found {
     pub ahead: Option<Ahead>,
 }
 
+/// The head of a file beside its look-up: on its way, or known to be that of the file.
+#[derive(Default)]
+struct Beside {
+    peek: Option<Peek>,
+    ahead: Option<Ahead>,
+}
+
+impl Beside {
+    /// With what the name turned out to be, whoever told it.
+    fn with(self, node: Node) -> Found {
+        let Self { peek, ahead } = self;
+        let ahead = match &node {
+            Node::File { object } => ahead.or_else(|| peek.map(|peek| peek.of(object))),
+            Node::Directory { .. } => None,
+        };
+        Found { node, ahead }
+    }
+}
+
 impl From<Node> for Found {
     fn from(node: Node) -> Self {
         Self { node, ahead: None }
@@ -165,7 +184,11 @@ impl Namespace {
         if !is_name(name) {
             return Ok(None);
         }
-        let Some(listing) = self.listing_behind(prefix) else { return self.look_up_key(prefix, name).await };
+        let beside = Mutex::default();
+        let Some(listing) = self.listing_behind(prefix) else {
+            let node = self.look_up_key(prefix, name, &beside).await?;
+            return Ok(node.map(|node| beside.into_inner().with(node)));
+        };
         if listing.is_glimpse() && listing.answer(name) == Answer::Unknown {
             let grace = (listing.age() / GRACE_DIVISOR).min(MAX_GRACE);
             // Over or not, what it says now counts.
@@ -177,10 +200,11 @@ impl Namespace {
             Answer::IsNot => self.listings.invalidate(prefix),
             Answer::Unknown => {}
         }
-        tokio::select! {
-            answer = self.look_up_key(prefix, name) => answer,
-            node = self.known(&listing, name) => Ok(node.map(Found::from)),
-        }
+        let node = tokio::select! {
+            answer = self.look_up_key(prefix, name, &beside) => answer?,
+            node = self.known(&listing, name) => node,
+        };
+        Ok(node.map(|node| beside.into_inner().with(node)))
     }
 
     /// The listing that may answer a look-up in `prefix`: one that is there, or, from the second look-up on, one that
@@ -209,12 +233,15 @@ impl Namespace {
     }
 
     /// What a key is: asked once however many wait for it, and remembered. The head of a file goes to who asked.
-    async fn look_up_key(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
+    async fn look_up_key(
+        self: &Arc<Self>,
+        prefix: &Arc<str>,
+        name: &str,
+        beside: &Mutex<Beside>,
+    ) -> Result<Option<Node>> {
         let key = format!("{prefix}{name}");
-        let ahead = Mutex::new(None);
-        let asked = self.names.try_get_with(key.clone(), self.ask(prefix, &key, &ahead)).await;
-        let node = asked.map_err(|error: Arc<StoreError>| (*error).clone())?;
-        Ok(node.map(|node| Found { node, ahead: ahead.into_inner() }))
+        let asked = self.names.try_get_with(key.clone(), self.ask(prefix, &key, beside)).await;
+        asked.map_err(|error: Arc<StoreError>| (*error).clone())
     }
 
     /// The listing of the directory `prefix`, growing while it is read.
@@ -283,20 +310,16 @@ impl Namespace {
     }
 
     /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
-    async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, ahead: &Mutex<Option<Ahead>>) -> Result<Option<Node>> {
-        let peek = self.peeks.send(key);
+    async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Option<Node>> {
+        beside.lock().peek = self.peeks.send(key);
         if self.unlistable.contains_key(prefix) {
-            return self.try_key(key, peek, ahead).await;
+            return self.try_key(key, beside).await;
         }
         self.glimpse(key);
         match self.ask_by_list(key).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
                 self.unlistable.insert(prefix.clone(), ());
-                self.try_key(key, peek, ahead).await
-            }
-            Ok(Some(Node::File { object })) => {
-                *ahead.lock() = peek.map(|peek| peek.of(&object));
-                Ok(Some(Node::File { object }))
+                self.try_key(key, beside).await
             }
             answer => answer,
         }
@@ -321,8 +344,8 @@ impl Namespace {
     }
 
     /// Without listing: what answers HEAD is a file; of the other names those that look like a directory's are one.
-    async fn try_key(&self, key: &str, peek: Option<Peek>, ahead: &Mutex<Option<Ahead>>) -> Result<Option<Node>> {
-        match self.object(key, peek, ahead).await {
+    async fn try_key(&self, key: &str, beside: &Mutex<Beside>) -> Result<Option<Node>> {
+        match self.object(key, beside).await {
             Ok(object) => Ok(Some(Node::File { object })),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AccessDenied) => {
                 let directory = !has_file_ending(key);
@@ -333,11 +356,12 @@ impl Namespace {
     }
 
     /// What a peek on its way tells of an object, or else a HEAD: archived objects have one, too.
-    async fn object(&self, key: &str, peek: Option<Peek>, ahead: &Mutex<Option<Ahead>>) -> Result<Arc<ObjectMeta>> {
+    async fn object(&self, key: &str, beside: &Mutex<Beside>) -> Result<Arc<ObjectMeta>> {
+        let peek = beside.lock().peek.take();
         if let Some(peek) = peek {
             match peek.object().await {
                 Ok((object, head)) => {
-                    *ahead.lock() = Some(head);
+                    beside.lock().ahead = Some(head);
                     return Ok(object);
                 }
                 Err(error) if error.kind == ErrorKind::Archived => {}
