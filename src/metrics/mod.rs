@@ -4,12 +4,14 @@
 //! with field names that do not change. A new counter is one line in a list of `counters!` and one row in
 //! `docs/metrics.md`; a test holds the two together. Nothing runs periodically.
 
+mod pace;
 mod primitives;
 mod skipped;
 mod snapshot;
 
 use std::time::Instant;
 
+pub use pace::{Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
 pub use snapshot::{CacheSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
@@ -145,6 +147,8 @@ pub struct Metrics {
     pub inodes: Gauge,
     /// Open file handles.
     pub open_files: Gauge,
+    /// Latency and bandwidth of GETs, from which fetching is planned.
+    pub pace: PaceMeter,
     /// Keys that cannot be a path.
     pub skipped: SkippedKeys,
 }
@@ -182,6 +186,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             inodes: Gauge::default(),
             open_files: Gauge::default(),
+            pace: PaceMeter::default(),
             skipped: SkippedKeys::default(),
         }
     }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Pace;
 use super::planner::Planned;
 use super::stride::PAGE;
 use crate::cache::Origin;
 use crate::fits::{Chain, Layout, Need};
+use crate::metrics::Pace;
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
@@ -37,6 +37,13 @@ const MAX_LOOKAHEAD: usize = 64;
 /// So many further headers are guessed at first (the other planes of a JWST product), and at most.
 const FIRST_GUESSES: usize = 4;
 const MAX_GUESSES: usize = 64;
+
+/// A guess begins so much earlier: headers that are some blocks shorter than others move those behind them.
+const READ_BEFORE: u64 = 3 * 2880;
+
+/// What is left of a file behind a header is fetched at once up to this size: the small extensions at the end of a
+/// product (tables of headers, ASDF) are as many round trips otherwise.
+const MAX_REST: u64 = 1 << 20;
 
 /// Windows around uncertain headers: the widest, and how many HDUs are guessed through at most.
 const MAX_WINDOW: u64 = 4 << 20;
@@ -148,7 +155,7 @@ impl Headers {
             return Vec::new();
         }
         self.pursued = Some(offset);
-        let next = offset..(offset + len.max(READ_ON)).min(self.size);
+        let next = self.with_rest(offset..(offset + len.max(READ_ON)).min(self.size));
         let many = if self.chain.is_sure() { MAX_GUESSES } else { self.guesses };
         let guesses = self.guess(offset, (last - known).min(many), pace);
         planned(std::iter::once(next), self.size, Origin::Chain)
@@ -191,7 +198,14 @@ impl Headers {
             return self.windows(offset, n.min(MAX_WINDOWS), (mean, deviation), pace);
         }
         let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
-        exact.into_iter().map(|at| at..(at + READ_ON).min(self.size)).collect()
+        let around = |at: u64| at.saturating_sub(READ_BEFORE).max(offset)..(at + READ_ON).min(self.size);
+        exact.into_iter().map(|at| self.with_rest(around(at))).collect()
+    }
+
+    /// A range with what is left of the file behind it, if that is little.
+    fn with_rest(&self, range: Range<u64>) -> Range<u64> {
+        let end = if range.start + MAX_REST >= self.size { self.size } else { range.end };
+        range.start..end
     }
 
     /// The places of the headers if HDUs have the sizes of those of a sibling.

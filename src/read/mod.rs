@@ -17,7 +17,6 @@ mod headers;
 mod idle;
 mod kinds;
 mod looked_up;
-mod pace;
 mod planner;
 mod pusher;
 mod reader;
@@ -27,7 +26,6 @@ mod tiles;
 
 pub use file::{FileState, Unanswered};
 pub use headers::Sibling;
-pub use pace::Pace;
 pub use looked_up::{HEAD, Head};
 pub use planner::{Decision, Planned, Planner};
 pub use pusher::{PageCache, Pusher};

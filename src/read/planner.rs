@@ -20,12 +20,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
-use super::stream::{Advance, SOME_ROWS, Streams, UNIT_START};
+use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, descriptors};
-use super::Pace;
 use crate::cache::{BLOCK, Origin};
 use crate::fits::{Hdu, Layout};
+use crate::metrics::Pace;
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
 /// program that reads the last header wants whole.
@@ -36,6 +36,9 @@ const WHOLE_FILE: u64 = 256 << 10;
 
 /// A stream has crossed a header when it has read so much beyond it, which is more than the kernel asks for at once.
 const BEYOND_HEADER: u64 = 128 << 10;
+
+/// The first step of a reader in the middle of an image: so many rows.
+const SOME_ROWS: u64 = 16;
 
 /// A reader whose first read of a data unit is this near to its start is taken to begin there.
 const NEAR_START: u64 = 32 << 10;
@@ -80,6 +83,8 @@ pub struct Planner {
     /// The HDU whose table of tile descriptors is on its way.
     wanted_tiles: Option<usize>,
     max_ahead: u64,
+    /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
+    sparse: Option<(usize, bool)>,
     /// A data unit was read from its start to its end: the next one will be, too.
     reads_units: bool,
 }
@@ -98,6 +103,7 @@ impl Planner {
             tiles: None,
             wanted_tiles: None,
             max_ahead,
+            sparse: None,
             reads_units: false,
         }
     }
@@ -219,13 +225,21 @@ impl Planner {
                 return self.plan_pieces(ranges, decision);
             }
             // Where rows are worth fetching one by one, even those that a stream would take along.
-            let dense = self.streams.continues(&range) && !is_sparse(hdu.row_len(), PAGE, pace);
+            let dense = self.streams.continues(&range) && !self.has_sparse_rows(hdu, pace);
             if !dense && let Some(ranges) = self.strides.advance(&range, &grid(hdu), pace) {
                 return self.plan_pieces(ranges, decision);
             }
         }
-        let first = hdu.as_ref().map_or(0, |hdu| self.first_step(hdu, &range, pace));
+        let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace));
         self.follow_stream(range, held, first, decision);
+    }
+
+    /// Whether the rows of an HDU are better fetched one by one, decided when a program turns to it.
+    fn has_sparse_rows(&mut self, hdu: &Hdu, pace: &Pace) -> bool {
+        match self.sparse {
+            Some((index, sparse)) if index == hdu.index => sparse,
+            _ => self.sparse.insert((hdu.index, is_sparse(hdu.row_len(), PAGE, pace))).1,
+        }
     }
 
     /// Pieces of a pattern, those that touch joined.
@@ -245,17 +259,17 @@ impl Planner {
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
     /// and surely if its values have to be computed; one in the middle of an image cuts some rows out.
-    fn first_step(&self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
+    fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         // What came with the head of the file is in the page cache: a reader of the whole unit asks for what follows.
         let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
         let from_start = read.start < known + NEAR_START;
         let whole = self.reads_units || hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
-        let rows = hdu.row_len() < LONG_ROW && !is_sparse(hdu.row_len(), PAGE, pace);
+        let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match (from_start, whole) {
             (true, true) => hdu.data_span.min(self.max_ahead),
             (true, false) => UNIT_START,
             // More than a page is asked for by programs that know what they want.
-            (false, _) if rows && read.end - read.start <= PAGE => SOME_ROWS,
+            (false, _) if rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
             (false, _) => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -12,7 +12,6 @@ use tokio::sync::Semaphore;
 use super::file::{Core, FileState};
 use super::idle::Idle;
 use super::kinds::Kinds;
-use super::pace::PaceMeter;
 use super::{Planned, Planner, Pusher};
 use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
@@ -24,7 +23,7 @@ use crate::trace::{Fetching, FileFacts, Journal, Trace};
 /// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
 /// waits for are not counted.
 const PREFETCH_SLOTS: usize = 16;
-const SMALL_SLOTS: usize = 112;
+const SMALL_SLOTS: usize = 128;
 const SMALL: u64 = 128 << 10;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
@@ -76,7 +75,6 @@ pub struct Reader {
     small_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
     kinds: Kinds,
-    pace: Arc<PaceMeter>,
     pub(super) journal: Arc<Journal>,
 }
 
@@ -97,7 +95,6 @@ impl Reader {
             small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
             idle,
             kinds: Kinds::default(),
-            pace: Arc::default(),
             journal,
         })
     }
@@ -202,7 +199,7 @@ impl Reader {
         let mut demand = range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(file.object().size);
         let mut ahead = Vec::new();
         if first {
-            let decision = core.planner.on_read(range.clone(), held, &self.pace.pace());
+            let decision = core.planner.on_read(range.clone(), held, &self.config.metrics.pace.pace());
             tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
             ahead = decision.ahead;
@@ -294,16 +291,11 @@ impl Reader {
                 () = segment.wanted() => None,
             },
         };
-        let asked = Instant::now();
         noted.sent();
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
-        let receiving = self.pace.answered(asked.elapsed());
-        let mut first = true;
         let mut pushed = segment.range().start;
         while let Some(chunk) = body.stream.next().await {
             let chunk = chunk?;
-            // What came with the head of the answer took no time that was measured.
-            receiving.received(if std::mem::take(&mut first) { 0 } else { chunk.len() as u64 });
             noted.received(chunk.len());
             segment.append(chunk);
             let arrived = segment.arrived();
@@ -332,7 +324,7 @@ impl Reader {
         let Core { planner, segments } = &mut *core;
         let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
         let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
-        let planned = planner.on_arrival(held, &self.pace.pace());
+        let planned = planner.on_arrival(held, &self.config.metrics.pace.pace());
         self.fetch_ahead(file, &mut core, planned);
     }
 

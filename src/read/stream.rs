@@ -20,8 +20,7 @@ const CHUNK: u64 = 5 << 18;
 /// A stream is led once it has read this much in several reads in a row, if nothing else speaks for it.
 const PROOF: u64 = 32 << 10;
 
-/// The first step of a reader in the middle of an image: some rows. One that begins at the start of a data unit.
-pub const SOME_ROWS: u64 = 256 << 10;
+/// The first step of a reader that begins at the start of a data unit.
 pub const UNIT_START: u64 = 1 << 20;
 
 /// What was planned grows by this factor with each step, as long as it is small or the reader is likely to go on to the

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::Pace;
+use crate::metrics::Pace;
 
 /// The unit of the page cache, in bytes, and all that the kernel is allowed to read ahead: a fault asks for the page that
 /// was touched and nothing else. Reading ahead is the planner's part, which knows better, and is told what was touched.
@@ -23,8 +23,8 @@ pub const SHORT_ROW: u64 = 16 << 10;
 const MAX_WALKS: usize = 8;
 const MAX_TOUCHES: usize = 12;
 
-/// The first batch of rows; each further one is as large as all before it, up to a bound.
-const FIRST_BATCH: u64 = 32;
+/// The first batch of rows; each further one is twice as large as all before it, up to a bound.
+const FIRST_BATCH: u64 = 64;
 const MAX_BATCH: u64 = 1024;
 
 /// A batch is at most this many bytes.
@@ -169,7 +169,7 @@ impl Walk {
         }
         // The rest of this row is wanted as well, unless it is planned.
         let begin = self.planned.max(row);
-        let size = if self.planned == 0 { self.batch } else { self.planned };
+        let size = if self.planned == 0 { self.batch } else { 2 * self.planned };
         self.planned = begin + size.min(MAX_BATCH).min(MAX_BATCH_BYTES / (self.width + PAGE)).max(1);
         Some(begin..self.planned)
     }

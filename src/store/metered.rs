@@ -81,19 +81,26 @@ impl Store for Metered {
 }
 
 /// A request in flight that outlives the call: it ends with its body.
-struct InFlight(Arc<Metrics>);
+struct InFlight {
+    metrics: Arc<Metrics>,
+    sent: Instant,
+}
 
 impl InFlight {
     fn enter(metrics: &Arc<Metrics>) -> Self {
         metrics.in_flight.add(1);
-        Self(Arc::clone(metrics))
+        Self { metrics: Arc::clone(metrics), sent: Instant::now() }
     }
 
-    /// The body, whose bytes and errors are counted as they come.
+    /// The body, whose bytes and errors are counted as they come, and whose pace is measured.
     fn until_the_end_of(self, body: Body) -> Body {
+        let mut receiving = self.metrics.pace.answered(self.sent.elapsed());
         let stream = body.stream.inspect(move |chunk| match chunk {
-            Ok(bytes) => self.0.bytes_fetched.add(bytes.len() as u64),
-            Err(error) => error_counter(&self.0, error.kind).inc(),
+            Ok(bytes) => {
+                self.metrics.bytes_fetched.add(bytes.len() as u64);
+                receiving.received(bytes.len() as u64);
+            }
+            Err(error) => error_counter(&self.metrics, error.kind).inc(),
         });
         Body { version: body.version, stream: stream.boxed() }
     }
@@ -101,7 +108,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.sub(1);
+        self.metrics.in_flight.sub(1);
     }
 }
 

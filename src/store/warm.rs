@@ -17,6 +17,13 @@ use super::{Body, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 /// As many as a look-up and the walk along the first headers use at once.
 const CONNECTIONS: usize = 8;
 
+/// Over a long way as many as the rows of a cutout use at once: they are fetched one by one where bytes are dear, and
+/// there each connection would cost as much as they save.
+const CONNECTIONS_AFAR: usize = 128;
+
+/// The first answer takes so long over a long way, with the connection that it is made for.
+const AFAR: Duration = Duration::from_millis(150);
+
 /// Idle connections are closed a little later than this (`s3/http.rs`).
 const REST: Duration = Duration::from_secs(12);
 
@@ -25,13 +32,14 @@ const REST: Duration = Duration::from_secs(12);
 pub struct Warm {
     inner: Arc<dyn Store>,
     answered: AtomicBool,
+    afar: AtomicBool,
     last: Mutex<Instant>,
 }
 
 impl Warm {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, answered: AtomicBool::new(false), last: Mutex::new(Instant::now()) }
+        Self { inner, answered: AtomicBool::new(false), afar: AtomicBool::new(false), last: Mutex::new(Instant::now()) }
     }
 
     /// Sends a request, with company where it finds no connections.
@@ -40,16 +48,19 @@ impl Warm {
         if rested && self.answered.load(Ordering::Relaxed) {
             self.open();
         }
+        let sent = Instant::now();
         let answer = request.await;
         // Before the first answer it is not certain where the bucket is.
         if answer.is_ok() && !self.answered.swap(true, Ordering::Relaxed) {
+            self.afar.store(sent.elapsed() >= AFAR, Ordering::Relaxed);
             self.open();
         }
         answer
     }
 
     fn open(&self) {
-        for _ in 0..CONNECTIONS {
+        let count = if self.afar.load(Ordering::Relaxed) { CONNECTIONS_AFAR } else { CONNECTIONS };
+        for _ in 0..count {
             let store = self.inner.clone();
             tokio::spawn(async move {
                 if let Err(error) = store.touch().await {

@@ -11,8 +11,9 @@ const FIRST: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
 /// Nothing is believed to be faster than this, in bytes per second: memory is not the network.
 const MAX_BANDWIDTH: f64 = 1e9;
 
-/// A measurement counts from so many bytes on; fewer arrive in one piece, which takes no time to be measured.
-const MIN_SAMPLE: u64 = 32 << 10;
+/// A measurement counts from so many bytes on, of one answer or of several: fewer arrive in one piece, or faster than
+/// the next ones would.
+const MIN_SAMPLE: u64 = 192 << 10;
 
 /// The weight of a new measurement against all before it.
 const WEIGHT: f64 = 0.3;
@@ -48,64 +49,76 @@ impl Pace {
 }
 
 /// Measures the pace of all transfers of a mount together.
-#[derive(Debug, Default)]
-pub(super) struct PaceMeter {
-    state: Mutex<State>,
+#[derive(Clone, Debug, Default)]
+pub struct PaceMeter {
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pace: Pace,
-    measured: bool,
+    /// Whether anything was measured yet: latency, bandwidth. The first measurement replaces the guess.
+    measured: (bool, bool),
     /// Bodies that are arriving.
     active: usize,
-    /// Since when at least one is, or since the last measurement.
+    /// Since when at least one is, as far as that is not in `busy`.
     since: Option<Instant>,
+    /// What has arrived since the last measurement, and the time that it took.
     bytes: u64,
+    busy: Duration,
 }
 
 /// A body that is arriving.
 #[derive(Debug)]
-pub(super) struct Receiving(Arc<PaceMeter>);
+pub struct Receiving {
+    state: Arc<Mutex<State>>,
+    begun: bool,
+}
 
 impl PaceMeter {
-    /// The pace now.
+    /// The pace now. A long way is taken for a narrow one until its bandwidth was measured.
     pub fn pace(&self) -> Pace {
-        self.state.lock().pace
+        let state = self.state.lock();
+        let far = (FIRST.latency / state.pace.latency.max(FIRST.latency)).powi(2);
+        let guess = Pace { bandwidth: FIRST.bandwidth * far, ..state.pace };
+        if state.measured.1 { state.pace } else { guess }
     }
 
     /// The first byte of an answer has come after so long; its body follows.
-    pub fn answered(self: &Arc<Self>, after: Duration) -> Receiving {
+    pub fn answered(&self, after: Duration) -> Receiving {
         let mut state = self.state.lock();
         let latency = after.as_secs_f64();
-        let weight = if state.measured { WEIGHT } else { 1.0 };
+        let weight = if std::mem::replace(&mut state.measured.0, true) { WEIGHT } else { 1.0 };
         state.pace.latency += (latency - state.pace.latency) * weight;
-        state.measured = true;
-        if state.active == 0 {
-            (state.since, state.bytes) = (Some(Instant::now()), 0);
-        }
         state.active += 1;
-        Receiving(self.clone())
+        state.since.get_or_insert_with(Instant::now);
+        Receiving { state: self.state.clone(), begun: false }
     }
 }
 
 impl Receiving {
-    /// Bytes that have arrived since the first of them.
-    pub fn received(&self, bytes: u64) {
-        self.0.state.lock().bytes += bytes;
+    /// Bytes have arrived. The first of them came with the head of the answer, in no time that was measured.
+    pub fn received(&mut self, bytes: u64) {
+        if std::mem::replace(&mut self.begun, true) {
+            self.state.lock().bytes += bytes;
+        }
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         state.active -= 1;
-        let Some(since) = state.since else { return };
+        let now = Instant::now();
+        if let Some(since) = state.since.take() {
+            state.busy += now.duration_since(since);
+        }
+        state.since = (state.active > 0).then_some(now);
         if state.bytes >= MIN_SAMPLE {
-            let measured = state.bytes as f64 / since.elapsed().as_secs_f64().max(1e-6);
-            let measured = measured.min(MAX_BANDWIDTH);
-            state.pace.bandwidth += (measured - state.pace.bandwidth) * WEIGHT;
-            (state.since, state.bytes) = (Some(Instant::now()), 0);
+            let measured = state.bytes as f64 / state.busy.as_secs_f64().max(1e-6);
+            let weight = if std::mem::replace(&mut state.measured.1, true) { WEIGHT } else { 1.0 };
+            state.pace.bandwidth += (measured.min(MAX_BANDWIDTH) - state.pace.bandwidth) * weight;
+            (state.bytes, state.busy) = (0, Duration::ZERO);
         }
     }
 }
@@ -116,9 +129,10 @@ mod tests {
 
     #[test]
     fn a_slow_network_shows_after_a_few_transfers() {
-        let meter = Arc::new(PaceMeter::default());
+        let meter = PaceMeter::default();
         for _ in 0..8 {
-            let body = meter.answered(Duration::from_millis(100));
+            let mut body = meter.answered(Duration::from_millis(100));
+            body.received(4096);
             std::thread::sleep(Duration::from_millis(10));
             body.received(64 << 10);
         }
