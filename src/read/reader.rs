@@ -34,6 +34,9 @@ const MAX_PART: u64 = 4 << 20;
 /// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
 const PUSH: u64 = 256 << 10;
 
+/// So many parts have the smallest size, as many twice that, and so on.
+const PARTS_OF_A_SIZE: u32 = 4;
+
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
 
@@ -382,11 +385,16 @@ async fn await_bytes(
     Ok(joined.freeze())
 }
 
-/// Splits a range into parts that are fetched in parallel, whole blocks each.
+/// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the reader
+/// comes to the first ones first: those are small.
 fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let eighth = (range.end - range.start).div_ceil(8).clamp(MIN_PART, MAX_PART);
-    let part = eighth.div_ceil(BLOCK) * BLOCK;
-    (range.start..range.end).step_by(part as usize).map(move |at| at..(at + part).min(range.end))
+    let mut at = range.start;
+    (0..).map_while(move |n: u32| {
+        let length = (MIN_PART << (n / PARTS_OF_A_SIZE).min(16)).min(MAX_PART);
+        let part = at..(at / BLOCK * BLOCK + length).min(range.end);
+        at = part.end;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 #[cfg(test)]
