@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::file::{Core, FileState};
 use super::idle::Idle;
@@ -52,6 +53,9 @@ const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many files are remembered (planner, headers), open or not.
 const MAX_FILES: u64 = 10_000;
+
+/// The right to fetch ahead, when it is granted; none for what a program waits for.
+type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
 
 /// What a [`Reader`] is made of.
 #[derive(Debug)]
@@ -251,16 +255,32 @@ impl Reader {
     fn start(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, segment: Segment) {
         let segment = Arc::new(segment);
         core.segments.insert(segment.clone());
+        let slot = self.slot_for(&segment);
         let (reader, file) = (self.clone(), file.clone());
-        self.config.runtime.spawn(async move { reader.fetch(file, segment).await });
+        self.config.runtime.spawn(async move { reader.fetch(file, segment, slot).await });
+    }
+
+    /// A place in the queue for slots, in the order of the calls: tasks begin in any order, and what the reader comes to
+    /// last must not be fetched first.
+    fn slot_for(&self, segment: &Segment) -> Slot {
+        let slots = match segment.origin() {
+            Origin::Demand => return Box::pin(std::future::ready(None)),
+            _ if segment.len() <= SMALL => self.small_slots.clone(),
+            _ => self.slots.clone(),
+        };
+        let mut slot: Slot = Box::pin(async move { slots.acquire_owned().await.ok() });
+        match (&mut slot).now_or_never() {
+            Some(granted) => Box::pin(std::future::ready(granted)),
+            None => slot,
+        }
     }
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
-    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>) {
+    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slot: Slot) {
         let unfinished = Unfinished { file: &file, segment: &segment };
         let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment, &mut noted) => outcome,
+            outcome = self.transfer(&file, &segment, slot, &mut noted) => outcome,
             () = segment.cancelled() => {
                 noted.cancelled();
                 Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
@@ -279,7 +299,13 @@ impl Reader {
         }
     }
 
-    async fn transfer(&self, file: &Arc<FileState>, segment: &Arc<Segment>, noted: &mut Fetching<'_>) -> Result<()> {
+    async fn transfer(
+        &self,
+        file: &Arc<FileState>,
+        segment: &Arc<Segment>,
+        slot: Slot,
+        noted: &mut Fetching<'_>,
+    ) -> Result<()> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
             // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
@@ -287,12 +313,9 @@ impl Reader {
             let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
             segment.grant(permit);
         }
-        let _slot = match segment.origin() {
-            Origin::Demand => None,
-            _ => tokio::select! {
-                slot = self.slots_for(segment).acquire_owned() => slot.ok(),
-                () = segment.wanted() => None,
-            },
+        let _slot = tokio::select! {
+            slot = slot => slot,
+            () = segment.wanted() => None,
         };
         noted.sent();
         let mut body = self.config.store.get(file.object(), segment.range()).await?;
@@ -315,10 +338,6 @@ impl Reader {
             }
             false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
         }
-    }
-
-    fn slots_for(&self, segment: &Segment) -> Arc<Semaphore> {
-        if segment.len() <= SMALL { self.small_slots.clone() } else { self.slots.clone() }
     }
 
     /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
