@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn neighbours_of_a_kind_give_the_order_away() {
-        let names: Vec<_> = (0..20).flat_map(|n| [format!("jw{n:02}_cal.fits"), format!("jw{n:02}_rate.fits")]).collect();
+        let names: Vec<_> =
+            (0..20).flat_map(|n| [format!("jw{n:02}_cal.fits"), format!("jw{n:02}_rate.fits")]).collect();
         let listing = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let sweeps = Sweeps::default();
         assert!(opened(&sweeps, &listing, "jw03_rate.fits").is_empty());

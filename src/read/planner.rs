@@ -37,6 +37,9 @@ const WHOLE_FILE: u64 = 256 << 10;
 /// A stream has crossed a header when it has read so much beyond it, which is more than the kernel asks for at once.
 const BEYOND_HEADER: u64 = 128 << 10;
 
+/// The kernel asks for so much at once where a program reads at least as much into memory of its own.
+const LARGE_READ: u64 = 128 << 10;
+
 /// The first step of a reader in the middle of an image: so many rows.
 const SOME_ROWS: u64 = 16;
 
@@ -166,7 +169,9 @@ impl Planner {
         let known = self.layout().hdus.len();
         self.headers.walk(&held);
         let mut ahead = self.headers.pursue(pace);
-        let eager = |hdu: &&Hdu| hdu.index < EAGER_TILES && descriptors(hdu).is_some_and(|t| t.end - t.start <= MAX_EAGER_TABLE);
+        let eager = |hdu: &&Hdu| {
+            hdu.index < EAGER_TILES && descriptors(hdu).is_some_and(|t| t.end - t.start <= MAX_EAGER_TABLE)
+        };
         if let Some(hdu) = self.headers.layout().hdus.get(known..).unwrap_or_default().iter().find(eager) {
             ahead.extend(self.want_tiles(&hdu.clone()));
         }
@@ -176,7 +181,8 @@ impl Planner {
 
     /// The table of tile descriptors of an HDU is to be fetched.
     fn want_tiles(&mut self, hdu: &Hdu) -> Option<Planned> {
-        let known = self.tiles.as_ref().is_some_and(|tiles| tiles.hdu == hdu.index) || self.wanted_tiles == Some(hdu.index);
+        let known =
+            self.tiles.as_ref().is_some_and(|tiles| tiles.hdu == hdu.index) || self.wanted_tiles == Some(hdu.index);
         let table = descriptors(hdu).filter(|_| !known)?;
         self.wanted_tiles = Some(hdu.index);
         Some(Planned { range: self.blocks(table), origin: Origin::Predicted })
@@ -258,12 +264,13 @@ impl Planner {
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
-    /// and surely if its values have to be computed; one in the middle of an image cuts some rows out.
+    /// and surely if its values have to be computed or if they read much at once; one in the middle of an image cuts some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         // What came with the head of the file is in the page cache: a reader of the whole unit asks for what follows.
         let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
         let from_start = read.start < known + NEAR_START;
-        let whole = self.reads_units || hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
+        let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
+        let whole = self.reads_units || computed || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match (from_start, whole) {
             (true, true) => hdu.data_span.min(self.max_ahead),

@@ -199,7 +199,18 @@ impl Streams {
         }
         let (start, next) = (read.start, read.end);
         let (id, touched) = (self.ticks, self.ticks);
-        self.streams.push(Stream { id, start, next, ahead: next, behind: start, to_the_end, step: 0, planned: 0, reads: 0, touched });
+        self.streams.push(Stream {
+            id,
+            start,
+            next,
+            ahead: next,
+            behind: start,
+            to_the_end,
+            step: 0,
+            planned: 0,
+            reads: 0,
+            touched,
+        });
         abandoned
     }
 

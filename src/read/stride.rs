@@ -241,7 +241,13 @@ mod tests {
 
     /// A reader that touches `width` bytes at each of the given places through a map of which nothing is cached but
     /// what was read or planned: the READs that the kernel sends, and all that was fetched.
-    fn map(strides: &mut Strides, grid: &Grid, pace: &Pace, places: impl Iterator<Item = u64>, width: u64) -> (usize, u64) {
+    fn map(
+        strides: &mut Strides,
+        grid: &Grid,
+        pace: &Pace,
+        places: impl Iterator<Item = u64>,
+        width: u64,
+    ) -> (usize, u64) {
         let (mut cached, mut reads, mut fetched) = (std::collections::BTreeSet::new(), 0, 0);
         for place in places {
             for page in place / PAGE..(place + width).div_ceil(PAGE) {
@@ -267,7 +273,8 @@ mod tests {
     #[test]
     fn a_cutout_of_long_rows_takes_few_reads_and_few_bytes() {
         let (row, count) = (160_000, 400);
-        let (reads, fetched) = map(&mut Strides::default(), &grid(&[row]), &REGION, rows(800_080_000, row, count), 1600);
+        let (reads, fetched) =
+            map(&mut Strides::default(), &grid(&[row]), &REGION, rows(800_080_000, row, count), 1600);
         assert!(reads <= 12, "{reads} reads");
         assert!(fetched <= 12 << 20, "{fetched} bytes of a span of 64 MB");
     }
