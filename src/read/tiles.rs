@@ -134,3 +134,105 @@ fn descriptor(bytes: &[u8], long: bool) -> Option<(u64, u64)> {
     };
     Some((number(0)?, number(if long { 8 } else { 4 })?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fits::Chain;
+
+    const TILE: u64 = 8000;
+    const GRID: (u64, u64) = (50, 20);
+
+    /// The compressed image of a file: 50 rows of 20 tiles, of 8,000 bytes each.
+    fn image() -> Hdu {
+        let primary =
+            ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
+        let count = format!("NAXIS2  = {:>20}", GRID.0 * GRID.1);
+        let heap = format!("PCOUNT  = {:>20}", GRID.0 * GRID.1 * TILE);
+        let table = [
+            "XTENSION= 'BINTABLE'",
+            "BITPIX  =                    8",
+            "NAXIS   =                    2",
+            "NAXIS1  =                    8",
+            &count,
+            &heap,
+            "GCOUNT  =                    1",
+            "TFIELDS =                    1",
+            "TTYPE1  = 'COMPRESSED_DATA'",
+            "TFORM1  = '1PB(8000)'",
+            "ZIMAGE  =                    T",
+            "ZCMPTYPE= 'RICE_1  '",
+            "ZBITPIX =                   16",
+            "ZNAXIS  =                    2",
+            "ZNAXIS1 =                 2000",
+            "ZNAXIS2 =                 5000",
+            "ZTILE1  =                  100",
+            "ZTILE2  =                  100",
+        ];
+        let header = |cards: &[&str]| {
+            let mut bytes: Vec<u8> =
+                cards.iter().chain(&["END"]).flat_map(|card| format!("{card:<80}").into_bytes()).collect();
+            bytes.resize(bytes.len().next_multiple_of(2880), b' ');
+            bytes
+        };
+        let mut chain = Chain::new(20 << 20);
+        chain.feed(0, &[header(&primary), header(&table)].concat());
+        chain.layout_so_far().hdus[1].clone()
+    }
+
+    fn reader(hdu: &Hdu) -> TileReader {
+        let tiles = 0..(GRID.0 * GRID.1) as u32;
+        let table: Vec<u8> = tiles.flat_map(|n| [TILE as u32, n * TILE as u32]).flat_map(u32::to_be_bytes).collect();
+        TileReader::new(hdu, &table.into()).unwrap()
+    }
+
+    fn place(hdu: &Hdu, row: u64, column: u64) -> u64 {
+        let heap = hdu.table.as_ref().unwrap().heap.as_ref().unwrap().offset;
+        heap + (row * GRID.1 + column) * TILE
+    }
+
+    #[test]
+    fn the_first_tile_of_a_cutout_brings_those_beside_and_below_it() {
+        let hdu = image();
+        let planned = reader(&hdu).advance(place(&hdu, 16, 5) / PAGE * PAGE).expect("a cutout");
+        for (row, column) in [(16, 5), (16, 7), (17, 5), (19, 8)] {
+            let tile = place(&hdu, row, column)..place(&hdu, row, column) + TILE;
+            assert!(planned.iter().any(|range| range.start <= tile.start && range.end >= tile.end), "{row} {column}");
+        }
+        let bytes: u64 = planned.iter().map(|range| range.end - range.start).sum();
+        assert!(bytes < 20 * TILE, "{bytes} bytes for 16 tiles");
+    }
+
+    #[test]
+    fn a_cutout_that_is_wider_or_longer_goes_on() {
+        let hdu = image();
+        let mut tiles = reader(&hdu);
+        tiles.advance(place(&hdu, 16, 5));
+        let wider = tiles.advance(place(&hdu, 16, 9)).expect("more columns");
+        assert!(wider.iter().any(|range| range.contains(&place(&hdu, 18, 10))));
+        let longer = tiles.advance(place(&hdu, 20, 5)).expect("more rows");
+        assert!(longer.iter().any(|range| range.contains(&place(&hdu, 21, 10))));
+    }
+
+    #[test]
+    fn who_begins_with_the_first_tile_wants_them_all() {
+        let hdu = image();
+        assert_eq!(reader(&hdu).advance(place(&hdu, 0, 0) / PAGE * PAGE), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_table_and_any_touch_plan_pages_and_not_many(table in proptest::collection::vec(any::<u8>(), 0..20_000), touches in proptest::collection::vec(0u64..20 << 20, 1..40)) {
+            let hdu = image();
+            let Some(mut tiles) = TileReader::new(&hdu, &table.into()) else { return Ok(()) };
+            for touch in touches {
+                for range in tiles.advance(touch).unwrap_or_default() {
+                    prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
+                    prop_assert!(range.end <= hdu.end() + PAGE);
+                }
+            }
+        }
+    }
+}
