@@ -48,7 +48,7 @@ const MAX_LEFT_BEHIND: u64 = 64 << 20;
 
 /// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
 /// it: some times what that takes.
-const HEAD_PATIENCE: Duration = Duration::from_secs(1);
+const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many files are remembered (planner, headers), open or not.

@@ -150,7 +150,7 @@ fn the_headers_behind_a_head_are_fetched_for_who_opens_the_file() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(rig.gets().0, 1, "who looks wants no headers");
     let file = rig.open("d/x.fits");
-    rig.lab.wait_for(4, |request| request.span().is_some_and(|(first, _)| first > 0));
+    rig.lab.wait_for(1, |request| request.span().is_some_and(|(first, _)| first > 0));
     assert_eq!(file.metadata().unwrap().len(), size);
 }
 
