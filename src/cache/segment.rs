@@ -243,6 +243,11 @@ impl Segment {
         !self.delivered.lock().is_empty()
     }
 
+    /// Whether READs have been answered with all of it.
+    pub fn is_delivered(&self) -> bool {
+        self.delivered.lock().first() == Some(&self.range)
+    }
+
     /// What READs have been answered with of this segment: sorted, disjoint ranges of the object.
     pub fn delivered(&self) -> Vec<Range<u64>> {
         self.delivered.lock().clone()

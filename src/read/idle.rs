@@ -62,7 +62,7 @@ impl Idle {
             }
             let (key, entry) = self.list.lock().pop_lru()?;
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            let spare = segment.is_pushed() || segment.is_touched() || segment.origin() == Origin::Demand;
+            let spare = segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
             if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
                 core.segments.remove(&segment);
             } else if !spare || !owner.try_evict(&segment) {

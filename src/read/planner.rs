@@ -201,6 +201,7 @@ impl Planner {
     /// asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
+        self.strides.cut(range);
         self.headers.on_denied(range);
     }
 

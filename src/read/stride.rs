@@ -84,6 +84,15 @@ impl Strides {
         Some(walk.ranges(rows, &grid.data))
     }
 
+    /// `range` will not be fetched after all: the rows from there on are to be planned again.
+    pub fn cut(&mut self, range: &Range<u64>) {
+        for walk in &mut self.walks {
+            if let Some(row) = walk.row_of(range) {
+                walk.planned = walk.planned.min(row.max(1));
+            }
+        }
+    }
+
     /// Forgets all patterns.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -311,6 +320,17 @@ mod tests {
         assert!(reads > 400, "streams are better there: {reads} reads");
         let (reads, fetched) = map(&mut Strides::default(), &grid(&[row]), &HOME, rows(66_000_000, row, 400), 1600);
         assert!(reads < 20 && fetched < 5 << 20, "{reads} reads, {fetched} bytes of a span of 8.8 MB");
+    }
+
+    #[test]
+    fn rows_that_could_not_be_fetched_are_planned_again() {
+        let mut strides = Strides::default();
+        let read = |row: u64| (10 + row * 40) * PAGE..(11 + row * 40) * PAGE;
+        strides.advance(&read(0), &grid(&[40 * PAGE]), &REGION);
+        let planned = strides.advance(&read(1), &grid(&[40 * PAGE]), &REGION).unwrap();
+        strides.cut(planned.iter().find(|range| range.start == read(10).start).unwrap());
+        let again = strides.advance(&read(10), &grid(&[40 * PAGE]), &REGION).unwrap();
+        assert!(again.iter().any(|range| range.start == read(11).start));
     }
 
     #[test]
