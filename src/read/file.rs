@@ -20,6 +20,14 @@ pub(super) struct Core {
     pub segments: SegmentMap,
 }
 
+impl Core {
+    /// Whether a segment stays in memory once programs have had it: header bytes, for whoever opens the file again or has
+    /// lost them from the page cache.
+    pub fn keeps(&self, segment: &Segment) -> bool {
+        segment.len() <= MAX_KEPT && self.planner.has_headers(&segment.range())
+    }
+}
+
 /// The reading state of one inode.
 #[derive(Debug)]
 pub struct FileState {
@@ -94,7 +102,7 @@ impl FileState {
     pub(super) fn mark_delivered(&self, range: &Range<u64>) {
         let mut core = self.core.lock();
         for segment in core.segments.overlapping(range) {
-            let keep = segment.len() <= MAX_KEPT && core.planner.has_headers(&segment.range());
+            let keep = core.keeps(&segment);
             if segment.mark_delivered(range.clone()) && segment.is_complete() && !keep {
                 core.segments.remove(&segment);
             }

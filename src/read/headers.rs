@@ -75,6 +75,8 @@ pub(super) struct Headers {
     lookahead: usize,
     /// The HDU furthest into the file that a program touched.
     touched: usize,
+    /// Up to where programs have read: further than the walk has come where the header is read that it waits for.
+    furthest: u64,
     guesses: usize,
 }
 
@@ -87,6 +89,7 @@ impl Headers {
             pursued: None,
             lookahead: MIN_LOOKAHEAD,
             touched: 0,
+            furthest: 0,
             guesses: FIRST_GUESSES,
         }
     }
@@ -114,8 +117,14 @@ impl Headers {
         planned(std::iter::once(head).chain(headers), self.size, Origin::Predicted).collect()
     }
 
-    /// Notes where a reader is among the HDUs; the further it walks, the further the chain is walked ahead of it.
-    pub fn note_reader(&mut self, offset: u64) {
+    /// Notes where a reader is among the HDUs; the further it walks, the further the chain is walked ahead of it. What
+    /// counts is the last byte: the page in which a header begins mostly begins with the data before it.
+    pub fn note_reader(&mut self, read: &Range<u64>) {
+        self.furthest = self.furthest.max(read.end);
+        self.note_touch(read.end.saturating_sub(1));
+    }
+
+    fn note_touch(&mut self, offset: u64) {
         let layout = self.chain.layout_so_far();
         if let Some(hdu) = layout.hdu_at(offset)
             && hdu.index > self.touched
@@ -138,6 +147,9 @@ impl Headers {
             if !self.chain.feed(offset, &bytes) {
                 break;
             }
+        }
+        if self.layout().hdus.len() > known {
+            self.note_touch(self.furthest.saturating_sub(1));
         }
         if self.layout().hdus.len() > known + 1 {
             self.guesses = (self.guesses * 4).min(MAX_GUESSES);
@@ -198,7 +210,9 @@ impl Headers {
             return self.windows(offset, n.min(MAX_WINDOWS), (mean, deviation), pace);
         }
         let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
-        let around = |at: u64| at.saturating_sub(READ_BEFORE).max(offset)..(at + READ_ON).min(self.size);
+        // What was fetched at the exact places of a file that was like this one so far need not be guessed around.
+        let before = if self.is_like_sibling(offset) { 0 } else { READ_BEFORE };
+        let around = |at: u64| at.saturating_sub(before).max(offset)..(at + READ_ON).min(self.size);
         exact.into_iter().map(|at| self.with_rest(around(at))).collect()
     }
 
@@ -206,6 +220,13 @@ impl Headers {
     fn with_rest(&self, range: Range<u64>) -> Range<u64> {
         let end = if range.start + MAX_REST >= self.size { self.size } else { range.end };
         range.start..end
+    }
+
+    /// Whether a file of the same kind and size had a header at `offset`, after as many others.
+    fn is_like_sibling(&self, offset: u64) -> bool {
+        let known = self.layout().hdus.len();
+        let sibling = self.sibling.as_ref().filter(|sibling| sibling.layout.file_size == self.size);
+        sibling.and_then(|s| s.layout.hdus.get(known)).is_some_and(|hdu| hdu.header_offset == offset)
     }
 
     /// The places of the headers if HDUs have the sizes of those of a sibling.

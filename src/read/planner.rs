@@ -154,7 +154,7 @@ impl Planner {
         if range.start + TAIL >= self.size && range.end - range.start <= BLOCK {
             decision.demand.start = decision.demand.start.min(self.blocks(self.size - TAIL..self.size).start);
         }
-        self.headers.note_reader(range.start);
+        self.headers.note_reader(&range);
         decision.ahead.extend(self.headers.pursue(pace));
         if self.headers.covers(range.start) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);

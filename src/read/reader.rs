@@ -376,7 +376,7 @@ impl Drop for Unfinished<'_> {
 /// comes by asks for some of each segment; one that nobody has asked for is led to another reader, further back.
 fn forget_passed(core: &mut Core, position: u64) {
     let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
-    let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end;
+    let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end && !core.keeps(s);
     let over: Vec<_> = core.segments.among(&passed).filter(is_over).cloned().collect();
     for segment in over {
         core.segments.remove(&segment);

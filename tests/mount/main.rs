@@ -12,6 +12,7 @@ mod map;
 mod mmap;
 mod model;
 mod namespace;
+mod prefetch;
 mod reading;
 mod review;
 mod status;

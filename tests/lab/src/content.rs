@@ -34,6 +34,15 @@ pub enum Content {
         /// Objects of different seeds differ everywhere.
         seed: u64,
     },
+    /// A pattern, except for the extents (offset, bytes): a file whose headers matter and whose data are many.
+    Patched {
+        /// Length of the whole object.
+        len: u64,
+        /// Of the pattern.
+        seed: u64,
+        /// The parts that are not of the pattern. A later extent wins over an earlier one.
+        extents: Vec<(u64, Bytes)>,
+    },
 }
 
 impl Content {
@@ -41,7 +50,7 @@ impl Content {
         Ok(match self {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(path) => std::fs::metadata(path)?.len(),
-            Content::Sparse { len, .. } | Content::Pattern { len, .. } => *len,
+            Content::Sparse { len, .. } | Content::Pattern { len, .. } | Content::Patched { len, .. } => *len,
         })
     }
 
@@ -64,6 +73,13 @@ impl Content {
                 }
             }
             Content::Pattern { seed, .. } => md5.update(format!("pattern {len} {seed}")),
+            Content::Patched { seed, extents, .. } => {
+                md5.update(format!("patched {len} {seed}"));
+                for (offset, bytes) in extents {
+                    md5.update(offset.to_le_bytes());
+                    md5.update(bytes);
+                }
+            }
         }
         let parts = len.div_ceil(8 << 20).max(1);
         format!("\"{}-{parts}\"", hex::encode(md5.finalize()))
@@ -144,19 +160,22 @@ impl Reader {
 fn memory_span(content: &Content, offset: u64, len: usize) -> Bytes {
     match content {
         Content::Bytes(bytes) => bytes.slice(offset as usize..offset as usize + len),
-        Content::Sparse { extents, .. } => sparse_span(extents, offset, len),
-        Content::Pattern { seed, .. } => {
-            let mut buf = vec![0; len];
-            pattern_bytes(*seed, offset, &mut buf);
-            buf.into()
-        }
+        Content::Sparse { extents, .. } => overlaid(vec![0; len], extents, offset),
+        Content::Pattern { seed, .. } => pattern_span(*seed, offset, len).into(),
+        Content::Patched { seed, extents, .. } => overlaid(pattern_span(*seed, offset, len), extents, offset),
         Content::File(_) => unreachable!("files are read by Reader::File"),
     }
 }
 
-fn sparse_span(extents: &[(u64, Bytes)], offset: u64, len: usize) -> Bytes {
+fn pattern_span(seed: u64, offset: u64, len: usize) -> Vec<u8> {
     let mut buf = vec![0; len];
-    let end = offset + len as u64;
+    pattern_bytes(seed, offset, &mut buf);
+    buf
+}
+
+/// The bytes from `offset` on, with the extents in their places.
+fn overlaid(mut buf: Vec<u8>, extents: &[(u64, Bytes)], offset: u64) -> Bytes {
+    let end = offset + buf.len() as u64;
     for (start, bytes) in extents {
         let from = offset.max(*start);
         let to = end.min(start + bytes.len() as u64);
@@ -234,9 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn sparse_spans_overlay_their_extents() {
+    fn extents_lie_over_zeros_and_over_a_pattern() {
         let extents = vec![(2, Bytes::from_static(b"abc")), (4, Bytes::from_static(b"XY"))];
-        assert_eq!(&sparse_span(&extents, 0, 8)[..], b"\0\0abXY\0\0");
-        assert_eq!(&sparse_span(&extents, 3, 2)[..], b"bX");
+        let sparse = Content::Sparse { len: 8, extents: extents.clone() };
+        assert_eq!(&memory_span(&sparse, 0, 8)[..], b"\0\0abXY\0\0");
+        assert_eq!(&memory_span(&sparse, 3, 2)[..], b"bX");
+        let patched = Content::Patched { len: 8, seed: 7, extents };
+        let pattern = pattern_span(7, 0, 8);
+        assert_eq!(memory_span(&patched, 1, 7)[..], [&pattern[1..2], b"abXY", &pattern[6..]].concat());
     }
 }

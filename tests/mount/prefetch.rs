@@ -1,0 +1,399 @@
+//! What is fetched ahead along the structure of FITS files: enough of it, not too much, and the right bytes.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+use bytes::Bytes;
+use fitsfs_lab::{Content, Lab, Op, Request, Shape};
+use std::time::Duration;
+
+use crate::map::{Map, PAGE};
+use crate::support::*;
+
+const BLOCK: u64 = 2880;
+const KIB: u64 = 1 << 10;
+
+/// A FITS file of any size, which takes the memory of its headers: the data are a pattern.
+struct Product {
+    seed: u64,
+    len: u64,
+    /// What is not of the pattern: headers, and tables of descriptors.
+    extents: Vec<(u64, Bytes)>,
+    /// Where the headers are, and the data.
+    headers: Vec<Range<u64>>,
+    data: Vec<Range<u64>>,
+}
+
+impl Product {
+    /// A primary HDU without data, to which others are added.
+    fn new(seed: u64) -> Self {
+        let product = Self { seed, len: 0, extents: Vec::new(), headers: Vec::new(), data: Vec::new() };
+        product.with(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"], &[], 0)
+    }
+
+    /// The same and an HDU of these cards, with `len` bytes of data that begin with `table`.
+    fn with<S: AsRef<str>>(mut self, cards: &[S], table: &[u8], len: u64) -> Self {
+        let cards = cards.iter().map(AsRef::as_ref).chain(["END"]);
+        let mut header: Vec<u8> = cards.flat_map(|card| format!("{card:<80}").into_bytes()).collect();
+        header.resize(header.len().next_multiple_of(BLOCK as usize), b' ');
+        let (start, data) = (self.len, self.len + header.len() as u64);
+        header.extend(table);
+        self.extents.push((start, header.into()));
+        self.headers.push(start..data);
+        self.data.push(data..data + len);
+        self.len = (data + len).next_multiple_of(BLOCK);
+        self
+    }
+
+    /// The same and an image of `f32`, NAXIS1 first.
+    fn image(self, axes: &[u64]) -> Self {
+        let mut cards =
+            vec!["XTENSION= 'IMAGE   '".into(), "BITPIX  = -32".into(), format!("NAXIS   = {}", axes.len())];
+        cards.extend(axes.iter().zip(1..).map(|(axis, n)| format!("NAXIS{n}  = {axis}")));
+        cards.extend(["PCOUNT  = 0".into(), "GCOUNT  = 1".into()]);
+        self.with(&cards, &[], 4 * axes.iter().product::<u64>())
+    }
+
+    /// One image in an extension.
+    fn of_image(seed: u64, axes: &[u64]) -> Self {
+        Self::new(seed).image(axes)
+    }
+
+    fn put(&self, lab: &Lab, key: &str) {
+        lab.put(BUCKET, key, Content::Patched { len: self.len, seed: self.seed, extents: self.extents.clone() });
+    }
+
+    /// What is there.
+    fn at(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = pattern_at(self.seed, offset, len);
+        for (start, extent) in &self.extents {
+            let (from, to) = (offset.max(*start), (offset + len as u64).min(start + extent.len() as u64));
+            if from < to {
+                let there = &extent[(from - start) as usize..(to - start) as usize];
+                bytes[(from - offset) as usize..(to - offset) as usize].copy_from_slice(there);
+            }
+        }
+        bytes
+    }
+
+    fn map(&self, file: &File) -> Map {
+        Map::shared(file, 0, self.len as usize)
+    }
+
+    /// Touches `len` bytes of a map, all at once.
+    fn is_in(&self, map: &Map, offset: u64, len: usize) -> bool {
+        map.bytes()[offset as usize..offset as usize + len] == self.at(offset, len)[..]
+    }
+
+    /// Reads a header as programs do.
+    fn reads_header(&self, file: &File, n: usize) -> bool {
+        let Range { start, end } = self.headers[n];
+        let len = (end - start) as usize;
+        read_at(file, start, len).unwrap() == self.at(start, len)
+    }
+}
+
+/// The GETs of a key so far.
+fn gets_of(rig: &Rig, key: &str) -> Vec<Request> {
+    rig.lab.requests().into_iter().filter(|request| request.op == Op::GetObject && request.key == key).collect()
+}
+
+/// GETs and their bytes when nothing is under way any more.
+fn gets_in_the_end(rig: &Rig) -> (usize, u64) {
+    eventually("nothing is under way", || rig.status()["in_flight"] == 0);
+    rig.gets()
+}
+
+/// READs for which nothing was held or on its way.
+fn surprises(rig: &Rig) -> u64 {
+    rig.status()["cache"]["misses"].as_u64().unwrap()
+}
+
+/// Requests that were sent twice because they took long: on a busy machine some are.
+fn hedged(rig: &Rig) -> u64 {
+    rig.status()["hedged_requests"].as_u64().unwrap()
+}
+
+/// Numbers without a pattern.
+fn noise(seed: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seed), |state| Some(state.wrapping_add(0x9e37_79b9_7f4a_7c15))).map(|state| {
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+#[test]
+fn a_cutout_of_long_rows_is_fetched_row_by_row_before_it_is_touched() {
+    let product = Product::of_image(1, &[40_000, 600]);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    let map = product.map(&file);
+    let (row, count) = (160_000, 400);
+    for n in 100..100 + count {
+        assert!(product.is_in(&map, product.data[1].start + n * row + 80_000, 1_600), "row {n}");
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(bytes < count * row / 4, "{bytes} bytes in {gets} GETs of a span of {}", count * row);
+    let surprises = surprises(&rig);
+    assert!(surprises <= 40, "{surprises} READs of {count} rows found nothing on its way");
+}
+
+#[test]
+fn a_cutout_of_short_rows_is_fetched_as_one_stream() {
+    let product = Product::of_image(2, &[5_000, 2_000]);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    let map = product.map(&file);
+    let (row, count) = (20_000, 200);
+    for n in 900..900 + count {
+        assert!(product.is_in(&map, product.data[1].start + n * row + 8_000, 1_600), "row {n}");
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(bytes <= 3 * count * row + MIB, "{bytes} bytes of a span of {}", count * row);
+    assert!(gets <= 40, "{gets} GETs for {count} rows");
+}
+
+/// A product of seven HDUs, with the images in this order.
+fn seven(seed: u64, order: [u64; 6]) -> Product {
+    order.iter().fold(Product::new(seed), |product, rows| product.image(&[500, *rows]))
+}
+
+const PLANES: [u64; 6] = [700, 1_300, 900, 1_100, 800, 1_700];
+
+#[test]
+fn the_headers_of_a_file_like_one_before_come_at_once() {
+    let first = seven(3, PLANES);
+    let second = seven(4, PLANES);
+    let rig = Rig::new(|lab| {
+        first.put(lab, "d/jw01_rate.fits");
+        second.put(lab, "d/jw02_rate.fits");
+    });
+    names(&rig.path("d")).unwrap();
+    let file = rig.open("d/jw01_rate.fits");
+    assert!((0..7).all(|n| first.reads_header(&file, n)));
+    drop(file);
+    eventually("the file is closed", || rig.status()["open_files"] == 0);
+    rig.settle();
+    rig.lab.shape(Shape::latency(Duration::from_millis(100)));
+    let file = rig.open("d/jw02_rate.fits");
+    assert!(second.reads_header(&file, 6));
+    let gets = gets_of(&rig, "d/jw02_rate.fits");
+    assert_eq!(rounds(gets.clone()), 1, "{gets:#?}");
+    assert!((0..7).all(|n| second.reads_header(&file, n)));
+    let (gets, bytes) = gets_in_the_end(&rig);
+    let most = 8 + hedged(&rig) as usize;
+    assert!(gets <= most && bytes <= 2 * MIB, "{gets} GETs of {bytes} bytes for seven headers");
+}
+
+#[test]
+fn a_file_of_the_size_of_one_before_with_headers_elsewhere_reads_right() {
+    let first = seven(5, PLANES);
+    let [a, b, c, d, e, f] = PLANES;
+    let other = seven(6, [c, f, a, e, d, b]);
+    assert_eq!(first.len, other.len);
+    assert_ne!(first.headers[6], other.headers[6]);
+    let rig = Rig::new(|lab| {
+        first.put(lab, "d/jw01_rate.fits");
+        other.put(lab, "d/jw02_rate.fits");
+    });
+    let file = rig.open("d/jw01_rate.fits");
+    assert!((0..7).all(|n| first.reads_header(&file, n)));
+    drop(file);
+    eventually("the file is closed", || rig.status()["open_files"] == 0);
+    let file = rig.open("d/jw02_rate.fits");
+    assert!((0..7).all(|n| other.reads_header(&file, n)));
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(gets <= 60 && bytes <= 6 * MIB, "{gets} GETs of {bytes} bytes for twice seven headers");
+    let map = other.map(&file);
+    assert!(other.is_in(&map, 0, other.len as usize));
+}
+
+/// A directory of files of one kind, in the order of their names.
+struct Directory {
+    rig: Rig,
+    products: Vec<Product>,
+}
+
+impl Directory {
+    fn new(count: u64) -> Self {
+        let products: Vec<_> =
+            (0..count).map(|n| Product::new(100 + n).image(&[500, 300]).image(&[500, 300])).collect();
+        let rig = Rig::new(|lab| products.iter().enumerate().for_each(|(n, product)| product.put(lab, &key(n))));
+        assert_eq!(names(&rig.path("d")).unwrap().len(), products.len());
+        rig.settle();
+        Self { rig, products }
+    }
+
+    /// Reads the first header of these files, one after the other. Returns how many GETs that took.
+    fn sweep(&self, order: impl IntoIterator<Item = usize>) -> usize {
+        for n in order {
+            assert!(self.products[n].reads_header(&self.rig.open(&key(n)), 0), "file {n}");
+        }
+        gets_in_the_end(&self.rig).0
+    }
+}
+
+fn key(n: usize) -> String {
+    format!("d/jw{n:03}_rate.fits")
+}
+
+#[test]
+fn going_through_a_directory_finds_the_next_files_on_their_way() {
+    let directory = Directory::new(30);
+    let order = (0..30).inspect(|n| {
+        if *n >= 4 {
+            directory.rig.lab.wait_for(1, |request| request.op == Op::GetObject && request.key == key(*n));
+        }
+    });
+    let gets = directory.sweep(order);
+    assert!(gets <= 45 + 10, "{gets} GETs for 30 headers");
+}
+
+#[test]
+fn going_backwards_or_to_every_second_file_costs_no_more() {
+    let directory = Directory::new(30);
+    let gets = directory.sweep((0..30).rev());
+    assert!(gets <= 45 + 10, "{gets} GETs for 30 headers backwards");
+    let directory = Directory::new(30);
+    let gets = directory.sweep((0..30).step_by(2));
+    assert!(gets <= 23 + 10, "{gets} GETs for 15 headers, of every second file");
+    let others = (1..30).step_by(2).map(|n| gets_of(&directory.rig, &key(n)).len()).sum::<usize>();
+    assert!(others <= 4, "{others} GETs for the files between");
+}
+
+#[test]
+fn files_in_no_order_are_not_expected() {
+    let directory = Directory::new(30);
+    let mut order: Vec<_> = (0..30).zip(noise(7)).collect();
+    order.sort_by_key(|(_, place)| *place);
+    let gets = directory.sweep(order.into_iter().map(|(n, _)| n));
+    assert!(gets <= 60 + 10, "{gets} GETs for 30 headers");
+}
+
+#[test]
+fn a_whole_data_unit_takes_few_gets_and_no_byte_twice() {
+    let product = Product::of_image(8, &[4_096, 2_048]);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    let unit = product.data[1].clone();
+    for offset in unit.clone().step_by(MIB as usize) {
+        let len = (unit.end - offset).min(MIB) as usize;
+        assert_eq!(read_at(&file, offset, len).unwrap(), product.at(offset, len), "at {offset}");
+    }
+    eventually("nothing is under way", || rig.status()["in_flight"] == 0);
+    let gets = gets_of(&rig, "d/a.fits");
+    let mut spans: Vec<_> = gets.iter().filter_map(Request::span).collect();
+    spans.sort_unstable();
+    assert_eq!(spans.len(), gets.len());
+    let again = spans.windows(2).filter(|pair| pair[1].0 <= pair[0].1).count() as u64;
+    assert!(again <= hedged(&rig), "bytes were fetched twice: {spans:?}");
+    assert!(gets.len() <= 40, "{} GETs for {} bytes", gets.len(), unit.end - unit.start);
+}
+
+#[test]
+fn a_header_that_left_the_page_cache_is_not_fetched_again() {
+    let product = seven(9, PLANES);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let forget = |file: &File| {
+        // SAFETY: the descriptor is open.
+        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) }, 0);
+    };
+    let file = rig.open("d/a.fits");
+    assert!((0..7).all(|n| product.reads_header(&file, n)));
+    rig.settle();
+    let reads = || rig.status()["reads"].as_u64().unwrap();
+    let before = reads();
+    forget(&file);
+    assert!((0..7).all(|n| product.reads_header(&file, n)));
+    assert!(reads() > before, "the page cache still had them");
+    drop(file);
+    eventually("the file is closed", || rig.status()["open_files"] == 0);
+    let file = rig.open("d/a.fits");
+    forget(&file);
+    assert!((0..7).all(|n| product.reads_header(&file, n)));
+    assert_eq!(gets_in_the_end(&rig).0, 0, "{:#?}", rig.lab.requests());
+}
+
+#[test]
+fn pages_at_random_cost_little_more_than_themselves() {
+    // Rows that are longer and shorter than what a cutout is told by.
+    for (seed, width) in [(10, 65_536 / 4), (11, 16_384 / 4)] {
+        let product = Product::of_image(seed, &[width, (64 << 20) / width]);
+        let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+        let file = rig.open("d/a.fits");
+        let count = 300;
+        for at in noise(seed).take(count) {
+            let offset = at % (product.len / PAGE as u64) * PAGE as u64;
+            let len = PAGE.min((product.len - offset) as usize);
+            assert_eq!(read_at(&file, offset, len).unwrap(), product.at(offset, len), "at {offset}");
+        }
+        let (gets, bytes) = gets_in_the_end(&rig);
+        assert!(bytes <= 64 * KIB * count as u64 + 6 * MIB, "{bytes} bytes in {gets} GETs for rows of {width} pixels");
+    }
+}
+
+#[test]
+fn a_map_touched_backwards_takes_few_gets() {
+    let product = Product::of_image(12, &[2_048, 2_048]);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    let map = product.map(&file);
+    let pages = 8 * MIB / PAGE as u64;
+    let end = product.data[1].end / PAGE as u64;
+    for page in (end - pages..end).rev() {
+        assert!(product.is_in(&map, page * PAGE as u64, PAGE), "page {page}");
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(gets <= 60, "{gets} GETs of {bytes} bytes");
+}
+
+/// An image in tiles of 8 KB, in rows of 50, one behind the other.
+fn compressed(seed: u64, rows: u64) -> (Product, impl Fn(u64, u64) -> u64) {
+    let (tile, columns) = (8_192, 50);
+    let count = rows * columns;
+    let descriptor = |n: u64| [tile as u32, (n * tile) as u32].map(u32::to_be_bytes).concat();
+    let table: Vec<u8> = (0..count).flat_map(descriptor).collect();
+    let (shape, heap) = ((columns * 100, rows * 100), count * tile);
+    let cards = [
+        "XTENSION= 'BINTABLE'".into(),
+        "BITPIX  = 8".into(),
+        "NAXIS   = 2".into(),
+        "NAXIS1  = 8".into(),
+        format!("NAXIS2  = {count}"),
+        format!("PCOUNT  = {heap}"),
+        "GCOUNT  = 1".into(),
+        "TFIELDS = 1".into(),
+        "TTYPE1  = 'COMPRESSED_DATA'".into(),
+        format!("TFORM1  = '1PB({tile})'"),
+        "ZIMAGE  = T".into(),
+        "ZCMPTYPE= 'RICE_1'".into(),
+        "ZBITPIX = -32".into(),
+        "ZNAXIS  = 2".into(),
+        format!("ZNAXIS1 = {}", shape.0),
+        format!("ZNAXIS2 = {}", shape.1),
+        "ZTILE1  = 100".into(),
+        "ZTILE2  = 100".into(),
+    ];
+    let product = Product::new(seed).with(&cards, &table, table.len() as u64 + heap);
+    let heap = product.data[1].start + table.len() as u64;
+    (product, move |row, column| heap + (row * columns + column) * tile)
+}
+
+#[test]
+fn a_cutout_of_a_compressed_image_is_fetched_tile_by_tile() {
+    let (product, place) = compressed(13, 20);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits.fz"));
+    let file = rig.open("d/a.fits.fz");
+    assert!(product.reads_header(&file, 1));
+    let map = product.map(&file);
+    assert!(product.is_in(&map, product.data[1].start, 8_000), "the descriptors");
+    for row in 8..11 {
+        for column in 20..24 {
+            assert!(product.is_in(&map, place(row, column), 8_192), "tile {row}, {column}");
+        }
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(bytes < 600_000, "{bytes} bytes in {gets} GETs for 12 tiles of 8 KB");
+}
