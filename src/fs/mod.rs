@@ -172,8 +172,13 @@ impl Filesystem {
     /// A file was opened: the next ones, if a program goes through the directory, are going to be.
     fn expect_next(&self, key: &str) {
         let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
+        if !crate::fits::is_fits_name(name) {
+            return;
+        }
         for entry in self.sweeps.opened(prefix, name, self.namespace.listed(prefix).as_deref()) {
-            if let Node::File { object } = &entry.node {
+            if let Node::File { object } = &entry.node
+                && !is_archived(object)
+            {
                 self.reader.expect(&self.reader.file(self.inodes.number(&entry.node), object));
             }
         }
@@ -312,8 +317,7 @@ impl Filesystem {
 
     /// Archived objects open only if they have been restored, which their first byte shows.
     async fn check_restored(&self, object: &Arc<ObjectMeta>) -> Result<()> {
-        let archived = object.storage_class.as_deref().is_some_and(|class| ARCHIVE_CLASSES.contains(&class));
-        if !archived || object.size == 0 {
+        if !is_archived(object) || object.size == 0 {
             return Ok(());
         }
         let first: Range<u64> = 0..1;
@@ -366,6 +370,10 @@ fn object_of(inode: &Inode) -> Result<&Arc<ObjectMeta>> {
         Node::File { object } => Ok(object),
         Node::Directory { .. } => Err(Errno::EISDIR),
     }
+}
+
+fn is_archived(object: &ObjectMeta) -> bool {
+    object.storage_class.as_deref().is_some_and(|class| ARCHIVE_CLASSES.contains(&class))
 }
 
 fn is_direct(flags: i32) -> bool {

@@ -112,7 +112,7 @@ impl Headers {
         };
         let leading = sibling.layout.hdus.iter().take_while(|hdu| hdu.header_offset < HEAD);
         let head = 0..leading.map(|hdu| hdu.data_offset + READ_ON).max().unwrap_or(HEAD).min(self.size);
-        let known = sibling.layout.hdus.iter().take(sibling.reach + 1);
+        let known = sibling.layout.hdus.iter().take((sibling.reach + 1).min(MAX_LOOKAHEAD));
         let headers = known.map(|hdu| hdu.header_offset..hdu.data_offset.max(hdu.header_offset + READ_ON));
         planned(std::iter::once(head).chain(headers), self.size, Origin::Predicted).collect()
     }

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use super::FileState;
 use super::file::Core;
-use crate::cache::{BLOCK, Budget, Origin, Permit, Segment};
+use super::stride::PAGE;
+use crate::cache::{Budget, Origin, Permit, Segment};
 
 /// Header bytes stay in memory up to this share of the budget once no program has the file open: an eighth.
 const CLOSED_SHARE: u64 = 8;
@@ -34,7 +35,7 @@ impl Idle {
         let mut list = self.list.lock();
         list.put((file.ino(), segment.range().start), (Arc::downgrade(file), Arc::downgrade(segment)));
         // Twice the segments that the budget can hold: a sweep then pays for as many additions.
-        if list.len() as u64 > 2 * self.budget.total().div_ceil(BLOCK) {
+        if list.len() as u64 > 2 * self.budget.total().div_ceil(PAGE) {
             let gone: Vec<_> = list.iter().filter(|(_, (_, s))| s.strong_count() == 0).map(|(key, _)| *key).collect();
             gone.iter().for_each(|key| drop(list.pop(key)));
         }
@@ -56,13 +57,15 @@ impl Idle {
     /// too, and what reads of a part of a block have left. The caller holds the core of `file`. Others are not waited
     /// for, since whoever holds one may be waiting here for that of `file`.
     pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
-        for _ in 0..MAX_LOOKS {
+        for look in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
                 return Some(permit);
             }
             let (key, entry) = self.list.lock().pop_lru()?;
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            let spare = segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
+            // Headers that nobody has read yet are the last to go.
+            let header = look >= MAX_LOOKS / 2 && !segment.origin().is_data_ahead();
+            let spare = header || segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
             if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
                 core.segments.remove(&segment);
             } else if !spare || !owner.try_evict(&segment) {

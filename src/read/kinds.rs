@@ -12,6 +12,9 @@ use super::{Planner, Sibling};
 /// So many kinds are remembered; one takes as much memory as a layout, some kilobytes.
 const MAX_KINDS: u64 = 2_000;
 
+/// Layouts with more HDUs than this are not remembered for others: they are large, and rarely like another.
+const MAX_HDUS: usize = 1_000;
+
 /// What is known of the kinds of files in a store.
 #[derive(Debug)]
 pub(super) struct Kinds(moka::sync::Cache<String, Arc<Mutex<Option<Sibling>>>>);
@@ -32,7 +35,7 @@ impl Kinds {
     /// known for the layout.
     pub fn learn(&self, key: &str, planner: &Planner) {
         let layout = planner.layout();
-        if layout.hdus.is_empty() {
+        if layout.hdus.is_empty() || layout.hdus.len() > MAX_HDUS {
             return;
         }
         let kind = self.0.get_with(kind_of(key), Arc::default);

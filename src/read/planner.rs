@@ -50,6 +50,9 @@ const NEAR_START: u64 = 32 << 10;
 /// compressed camera file wants none.
 const EAGER_TILES: usize = 2;
 
+/// So many compressed images are followed at once.
+const MAX_TILE_READERS: usize = 4;
+
 /// Longer tables of descriptors than this are fetched where they are touched.
 const MAX_EAGER_TABLE: u64 = 256 << 10;
 
@@ -82,9 +85,10 @@ pub struct Planner {
     headers: Headers,
     streams: Streams,
     strides: Strides,
-    tiles: Option<TileReader>,
-    /// The HDU whose table of tile descriptors is on its way.
-    wanted_tiles: Option<usize>,
+    /// Compressed images that are read, the last ones.
+    tiles: Vec<TileReader>,
+    /// The HDUs whose table of tile descriptors is on its way.
+    wanted_tiles: Vec<usize>,
     max_ahead: u64,
     /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
     sparse: Option<(usize, bool)>,
@@ -103,8 +107,8 @@ impl Planner {
             headers: Headers::new(size, sibling),
             streams: Streams::new(max_ahead),
             strides: Strides::default(),
-            tiles: None,
-            wanted_tiles: None,
+            tiles: Vec::new(),
+            wanted_tiles: Vec::new(),
             max_ahead,
             sparse: None,
             reads_units: false,
@@ -181,20 +185,26 @@ impl Planner {
 
     /// The table of tile descriptors of an HDU is to be fetched.
     fn want_tiles(&mut self, hdu: &Hdu) -> Option<Planned> {
-        let known =
-            self.tiles.as_ref().is_some_and(|tiles| tiles.hdu == hdu.index) || self.wanted_tiles == Some(hdu.index);
+        let known = self.wanted_tiles.contains(&hdu.index) || self.tiles.iter().any(|tiles| tiles.hdu == hdu.index);
         let table = descriptors(hdu).filter(|_| !known)?;
-        self.wanted_tiles = Some(hdu.index);
+        self.wanted_tiles.truncate(MAX_TILE_READERS - 1);
+        self.wanted_tiles.insert(0, hdu.index);
         Some(Planned { range: self.blocks(table), origin: Origin::Predicted })
     }
 
-    /// Reads the table of tile descriptors that is wanted, once it is held.
+    /// Reads the tables of tile descriptors that are wanted, once they are held.
     fn learn_tiles(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
-        let Some(hdu) = self.wanted_tiles.and_then(|index| self.headers.layout().hdus.get(index)) else { return };
-        if let Some(table) = descriptors(hdu).and_then(|table| held(&table)) {
-            self.tiles = TileReader::new(hdu, &table);
-            self.wanted_tiles = None;
-        }
+        let hdus = &self.headers.layout().hdus;
+        let tiles = &mut self.tiles;
+        self.wanted_tiles.retain(|index| {
+            let Some(hdu) = hdus.get(*index) else { return false };
+            let Some(table) = descriptors(hdu).and_then(|table| held(&table)) else { return true };
+            tiles.truncate(MAX_TILE_READERS - 1);
+            if let Some(reader) = TileReader::new(hdu, &table) {
+                tiles.insert(0, reader);
+            }
+            false
+        });
     }
 
     /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
@@ -202,13 +212,18 @@ impl Planner {
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
         self.strides.cut(range);
+        self.tiles.iter_mut().for_each(TileReader::forget_cutout);
+        self.wanted_tiles.clear();
         self.headers.on_denied(range);
+        self.started &= range.start > 0;
     }
 
     /// No program has the file open: nobody is led any more.
     pub fn on_closed(&mut self) {
         self.streams.clear();
         self.strides.clear();
+        self.tiles.clear();
+        self.wanted_tiles.clear();
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.
@@ -226,14 +241,18 @@ impl Planner {
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
             decision.ahead.extend(self.want_tiles(hdu));
-            if let Some(tiles) = self.tiles.as_mut().filter(|tiles| tiles.hdu == hdu.index)
+            let large = range.end - range.start >= LARGE_READ;
+            if let Some(tiles) = self.tiles.iter_mut().find(|tiles| tiles.hdu == hdu.index)
+                && !large
+                && !is_start(hdu, range.start)
+                && (tiles.has_cutout() || !self.streams.continues(&range))
                 && let Some(ranges) = tiles.advance(range.start)
             {
                 return self.plan_pieces(ranges, decision);
             }
             // Where rows are worth fetching one by one, even those that a stream would take along.
             let dense = self.streams.continues(&range) && !self.has_sparse_rows(hdu, pace);
-            if !dense && let Some(ranges) = self.strides.advance(&range, &grid(hdu), pace) {
+            if !dense && let Some(ranges) = self.strides.advance(&range, &grid(hdu, self.size), pace) {
                 return self.plan_pieces(ranges, decision);
             }
         }
@@ -249,27 +268,34 @@ impl Planner {
         }
     }
 
-    /// Pieces of a pattern, those that touch joined.
-    fn plan_pieces(&self, mut ranges: Vec<Range<u64>>, decision: &mut Decision) {
+    /// Pieces of a pattern, those that touch joined, as many as one reader may be led by.
+    fn plan_pieces(&mut self, mut ranges: Vec<Range<u64>>, decision: &mut Decision) {
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<u64>> = Vec::new();
         for range in ranges {
+            let range = range.start..range.end.min(self.size);
             match joined.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 _ => joined.push(range),
             }
         }
-        let within = joined.into_iter().map(|range| range.start..range.end.min(self.size));
-        let pieces = within.filter(|range| range.start < range.end);
-        decision.ahead.extend(pieces.map(|range| Planned { range, origin: Origin::Strided }));
+        joined.retain(|range| range.start < range.end);
+        let mut left = self.max_ahead;
+        for range in joined {
+            let bytes = range.end - range.start;
+            if bytes > left {
+                self.strides.cut(&range);
+                break;
+            }
+            left -= bytes;
+            decision.ahead.push(Planned { range, origin: Origin::Strided });
+        }
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
     /// and surely if its values have to be computed or if they read much at once; one in the middle of an image cuts some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
-        // What came with the head of the file is in the page cache: a reader of the whole unit asks for what follows.
-        let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
-        let from_start = read.start < known + NEAR_START;
+        let from_start = is_start(hdu, read.start);
         let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
         let whole = self.reads_units || computed || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
@@ -315,14 +341,21 @@ impl Planner {
     }
 }
 
+/// Whether a first read at `offset` begins with the data of an HDU: what came with the head of the file is in the page
+/// cache, and is not asked for.
+fn is_start(hdu: &Hdu, offset: u64) -> bool {
+    let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
+    offset < known + NEAR_START
+}
+
 /// The distances at which programs touch the data of an HDU: of rows, planes, cubes and so on, in bytes.
-fn grid(hdu: &Hdu) -> Grid {
+fn grid(hdu: &Hdu, size: u64) -> Grid {
     let axes = hdu.shape.iter().rev();
     let lengths = axes.scan(hdu.element_size(), |length, axis| {
         *length = length.saturating_mul(*axis);
         Some(*length)
     });
-    let strides = lengths.filter(|length| *length >= SHORT_ROW && *length < hdu.data_len).collect();
+    let strides = lengths.filter(|length| *length >= SHORT_ROW && *length < hdu.data_len.min(size)).collect();
     Grid { data: hdu.data_offset..hdu.data_offset.saturating_add(hdu.data_len), strides }
 }
 

@@ -226,17 +226,19 @@ impl Reader {
 
     /// Starts what the planner wants ahead, as far as memory allows.
     pub(super) fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
+        let mut denied = false;
         for Planned { range, origin } in planned {
-            for gap in core.segments.gaps(&range) {
-                for part in parts(gap) {
-                    let bytes = part.end - part.start;
-                    let Some(permit) = self.idle.make_room(bytes, file, core) else {
-                        core.planner.on_denied(&part);
-                        return;
-                    };
-                    self.config.metrics.prefetched_bytes.add(bytes);
-                    self.start(file, core, Segment::new(part, origin, Some(permit)));
-                }
+            for part in core.segments.gaps(&range).into_iter().flat_map(parts) {
+                let bytes = part.end - part.start;
+                // Once there was no room, there is none for what is less urgent.
+                let permit = if denied { None } else { self.idle.make_room(bytes, file, core) };
+                let Some(permit) = permit else {
+                    denied = true;
+                    core.planner.on_denied(&part);
+                    continue;
+                };
+                self.config.metrics.prefetched_bytes.add(bytes);
+                self.start(file, core, Segment::new(part, origin, Some(permit)));
             }
         }
     }
@@ -352,7 +354,9 @@ impl Reader {
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
     fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        self.walk(file, Some(segment));
+        if file.is_open() {
+            self.walk(file, Some(segment));
+        }
         self.idle.add(file, segment);
         if segment.origin() == Origin::Strided && file.wants_pushes() {
             drop(self.pusher.push_whole(file, segment));

@@ -144,7 +144,9 @@ impl Strides {
             let distance = read.start as i64 - walk.first;
             let extent = walk.stride.unsigned_abs() * walk.planned.max(2);
             let steps = (1..=walk.planes as i64 + 1).map(|steps| steps * distance.signum());
-            let is_step = |plane: i64| steps.clone().any(|steps| is_near(distance, steps * plane));
+            let is_step = |plane: i64| {
+                steps.clone().any(|steps| steps.checked_mul(plane).is_some_and(|place| is_near(distance, place)))
+            };
             let plane = grid.strides.iter().find(|plane| **plane > extent && is_step(**plane as i64))?;
             let plane = *plane as i64 * distance.signum();
             let planes = (2 * walk.planes + 1).min(MAX_BATCH / walk.planned.max(1));

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use super::stride::PAGE;
 use crate::fits::Hdu;
 
-/// Tables of up to this many bytes of descriptors are read: 100,000 tiles with three columns each.
-const MAX_TABLE: u64 = 8 << 20;
+/// Tables of up to this many bytes of descriptors are read: 100,000 tiles with two columns each.
+const MAX_TABLE: u64 = 2 << 20;
 
 /// The first guess of a cutout, in tiles: a few hundred pixels each way where tiles have a hundred.
 const FIRST_ROWS: u64 = 4;
@@ -32,12 +32,15 @@ pub(super) struct TileReader {
     columns: u64,
     /// Where the cutout begins, how wide it is, and up to which row it is planned.
     cutout: Option<Cutout>,
+    /// All columns are read: that is a stream.
+    whole: bool,
 }
 
 #[derive(Debug)]
 struct Cutout {
     first: u64,
     width: u64,
+    top: u64,
     planned: u64,
 }
 
@@ -64,14 +67,26 @@ impl TileReader {
             let start = heap.offset.checked_add(offset).filter(|start| *start < end)?;
             Some(start..start.checked_add(length)?.min(end))
         };
+        // Where a tile is as wide as the image, those of a cutout lie one behind the other: that is a stream.
+        let columns = image.div_ceil(tile.max(1));
         let tiles = rows.map(|row| tile_of(row).unwrap_or(0..0)).collect();
-        Some(Self { hdu: hdu.index, tiles, columns: image.div_ceil(tile.max(1)).max(1), cutout: None })
+        (columns > 1).then_some(Self { hdu: hdu.index, tiles, columns, cutout: None, whole: false })
+    }
+
+    /// Whether a cutout is being read.
+    pub fn has_cutout(&self) -> bool {
+        self.cutout.is_some()
+    }
+
+    /// What was planned was not fetched.
+    pub fn forget_cutout(&mut self) {
+        self.cutout = None;
     }
 
     /// What else to fetch when a program touches the heap at `offset`: whole pages. None if no tile is there, or if the program
     /// begins with the first of all tiles, which readers of the whole image do.
     pub fn advance(&mut self, offset: u64) -> Option<Vec<Range<u64>>> {
-        let tile = self.tile_at(offset)?;
+        let tile = self.tile_at(offset).filter(|_| !self.whole)?;
         let (row, column) = (tile / self.columns, tile % self.columns);
         let inside = self.cutout.as_ref().is_some_and(|c| column >= c.first && column < c.first + 2 * c.width);
         if !inside {
@@ -79,7 +94,7 @@ impl TileReader {
                 return None;
             }
             let rows = row..row + FIRST_ROWS;
-            self.cutout = Some(Cutout { first: column, width: FIRST_COLUMNS, planned: rows.end });
+            self.cutout = Some(Cutout { first: column, width: FIRST_COLUMNS, top: row, planned: rows.end });
             return Some(self.pages(rows, column..column + FIRST_COLUMNS));
         }
         let cutout = self.cutout.as_mut()?;
@@ -87,13 +102,17 @@ impl TileReader {
             // The cutout is wider than it was taken for: the columns that are missing in the rows to come.
             let more = cutout.first + cutout.width..cutout.first + 2 * cutout.width;
             cutout.width *= 2;
+            if cutout.width >= self.columns {
+                self.whole = true;
+                return None;
+            }
             let rows = row..cutout.planned;
             return Some(self.pages(rows, more));
         }
         if row < cutout.planned {
             return Some(Vec::new());
         }
-        let rows = row..row + (row - row.min(cutout.planned) + FIRST_ROWS) * 2;
+        let rows = row..row + (cutout.planned - cutout.top).max(FIRST_ROWS);
         cutout.planned = rows.end;
         let columns = cutout.first..cutout.first + cutout.width;
         Some(self.pages(rows, columns))
@@ -119,8 +138,9 @@ impl TileReader {
             let start = tiles.iter().map(|tile| tile.start).min()?;
             let end = tiles.iter().map(|tile| tile.end).max()?;
             // Tiles that are not in order would make a span of nearly everything.
-            let bytes: u64 = tiles.iter().map(|tile| tile.end - tile.start).sum();
-            (start < end && end - start <= 2 * bytes).then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
+            let bytes = tiles.iter().fold(0_u64, |sum, tile| sum.saturating_add(tile.end - tile.start));
+            (start < end && end - start <= bytes.saturating_mul(2))
+                .then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
         };
         rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize).map_while(run).collect()
     }

@@ -21,8 +21,9 @@ const CONNECTIONS: usize = 8;
 /// there each connection would cost as much as they save.
 const CONNECTIONS_AFAR: usize = 128;
 
-/// The first answer takes so long over a long way, with the connection that it is made for.
-const AFAR: Duration = Duration::from_millis(150);
+/// A way is long if no answer of the first ones came sooner than this: the fastest of them found a connection.
+const AFAR: Duration = Duration::from_millis(60);
+const FIRST_ANSWERS: usize = 3;
 
 /// Idle connections are closed a little later than this (`s3/http.rs`).
 const REST: Duration = Duration::from_secs(12);
@@ -31,39 +32,63 @@ const REST: Duration = Duration::from_secs(12);
 #[derive(Debug)]
 pub struct Warm {
     inner: Arc<dyn Store>,
+    /// Answers since the connections were opened last, and the shortest time that one took.
+    answers: Mutex<(usize, Duration)>,
     answered: AtomicBool,
-    afar: AtomicBool,
+    /// The store does not answer what connections are opened by.
+    refused: Arc<AtomicBool>,
     last: Mutex<Instant>,
 }
 
 impl Warm {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, answered: AtomicBool::new(false), afar: AtomicBool::new(false), last: Mutex::new(Instant::now()) }
+        Self {
+            inner,
+            answers: Mutex::new((0, Duration::MAX)),
+            answered: AtomicBool::new(false),
+            refused: Arc::default(),
+            last: Mutex::new(Instant::now()),
+        }
     }
 
     /// Sends a request, with company where it finds no connections.
     async fn send<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let rested = std::mem::replace(&mut *self.last.lock(), Instant::now()).elapsed() >= REST;
-        if rested && self.answered.load(Ordering::Relaxed) {
-            self.open();
-        }
         let sent = Instant::now();
+        let rested = std::mem::replace(&mut *self.last.lock(), sent).elapsed() >= REST;
+        if rested && self.answered.load(Ordering::Relaxed) {
+            *self.answers.lock() = (0, Duration::MAX);
+            self.open(CONNECTIONS);
+        }
         let answer = request.await;
-        // Before the first answer it is not certain where the bucket is.
-        if answer.is_ok() && !self.answered.swap(true, Ordering::Relaxed) {
-            self.afar.store(sent.elapsed() >= AFAR, Ordering::Relaxed);
-            self.open();
+        if answer.is_ok() {
+            // Before the first answer it is not certain where the bucket is.
+            if !self.answered.swap(true, Ordering::Relaxed) {
+                self.open(CONNECTIONS);
+            }
+            self.note(sent.elapsed());
         }
         answer
     }
 
-    fn open(&self) {
-        let count = if self.afar.load(Ordering::Relaxed) { CONNECTIONS_AFAR } else { CONNECTIONS };
+    /// Notes how long an answer took; opens more connections once it is certain that the way is long.
+    fn note(&self, took: Duration) {
+        let mut answers = self.answers.lock();
+        *answers = (answers.0 + 1, answers.1.min(took));
+        if answers.0 == FIRST_ANSWERS && answers.1 >= AFAR {
+            self.open(CONNECTIONS_AFAR - CONNECTIONS);
+        }
+    }
+
+    fn open(&self, count: usize) {
         for _ in 0..count {
-            let store = self.inner.clone();
+            if self.refused.load(Ordering::Relaxed) {
+                return;
+            }
+            let (store, refused) = (self.inner.clone(), self.refused.clone());
             tokio::spawn(async move {
                 if let Err(error) = store.touch().await {
+                    refused.store(true, Ordering::Relaxed);
                     tracing::debug!(%error, "no connection in advance");
                 }
             });
