@@ -18,8 +18,9 @@ const MAX_TABLE: u64 = 8 << 20;
 const FIRST_ROWS: u64 = 4;
 const FIRST_COLUMNS: u64 = 4;
 
-/// Not more tiles than this are planned at once.
+/// Not more tiles than this are planned at once, nor more bytes, but for one row of them.
 const MAX_TILES: u64 = 4096;
+const MAX_BYTES: u64 = 32 << 20;
 
 /// The tiles of one HDU.
 #[derive(Debug)]
@@ -94,9 +95,10 @@ impl TileReader {
             return Some(Vec::new());
         }
         let rows = row..row + (row - row.min(cutout.planned) + FIRST_ROWS) * 2;
-        cutout.planned = rows.end;
         let columns = cutout.first..cutout.first + cutout.width;
-        Some(self.pages(rows, columns))
+        let pages = self.pages(rows, columns);
+        self.cutout.as_mut()?.planned = row + pages.len().max(1) as u64;
+        Some(pages)
     }
 
     /// The tile that a program wants in the page at `offset`: the first that begins there, or else the one that goes
@@ -122,7 +124,14 @@ impl TileReader {
             let bytes: u64 = tiles.iter().map(|tile| tile.end - tile.start).sum();
             (start < end && end - start <= 2 * bytes).then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
         };
-        rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize).map_while(run).collect()
+        let few = rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize);
+        let mut bytes = 0;
+        let has_room = |range: &Range<u64>| {
+            let is_first = bytes == 0;
+            bytes += range.end - range.start;
+            is_first || bytes <= MAX_BYTES
+        };
+        few.map_while(run).take_while(has_room).collect()
     }
 }
 
