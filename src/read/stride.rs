@@ -116,7 +116,7 @@ impl Strides {
             let earlier = || self.touches.iter().filter(|before| grid.data.contains(&before.start));
             let known = earlier().find_map(|before| Some((before, explained(distance(before, read), grid)?)));
             let (before, stride) = known.or_else(|| self.repeated(read, grid))?;
-            let (first, width) = (before.start as i64, before.end - before.start);
+            let (first, width) = (before.start as i64, (before.end - before.start).min(MAX_BATCH_BYTES));
             let walk = Walk { first, stride, width, planned: 0, batch: FIRST_BATCH, plane: 0, planes: 0, touched: 0 };
             is_sparse(stride.unsigned_abs(), width, pace).then_some(walk)
         })?;
@@ -149,7 +149,7 @@ impl Strides {
             };
             let plane = grid.strides.iter().find(|plane| **plane > extent && is_step(**plane as i64))?;
             let plane = *plane as i64 * distance.signum();
-            let planes = (2 * walk.planes + 1).min(MAX_BATCH / walk.planned.max(1));
+            let planes = (2 * walk.planes + 1).min(planes_of(walk.planned, walk.width));
             Some(Walk { first: read.start as i64, planned: 0, batch: walk.planned, plane, planes, ..*walk })
         })
     }
@@ -173,6 +173,8 @@ impl Walk {
         if wanted > self.width + PAGE && self.planned > 0 {
             // Rows are wider than was thought: what is planned is planned again.
             self.width = (wanted + wanted / 2).next_multiple_of(PAGE).min(2 * MAX_WIDTH);
+            self.planned = self.planned.min(row + 1 + batch_of(self.width));
+            self.planes = self.planes.min(planes_of(self.planned, self.width));
             return Some(row + 1..self.planned);
         }
         if row + 1 < self.planned {
@@ -181,7 +183,7 @@ impl Walk {
         // The rest of this row is wanted as well, unless it is planned.
         let begin = self.planned.max(row);
         let size = if self.planned == 0 { self.batch } else { 2 * self.planned };
-        self.planned = begin + size.min(MAX_BATCH).min(MAX_BATCH_BYTES / (self.width + PAGE)).max(1);
+        self.planned = begin + size.min(batch_of(self.width) / (self.planes + 1)).max(1);
         Some(begin..self.planned)
     }
 
@@ -204,6 +206,16 @@ impl Walk {
         let ranges = places.filter_map(|(row, plane)| place(row, plane)).map(pages);
         ranges.filter(|range| range.start < range.end).collect()
     }
+}
+
+/// So many rows of this width make a batch.
+fn batch_of(width: u64) -> u64 {
+    MAX_BATCH.min(MAX_BATCH_BYTES / (width + PAGE)).max(1)
+}
+
+/// So many planes ahead, with so many rows of this width each, make a batch together with the first.
+fn planes_of(rows: u64, width: u64) -> u64 {
+    (batch_of(width) / rows.max(1)).saturating_sub(1)
 }
 
 fn distance(from: &Range<u64>, to: &Range<u64>) -> i64 {

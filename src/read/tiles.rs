@@ -18,8 +18,9 @@ const MAX_TABLE: u64 = 2 << 20;
 const FIRST_ROWS: u64 = 4;
 const FIRST_COLUMNS: u64 = 4;
 
-/// Not more tiles than this are planned at once.
+/// Not more tiles than this are planned at once, nor more bytes, but for one row of them.
 const MAX_TILES: u64 = 4096;
+const MAX_BYTES: u64 = 32 << 20;
 
 /// The tiles of one HDU.
 #[derive(Debug)]
@@ -88,7 +89,8 @@ impl TileReader {
     pub fn advance(&mut self, offset: u64) -> Option<Vec<Range<u64>>> {
         let tile = self.tile_at(offset).filter(|_| !self.whole)?;
         let (row, column) = (tile / self.columns, tile % self.columns);
-        let inside = self.cutout.as_ref().is_some_and(|c| column >= c.first && column < c.first + 2 * c.width);
+        let inside =
+            self.cutout.as_ref().is_some_and(|c| row >= c.top && column >= c.first && column < c.first + 2 * c.width);
         if !inside {
             if tile == 0 {
                 return None;
@@ -112,10 +114,11 @@ impl TileReader {
         if row < cutout.planned {
             return Some(Vec::new());
         }
-        let rows = row..row + (cutout.planned - cutout.top).max(FIRST_ROWS);
-        cutout.planned = rows.end;
+        let rows = row..row + (cutout.planned.saturating_sub(cutout.top)).max(FIRST_ROWS);
         let columns = cutout.first..cutout.first + cutout.width;
-        Some(self.pages(rows, columns))
+        let pages = self.pages(rows, columns);
+        self.cutout.as_mut()?.planned = row + pages.len().max(1) as u64;
+        Some(pages)
     }
 
     /// The tile that a program wants in the page at `offset`: the first that begins there, or else the one that goes
@@ -142,7 +145,14 @@ impl TileReader {
             (start < end && end - start <= bytes.saturating_mul(2))
                 .then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
         };
-        rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize).map_while(run).collect()
+        let few = rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize);
+        let mut bytes = 0_u64;
+        let has_room = |range: &Range<u64>| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(range.end - range.start);
+            is_first || bytes <= MAX_BYTES
+        };
+        few.map_while(run).take_while(has_room).collect()
     }
 }
 
