@@ -725,7 +725,8 @@ mod tests {
                 (0..*count).map(|n| span(place(*at).saturating_add(n * length), *length)).collect()
             }
             Use::Strided { at, stride, axis, width, count, backwards } => {
-                let lengths = layout.hdu_at(place(*at)).map(|hdu| grid(hdu, layout.file_size).strides).unwrap_or_default();
+                let lengths =
+                    layout.hdu_at(place(*at)).map(|hdu| grid(hdu, layout.file_size).strides).unwrap_or_default();
                 let stride = lengths.get(*axis).unwrap_or(stride);
                 let along = |n: u64| match backwards {
                     true => place(*at).checked_sub(n * stride),
@@ -734,7 +735,8 @@ mod tests {
                 (0..*count).filter_map(along).map(|at| span(at, *width)).collect()
             }
             Use::Planes { at, width, rows, planes } => {
-                let lengths = layout.hdu_at(place(*at)).map(|hdu| grid(hdu, layout.file_size).strides).unwrap_or_default();
+                let lengths =
+                    layout.hdu_at(place(*at)).map(|hdu| grid(hdu, layout.file_size).strides).unwrap_or_default();
                 let (row, plane) = (lengths.first().unwrap_or(&MIB), lengths.last().unwrap_or(&MIB));
                 let places = (0..*planes).flat_map(|n| (0..*rows).map(move |m| n * plane + m * row));
                 places.map(|along| span(place(*at).saturating_add(along), *width)).collect()
