@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 8;
 const CONNECTIONS_AFAR: usize = 128;
 
 /// A way is long if no answer of the first ones came sooner than this: the fastest of them found a connection.
-const AFAR: Duration = Duration::from_millis(60);
+const AFAR: Duration = Duration::from_millis(80);
 const FIRST_ANSWERS: usize = 3;
 
 /// Idle connections are closed a little later than this (`s3/http.rs`).
