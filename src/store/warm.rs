@@ -21,9 +21,8 @@ const CONNECTIONS: usize = 8;
 /// there each connection would cost as much as they save.
 const CONNECTIONS_AFAR: usize = 128;
 
-/// A way is long if no answer of the first ones came sooner than this: the fastest of them found a connection.
-const AFAR: Duration = Duration::from_millis(80);
-const FIRST_ANSWERS: usize = 3;
+/// A way is long if even the fastest of the first connections took so long, with its request: several round trips.
+const AFAR: Duration = Duration::from_millis(150);
 
 /// Idle connections are closed a little later than this (`s3/http.rs`).
 const REST: Duration = Duration::from_secs(12);
@@ -32,8 +31,6 @@ const REST: Duration = Duration::from_secs(12);
 #[derive(Debug)]
 pub struct Warm {
     inner: Arc<dyn Store>,
-    /// Answers since the connections were opened last, and the shortest time that one took.
-    answers: Mutex<(usize, Duration)>,
     answered: AtomicBool,
     /// The store does not answer what connections are opened by.
     refused: Arc<AtomicBool>,
@@ -43,56 +40,48 @@ pub struct Warm {
 impl Warm {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self {
-            inner,
-            answers: Mutex::new((0, Duration::MAX)),
-            answered: AtomicBool::new(false),
-            refused: Arc::default(),
-            last: Mutex::new(Instant::now()),
-        }
+        Self { inner, answered: AtomicBool::new(false), refused: Arc::default(), last: Mutex::new(Instant::now()) }
     }
 
     /// Sends a request, with company where it finds no connections.
     async fn send<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let sent = Instant::now();
-        let rested = std::mem::replace(&mut *self.last.lock(), sent).elapsed() >= REST;
+        let rested = std::mem::replace(&mut *self.last.lock(), Instant::now()).elapsed() >= REST;
         if rested && self.answered.load(Ordering::Relaxed) {
-            *self.answers.lock() = (0, Duration::MAX);
-            self.open(CONNECTIONS);
+            self.open();
         }
         let answer = request.await;
-        if answer.is_ok() {
-            // Before the first answer it is not certain where the bucket is.
-            if !self.answered.swap(true, Ordering::Relaxed) {
-                self.open(CONNECTIONS);
-            }
-            self.note(sent.elapsed());
+        // Before the first answer it is not certain where the bucket is.
+        if answer.is_ok() && !self.answered.swap(true, Ordering::Relaxed) {
+            self.open();
         }
         answer
     }
 
-    /// Notes how long an answer took; opens more connections once it is certain that the way is long.
-    fn note(&self, took: Duration) {
-        let mut answers = self.answers.lock();
-        *answers = (answers.0 + 1, answers.1.min(took));
-        if answers.0 == FIRST_ANSWERS && answers.1 >= AFAR {
-            self.open(CONNECTIONS_AFAR - CONNECTIONS);
+    /// Opens some connections, and more if they show that the way is long. None where the store refuses what they are
+    /// opened by.
+    fn open(&self) {
+        let (store, refused) = (self.inner.clone(), self.refused.clone());
+        if refused.load(Ordering::Relaxed) {
+            return;
         }
-    }
-
-    fn open(&self, count: usize) {
-        for _ in 0..count {
-            if self.refused.load(Ordering::Relaxed) {
-                return;
-            }
-            let (store, refused) = (self.inner.clone(), self.refused.clone());
-            tokio::spawn(async move {
-                if let Err(error) = store.touch().await {
-                    refused.store(true, Ordering::Relaxed);
-                    tracing::debug!(%error, "no connection in advance");
+        tokio::spawn(async move {
+            let touch = async || {
+                let sent = Instant::now();
+                store.touch().await.map(|()| sent.elapsed())
+            };
+            let first = futures::future::try_join_all((0..CONNECTIONS).map(|_| touch())).await;
+            match first.map(|times| times.into_iter().min()) {
+                Ok(Some(fastest)) if fastest >= AFAR => {
+                    // What becomes of them does not matter.
+                    let _ = futures::future::join_all((CONNECTIONS..CONNECTIONS_AFAR).map(|_| touch())).await;
                 }
-            });
-        }
+                Ok(_) => {}
+                Err(error) => {
+                    refused.store(true, Ordering::Relaxed);
+                    tracing::debug!(%error, "no connections in advance");
+                }
+            }
+        });
     }
 }
 
