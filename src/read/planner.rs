@@ -170,15 +170,13 @@ impl Planner {
 
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
     pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>, pace: &Pace) -> Vec<Planned> {
-        let known = self.layout().hdus.len();
         self.headers.walk(&held);
         let mut ahead = self.headers.pursue(pace);
-        let eager = |hdu: &&Hdu| {
-            hdu.index < EAGER_TILES && descriptors(hdu).is_some_and(|t| t.end - t.start <= MAX_EAGER_TABLE)
-        };
-        if let Some(hdu) = self.headers.layout().hdus.get(known..).unwrap_or_default().iter().find(eager) {
-            ahead.extend(self.want_tiles(&hdu.clone()));
-        }
+        // Also after the file was opened again: what was known of tiles went with the last reader.
+        let is_short = |hdu: &&Hdu| descriptors(hdu).is_some_and(|table| table.end - table.start <= MAX_EAGER_TABLE);
+        let count = if self.tiles.is_empty() && self.wanted_tiles.is_empty() { EAGER_TILES } else { 0 };
+        let eager: Vec<Hdu> = self.layout().hdus.iter().take(count).filter(is_short).cloned().collect();
+        ahead.extend(eager.iter().filter_map(|hdu| self.want_tiles(hdu)));
         self.learn_tiles(held);
         ahead
     }
@@ -200,9 +198,7 @@ impl Planner {
             let Some(hdu) = hdus.get(*index) else { return false };
             let Some(table) = descriptors(hdu).and_then(|table| held(&table)) else { return true };
             tiles.truncate(MAX_TILE_READERS - 1);
-            if let Some(reader) = TileReader::new(hdu, &table) {
-                tiles.insert(0, reader);
-            }
+            tiles.insert(0, TileReader::new(hdu, &table).unwrap_or_else(|| TileReader::streamed(hdu)));
             false
         });
     }
@@ -297,14 +293,15 @@ impl Planner {
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         let from_start = is_start(hdu, read.start);
         let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
-        let whole = self.reads_units || computed || read.end - read.start >= LARGE_READ;
+        let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
-        match (from_start, whole) {
-            (true, true) => hdu.data_span.min(self.max_ahead),
-            (true, false) => UNIT_START,
+        match from_start {
+            true if whole => hdu.data_span.min(self.max_ahead),
+            true if computed => 8 * UNIT_START,
+            true => UNIT_START,
             // More than a page is asked for by programs that know what they want.
-            (false, _) if rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
-            (false, _) => 0,
+            false if rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
+            false => 0,
         }
     }
 

@@ -74,6 +74,11 @@ impl TileReader {
         (columns > 1).then_some(Self { hdu: hdu.index, tiles, columns, cutout: None, whole: false })
     }
 
+    /// An HDU whose tiles are not followed: it is read as a stream.
+    pub fn streamed(hdu: &Hdu) -> Self {
+        Self { hdu: hdu.index, tiles: Vec::new(), columns: 1, cutout: None, whole: true }
+    }
+
     /// Whether a cutout is being read.
     pub fn has_cutout(&self) -> bool {
         self.cutout.is_some()
