@@ -109,9 +109,12 @@ fn an_idle_daemon_is_small_and_does_nothing() {
     let pid = rig.pid();
     let resident = memory(pid, "VmRSS");
     assert!(resident < 30 << 20, "{resident} bytes resident");
-    let before = ticks(pid);
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(ticks(pid), before, "clock ticks of an idle daemon");
+    // What the mount left to do (connections that close) may take a tick yet; then it does nothing at all.
+    eventually("an idle daemon comes to rest", || {
+        let before = ticks(pid);
+        std::thread::sleep(Duration::from_secs(2));
+        ticks(pid) == before
+    });
 }
 
 /// A control group with a memory limit, of whichever version this machine has.
