@@ -16,6 +16,12 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.
     pub memory: u64,
+    /// Where what was fetched is kept; none for not at all.
+    pub cache_dir: Option<PathBuf>,
+    /// The most that the cache may take, in bytes.
+    pub cache_size: u64,
+    /// Whether the group of the cache directory may use it, too.
+    pub cache_shared: bool,
     /// How long names are believed.
     pub metadata_ttl: Duration,
     /// Whether users other than the one who mounts may use the mount.

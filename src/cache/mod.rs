@@ -1,11 +1,13 @@
-//! Bytes of objects in memory: what is on its way from the store, and what arrived and was not yet handed on.
+//! Bytes of objects in memory: what is on its way from the store, and what arrived and was not yet handed on. And on disk
+//! ([`disk`]), where they stay.
 //!
-//! The kernel's page cache is the memory tier for data; nothing is kept here that the kernel has. A [`Segment`] is the
+//! The kernel's page cache is the memory tier for data; nothing is kept in memory that the kernel has. A [`Segment`] is the
 //! result of one range GET, readable while it fills; a [`SegmentMap`] holds the segments of one object version, which
 //! never overlap, so that a byte has at most one outstanding fetch; the [`Budget`] bounds all segments of a mount
 //! together.
 
 mod budget;
+pub mod disk;
 mod segment;
 mod segment_map;
 

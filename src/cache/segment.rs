@@ -58,6 +58,7 @@ pub struct Segment {
     delivered: Mutex<Vec<Range<u64>>>,
     /// The kernel has been given the rest ahead of the reader. It may drop that again before anyone reads it.
     pushed: AtomicBool,
+    from_store: AtomicBool,
     waiters: AtomicUsize,
     urgent: Notify,
     cancelled: AtomicBool,
@@ -76,6 +77,7 @@ impl Segment {
             progress: watch::channel(Progress::default()).0,
             delivered: Mutex::default(),
             pushed: AtomicBool::new(false),
+            from_store: AtomicBool::new(false),
             waiters: AtomicUsize::new(0),
             urgent: Notify::new(),
             cancelled: AtomicBool::new(false),
@@ -226,6 +228,16 @@ impl Segment {
         }
         *delivered = merged;
         delivered.first() == Some(&self.range)
+    }
+
+    /// Notes that some of it comes from the store.
+    pub fn mark_from_store(&self) {
+        self.from_store.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether some of it does; not if it was all on disk.
+    pub fn is_from_store(&self) -> bool {
+        self.from_store.load(Ordering::SeqCst)
     }
 
     /// Notes that the kernel has been given what no READ has asked for.

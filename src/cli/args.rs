@@ -94,6 +94,15 @@ pub struct MountArgs {
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
+    /// Where to keep what was fetched (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, ~/.cache/fitsfs)
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// The most that the cache may take; 0 for no cache
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub cache_size: ByteSize,
+    /// Let the group of the cache directory use it, too: only if all of them are trusted
+    #[arg(long)]
+    pub cache_shared: bool,
     /// How long names and attributes are believed
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,

@@ -123,6 +123,7 @@ fn render(status: &Snapshot, style: Style) -> String {
     row("reads", format!("{}, {share}% without waiting for a request of their own", counters.reads));
     row("latency", format!("get {}; list {}", quantiles(&status.latency.get), quantiles(&status.latency.list)));
     row("hedged", hedged(status));
+    row("disk", disk(status));
     row(
         "memory",
         format!(
@@ -143,6 +144,23 @@ fn render(status: &Snapshot, style: Style) -> String {
         row("skipped", format!("{} keys that cannot be paths: {examples}", status.skipped_keys.count));
     }
     format!("{} at {}{text}", style.bold(&status.sources.join(", ")), style.bold(&status.mountpoint))
+}
+
+/// What is in the cache on disk, and what came from it.
+fn disk(status: &Snapshot) -> String {
+    let Some(directory) = &status.disk.directory else { return "no cache".to_owned() };
+    let used = status.disk.used_bytes.map_or_else(|| "being counted".to_owned(), size);
+    let counters = &status.counters;
+    let damaged = match counters.disk_damaged_pages {
+        0 => String::new(),
+        pages => format!(", {pages} damaged pages fetched again"),
+    };
+    format!(
+        "{used} of {} in {directory}, {} read, {} written{damaged}",
+        size(status.disk.quota_bytes),
+        size(counters.disk_bytes_read),
+        size(counters.disk_bytes_written)
+    )
 }
 
 /// The extra requests, and what is left of their budget.

@@ -14,7 +14,7 @@ use std::time::Instant;
 pub use pace::{Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
-pub use snapshot::{CacheSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
+pub use snapshot::{CacheSnapshot, DiskSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
 
 /// The kinds of request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,16 @@ counters! {
     dropped_pushes,
     /// Bytes fetched before anything asked for them.
     prefetched_bytes,
+    /// Bytes read from the cache on disk, checked.
+    disk_bytes_read,
+    /// Bytes written to the cache on disk that it did not have.
+    disk_bytes_written,
+    /// Bytes that this mount has given up in the cache on disk, to make room.
+    disk_evicted_bytes,
+    /// Bytes that were fetched and could not be written to the cache on disk: it was full, slow or broken.
+    disk_dropped_bytes,
+    /// Pages of 4 KiB in the cache on disk that did not match their checksums, and were fetched again.
+    disk_damaged_pages,
 }
 
 counters! {

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub latency: LatencySnapshot,
     /// How READ requests were answered.
     pub cache: CacheSnapshot,
+    /// The cache on disk. Set by the caller.
+    pub disk: DiskSnapshot,
     /// Memory for data in flight.
     pub memory: MemorySnapshot,
     /// Requests whose answer is not complete.
@@ -80,6 +82,17 @@ pub struct CacheSnapshot {
     pub misses: u64,
 }
 
+/// The cache on disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DiskSnapshot {
+    /// Where it is; none without one.
+    pub directory: Option<String>,
+    /// The most that it may take, in bytes.
+    pub quota_bytes: u64,
+    /// What it takes, by all that use it, in bytes; none if that is being counted.
+    pub used_bytes: Option<u64>,
+}
+
 /// Memory for data in flight, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySnapshot {
@@ -92,7 +105,7 @@ pub struct MemorySnapshot {
 }
 
 impl Metrics {
-    /// The values now. `sources` and `mountpoint` are empty: the caller knows them.
+    /// The values now. `sources`, `mountpoint` and `disk` are empty: the caller knows them.
     pub fn snapshot(&self) -> Snapshot {
         let counters = self.counters.snapshot();
         let (list, head, get) = (self.list.count.get(), self.head.count.get(), self.get.count.get());
@@ -113,6 +126,7 @@ impl Metrics {
                 get: self.get.latency.quantiles(),
             },
             cache: CacheSnapshot { hits: self.cache_hits.get(), misses: self.cache_misses.get() },
+            disk: DiskSnapshot::default(),
             memory: MemorySnapshot {
                 budget_bytes: self.memory_budget.get(),
                 used_bytes: self.memory_used.get(),

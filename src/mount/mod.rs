@@ -1,5 +1,6 @@
 //! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
 
+mod caching;
 mod cgroup;
 mod guardian;
 mod kernel;
@@ -75,8 +76,10 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
     let memory = memory_budget(config.memory);
+    let disk = caching::open(config, store.id(), memory, &metrics)?;
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
+        disk,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup::memory_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
         metrics: metrics.clone(),
@@ -109,7 +112,7 @@ impl Mounted {
             take_away(&config.mountpoint);
             format!("cannot start a thread: {error}")
         })?;
-        serve_status(config, metrics, served, runtime);
+        serve_status(config, metrics, served, reader.clone(), runtime);
         let (over, ended) = tokio::sync::oneshot::channel();
         let session = std::thread::spawn(move || {
             let outcome = session.run();
@@ -142,6 +145,9 @@ impl Mounted {
             }
         }
         self.reader.pusher().stop();
+        if let Some(disk) = self.reader.disk() {
+            disk.finish();
+        }
         match self.session.join() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -208,12 +214,24 @@ fn session_config(config: &MountConfig) -> fuser::Config {
 }
 
 /// Opens the status socket. Without it the mount works all the same.
-fn serve_status(config: &MountConfig, metrics: Arc<Metrics>, fs: Arc<Filesystem>, runtime: &Runtime) {
+fn serve_status(
+    config: &MountConfig,
+    metrics: Arc<Metrics>,
+    fs: Arc<Filesystem>,
+    reader: Arc<Reader>,
+    runtime: &Runtime,
+) {
     let _in_runtime = runtime.enter();
     let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
     let status = {
         let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
-        move || Snapshot { sources: sources.clone(), mountpoint: mountpoint.clone(), ..metrics.snapshot() }
+        let disk = move || reader.disk().map(|disk| disk.snapshot()).unwrap_or_default();
+        move || Snapshot {
+            sources: sources.clone(),
+            mountpoint: mountpoint.clone(),
+            disk: disk(),
+            ..metrics.snapshot()
+        }
     };
     let trace =
         move |clear| Trace { sources: sources.clone(), mountpoint: mountpoint.clone(), ..fs.trace(clear, &mountpoint) };

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Planner;
+use crate::cache::disk::CachedObject;
 use crate::cache::{Segment, SegmentMap};
 use crate::store::{ObjectMeta, StoreError};
 
@@ -36,6 +37,8 @@ pub struct FileState {
     pub(super) core: Mutex<Core>,
     /// READ requests of the kernel that are not answered yet: their pages are locked.
     unanswered: Mutex<Vec<Range<u64>>>,
+    /// Its files in the cache on disk, kept open while a program has it open.
+    cached: Mutex<Option<Arc<CachedObject>>>,
     opens: AtomicUsize,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
@@ -49,6 +52,7 @@ impl FileState {
             object,
             core: Mutex::new(core),
             unanswered: Mutex::default(),
+            cached: Mutex::default(),
             opens: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
         }
@@ -74,6 +78,11 @@ impl FileState {
     pub(super) fn released(&self, direct: bool) -> bool {
         self.direct.fetch_sub(usize::from(direct), Ordering::SeqCst);
         self.opens.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Its files in the cache on disk are in use. True if they were not, and a program has it open.
+    pub(super) fn hold(&self, cached: &Arc<CachedObject>) -> bool {
+        self.is_open() && self.cached.lock().replace(cached.clone()).is_none()
     }
 
     /// Whether a program has it open.
@@ -130,6 +139,7 @@ impl FileState {
 
     /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
     pub(super) fn close(&self) {
+        *self.cached.lock() = None;
         let mut core = self.core.lock();
         core.planner.on_closed();
         let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();

@@ -130,6 +130,14 @@ impl Planner {
         self.headers.touches(range)
     }
 
+    /// Where headers are within `range`, as far as they are known.
+    pub fn headers_in(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let hdus = &self.layout().hdus;
+        let first = hdus.partition_point(|hdu| hdu.data_offset <= range.start);
+        let within = hdus[first..].iter().take_while(|hdu| hdu.header_offset < range.end);
+        within.map(|hdu| hdu.header_offset..hdu.data_offset).collect()
+    }
+
     /// A program is about to read the file: what it will want first. Nothing if it was told already, or for files that
     /// are not named like FITS files.
     pub fn on_expected(&mut self) -> Vec<Planned> {

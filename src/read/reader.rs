@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::file::{Core, FileState};
+use super::fill::{Downloaded, Slot};
 use super::idle::Idle;
 use super::kinds::Kinds;
 use super::{Planned, Planner, Pusher};
+use crate::cache::disk::DiskCache;
 use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
 use crate::metrics::Metrics;
@@ -31,9 +32,6 @@ const SMALL: u64 = 128 << 10;
 /// reads of large objects, and small enough that the first part is of use soon.
 const MIN_PART: u64 = 512 << 10;
 const MAX_PART: u64 = 4 << 20;
-
-/// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
-const PUSH: u64 = 256 << 10;
 
 /// So many parts have the smallest size, as many twice that, and so on.
 const PARTS_OF_A_SIZE: u32 = 4;
@@ -54,14 +52,13 @@ const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 /// How many files are remembered (planner, headers), open or not.
 const MAX_FILES: u64 = 10_000;
 
-/// The right to fetch ahead, when it is granted; none for what a program waits for.
-type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
-
 /// What a [`Reader`] is made of.
 #[derive(Debug)]
 pub struct ReaderConfig {
     /// Where the bytes are.
     pub store: Arc<dyn Store>,
+    /// What was fetched before, if it is kept on disk.
+    pub disk: Option<Arc<DiskCache>>,
     /// The bound on bytes in memory.
     pub budget: Arc<Budget>,
     /// How many bytes one reader may be led by.
@@ -77,7 +74,7 @@ pub struct ReaderConfig {
 pub struct Reader {
     pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
-    pusher: Pusher,
+    pub(super) pusher: Pusher,
     slots: Arc<Semaphore>,
     small_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
@@ -109,6 +106,11 @@ impl Reader {
     /// The pusher, to be started when there is a page cache to push into.
     pub fn pusher(&self) -> &Pusher {
         &self.pusher
+    }
+
+    /// The cache on disk.
+    pub fn disk(&self) -> Option<&Arc<DiskCache>> {
+        self.config.disk.as_ref()
     }
 
     /// Where to record what happens.
@@ -177,7 +179,15 @@ impl Reader {
         loop {
             let segments = self.cover(file, &range, joins == 0);
             match await_bytes(segments, &range).await {
-                Ok(bytes) => return Ok(bytes),
+                Ok((bytes, fetched)) => {
+                    let metrics = &self.config.metrics;
+                    if fetched {
+                        metrics.cache_misses.inc()
+                    } else {
+                        metrics.cache_hits.inc()
+                    }
+                    return Ok(bytes);
+                }
                 // A fetch for a program's own read has had all the retries that it deserves.
                 Err((error, origin)) if joins < MAX_JOINS && error.kind.is_transient() && origin != Origin::Demand => {
                     joins += 1
@@ -212,8 +222,6 @@ impl Reader {
             ahead = decision.ahead;
             self.abandon(&mut core, &decision.abandoned);
             forget_passed(&mut core, range.start);
-            let counter = if held { &self.config.metrics.cache_hits } else { &self.config.metrics.cache_misses };
-            counter.inc();
         }
         let missing = core.segments.gaps(if held { range } else { &demand });
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
@@ -290,9 +298,10 @@ impl Reader {
         };
         drop(noted);
         match outcome {
-            Ok(()) => {
+            Ok(downloaded) => {
                 std::mem::forget(unfinished);
                 self.arrived(&file, &segment);
+                self.keep(&file, &segment, downloaded);
             }
             Err(error) => {
                 std::mem::forget(unfinished);
@@ -307,7 +316,7 @@ impl Reader {
         segment: &Arc<Segment>,
         slot: Slot,
         noted: &mut Fetching<'_>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Downloaded>> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
             // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
@@ -315,31 +324,7 @@ impl Reader {
             let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
             segment.grant(permit);
         }
-        let _slot = tokio::select! {
-            slot = slot => slot,
-            () = segment.wanted() => None,
-        };
-        noted.sent();
-        let mut body = self.config.store.get(file.object(), segment.range()).await?;
-        let mut pushed = segment.range().start;
-        while let Some(chunk) = body.stream.next().await {
-            let chunk = chunk?;
-            noted.received(chunk.len());
-            segment.append(chunk);
-            let arrived = segment.arrived();
-            let enough = arrived.end == segment.range().end || arrived.end >= pushed + PUSH;
-            if segment.origin() == Origin::Sequential && file.wants_pushes() && enough {
-                self.pusher.push(file, segment, pushed..arrived.end);
-                pushed = arrived.end;
-            }
-        }
-        match segment.is_complete() {
-            true => {
-                noted.done();
-                Ok(())
-            }
-            false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
-        }
+        self.fill(file, segment, slot, noted).await
     }
 
     /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
@@ -387,25 +372,27 @@ fn forget_passed(core: &mut Core, position: u64) {
     }
 }
 
-/// Waits for the bytes of `range` and joins them. Each segment is let go as soon as its bytes are there: a read that
-/// waits for memory holds none, or reads that each hold what another one waits for would wait for ever.
+/// Waits for the bytes of `range` and joins them; tells whether some of them were waited for and came from the store.
+/// Each segment is let go as soon as its bytes are there: a read that waits for memory holds none, or reads that each
+/// hold what another one waits for would wait for ever.
 async fn await_bytes(
     segments: Vec<Arc<Segment>>,
     range: &Range<u64>,
-) -> std::result::Result<Bytes, (StoreError, Origin)> {
+) -> std::result::Result<(Bytes, bool), (StoreError, Origin)> {
     let part = async |segment: Arc<Segment>| {
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
+        let waits = segment.arrived().end < within.end;
         segment.wait_for(within.end).await.map_err(|error| (error, segment.origin()))?;
         let given_up = || (StoreError::new(ErrorKind::Network, "the fetch was given up"), segment.origin());
-        segment.slice(within).ok_or_else(given_up)
+        Ok((segment.slice(within).ok_or_else(given_up)?, waits && segment.is_from_store()))
     };
     let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;
     if parts.len() == 1 {
         return Ok(parts.remove(0));
     }
     let mut joined = BytesMut::with_capacity((range.end - range.start) as usize);
-    parts.iter().for_each(|part| joined.extend_from_slice(part));
-    Ok(joined.freeze())
+    parts.iter().for_each(|(part, _)| joined.extend_from_slice(part));
+    Ok((joined.freeze(), parts.iter().any(|(_, fetched)| *fetched)))
 }
 
 /// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the reader

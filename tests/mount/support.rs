@@ -63,11 +63,21 @@ impl Rig {
 
     /// Tries to mount.
     pub fn try_mount(&self, options: &[&str]) -> Output {
-        self.mount_command(&format!("s3://{BUCKET}")).args(options).output().expect("run fitsfs")
+        let source = format!("s3://{BUCKET}");
+        let cached = options.contains(&"--cache-dir");
+        let mut command = if cached { self.cached_mount_command(&source) } else { self.mount_command(&source) };
+        command.args(options).output().expect("run fitsfs")
     }
 
-    /// The command that mounts a source here.
+    /// The command that mounts a source here. What is fetched is counted: a cache on disk is for the tests that ask for
+    /// one.
     pub fn mount_command(&self, source: &str) -> Command {
+        let mut command = self.cached_mount_command(source);
+        command.args(["--cache-size", "0"]);
+        command
+    }
+
+    fn cached_mount_command(&self, source: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(["mount", source, self.root_str(), "--endpoint-url", &self.lab.endpoint(), "--no-sign-request"]);
         command

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 
 use super::*;
 use crate::read::PageCache;
@@ -68,6 +69,7 @@ fn reader(memory: u64) -> Arc<Reader> {
     let metrics = Arc::new(Metrics::new());
     let reader = Reader::new(ReaderConfig {
         store: Arc::new(Offsets),
+        disk: None,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: memory / 4,
         metrics,

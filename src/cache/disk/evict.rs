@@ -1,0 +1,292 @@
+//! What is given up when the cache is full: the regions that have been unused for longest, and headers last.
+//!
+//! Every region of a cached object has the time of its last use in its map. To find the oldest ones all maps are looked
+//! through, which also tells what the cache really takes. That is done for many evictions at once: a list of candidates
+//! is kept, and each is looked at again before it is given up.
+
+use std::collections::BinaryHeap;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::Directory;
+use super::lock::{self, Mode};
+use super::map::{self, PAGE, RECORD, Worth};
+use super::object::{self, CachedObject, LIFE};
+use super::usage::{Eviction, Usage};
+
+/// Of data and of headers so many candidates are looked for at once: those of 200 GB.
+const MAX_CANDIDATES: usize = 100_000;
+
+/// A list of candidates is good for so much of the quota: what was written since it was made is younger than these.
+const LIST_SHARE: u64 = 8;
+
+/// Headers are given up last, as long as they are no more than this share of the quota: they are small and everyone needs
+/// them.
+const HEADERS_SHARE: u64 = 4;
+
+/// An eviction frees this share of the quota, so that the next one is not due at once.
+const FREED_SHARE: u64 = 32;
+
+/// Files that have been in the making for so long never will be made.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(3600);
+
+/// How long to wait for another process that evicts, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Something that can be given up. What is given up first comes first in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    /// Objects that nobody has open go before others.
+    is_open: bool,
+    /// When it was last used, in ms since 1970.
+    stamp: u64,
+    name: String,
+    region: u64,
+    /// Whether headers are given up as well.
+    headers: bool,
+    /// What is free by that.
+    bytes: u64,
+}
+
+/// What is there.
+#[derive(Debug, Default)]
+struct Census {
+    /// Bytes on the disk.
+    bytes: u64,
+    /// Those of them that are headers.
+    header_bytes: u64,
+    /// The oldest ones of each.
+    data: BinaryHeap<Candidate>,
+    headers: BinaryHeap<Candidate>,
+}
+
+impl Census {
+    fn note(&mut self, candidate: Candidate) {
+        if candidate.headers {
+            self.header_bytes += candidate.bytes;
+        }
+        let heap = if candidate.headers { &mut self.headers } else { &mut self.data };
+        heap.push(candidate);
+        if heap.len() > MAX_CANDIDATES {
+            heap.pop();
+        }
+    }
+
+    /// The candidates in the order in which they are given up, so many bytes of them.
+    fn list(self, quota: u64) -> Vec<Candidate> {
+        let headers_last = self.header_bytes <= quota / HEADERS_SHARE;
+        let mut list: Vec<_> = self.data.into_vec();
+        list.extend(self.headers);
+        list.sort_by(|a, b| (headers_last && a.headers).cmp(&(headers_last && b.headers)).then_with(|| a.cmp(b)));
+        let mut bytes = 0;
+        list.retain(|candidate| {
+            let within = bytes <= quota / LIST_SHARE;
+            bytes += candidate.bytes;
+            within
+        });
+        list
+    }
+}
+
+/// Gives up what is worth least.
+#[derive(Debug, Default)]
+pub struct Evictor {
+    /// The best candidate last.
+    candidates: Vec<Candidate>,
+}
+
+impl Evictor {
+    /// Makes room for `bytes`, and some more if there is none. Returns what was freed: nothing while another process is
+    /// at it, for which it waits a moment.
+    pub fn make_room(&mut self, directory: &Directory, usage: &Usage, bytes: u64) -> io::Result<u64> {
+        let Some(eviction) = begin(usage)? else { return Ok(0) };
+        if usage.shortage(bytes).is_none() {
+            self.count(directory, usage, &eviction)?;
+        }
+        let spare = bytes + usage.quota() / FREED_SHARE;
+        let is_short = || usage.shortage(bytes).is_some_and(|shortage| shortage > 0);
+        let mut freed = 0;
+        if is_short() {
+            freed += self.free(directory, usage, spare);
+        }
+        if is_short() {
+            self.count(directory, usage, &eviction)?;
+            freed += self.free(directory, usage, spare);
+        }
+        Ok(freed)
+    }
+
+    /// Counts what is there, and notes what can be given up.
+    pub fn count(&mut self, directory: &Directory, usage: &Usage, eviction: &Eviction<'_>) -> io::Result<()> {
+        usage.settle();
+        let before = usage.used();
+        let census = census(directory)?;
+        usage.correct(before, census.bytes, eviction);
+        self.candidates = census.list(usage.quota());
+        self.candidates.reverse();
+        Ok(())
+    }
+
+    /// Gives up the best candidates until `bytes` can be taken.
+    fn free(&mut self, directory: &Directory, usage: &Usage, bytes: u64) -> u64 {
+        let wanted = usage.shortage(bytes).unwrap_or_default();
+        let mut freed = 0;
+        while freed < wanted
+            && let Some(candidate) = self.candidates.pop()
+        {
+            match give_up(directory, &candidate) {
+                Ok(bytes) => {
+                    usage.give(bytes);
+                    freed += bytes;
+                }
+                Err(error) => tracing::debug!(name = candidate.name, %error, "cannot evict"),
+            }
+        }
+        freed
+    }
+}
+
+/// The right to evict, or none if another process keeps it: what it frees is for all.
+fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
+    let began = Instant::now();
+    loop {
+        match usage.evict()? {
+            None if began.elapsed() < PATIENCE => std::thread::sleep(LOOK_AGAIN),
+            eviction => return Ok(eviction),
+        }
+    }
+}
+
+/// Gives up a part of an object, and its files once nothing is left in them. Returns the bytes that are free by that.
+fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
+    let (map, data) = match object::open_existing(directory, &candidate.name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        files => files?,
+    };
+    if !candidate.is_open && is_open(&map)? {
+        return Ok(0);
+    }
+    let Some(identity) = object::read_identity(&map)? else { return remove(directory, &candidate.name) };
+    let object = CachedObject::of_files(&identity, map, data);
+    let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
+    let is_empty = freed > 0 && object.next_region(0)?.is_none();
+    drop(object);
+    Ok(freed + if is_empty { remove(directory, &candidate.name)? } else { 0 })
+}
+
+/// Removes the files of an object that nobody has open. Returns the bytes that are free by that.
+pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<u64> {
+    let taken = |path: &Path| path.symlink_metadata().map_or(0, |found| found.blocks() * 512);
+    let bytes = taken(&directory.map(name)) + taken(&directory.data(name));
+    Ok(if object::remove(directory, name)? { bytes } else { 0 })
+}
+
+/// Looks through all maps.
+fn census(directory: &Directory) -> io::Result<Census> {
+    let mut census = Census::default();
+    for (name, kind) in files(directory, &mut census.bytes)? {
+        let looked = match kind {
+            Kind::Map => look(directory, &name, &mut census),
+            // Its map is removed first: what is left of a removal that did not come to its end.
+            Kind::Data if !directory.map(&name).exists() => remove(directory, &name).map(drop),
+            Kind::Data => Ok(()),
+        };
+        if let Err(error) = looked {
+            tracing::debug!(name, %error, "cannot look at a cached object");
+        }
+    }
+    Ok(census)
+}
+
+/// What the name of a file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Map,
+    Data,
+}
+
+/// The files of all objects by name; adds what they and their folders take to `bytes`. Others are left alone.
+pub(super) fn files(directory: &Directory, bytes: &mut u64) -> io::Result<Vec<(String, Kind)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![directory.root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(metadata) = entry.metadata() else { continue };
+            *bytes += metadata.blocks() * 512;
+            let path = entry.path();
+            if metadata.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if is_left_over(&metadata, &entry.file_name()) {
+                std::fs::remove_file(&path)?;
+                continue;
+            }
+            let kind = match path.extension().and_then(|ending| ending.to_str()) {
+                Some("map") => Kind::Map,
+                Some("data") => Kind::Data,
+                _ => continue,
+            };
+            found.extend(path.file_stem().and_then(|name| name.to_str()).map(|name| (name.to_owned(), kind)));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a file was being made by a process that has crashed: it would have got its name within moments.
+fn is_left_over(metadata: &Metadata, name: &OsStr) -> bool {
+    let age = metadata.modified().ok().and_then(|made| made.elapsed().ok());
+    name.as_encoded_bytes().starts_with(object::NEW.as_bytes()) && age.is_some_and(|age| age > LEFT_OVER_AGE)
+}
+
+/// Notes what of an object can be given up.
+fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()> {
+    let (map, data) = object::open_existing(directory, name)?;
+    let Some(identity) = object::read_identity(&map)? else { return remove(directory, name).map(drop) };
+    if identity.name() != name {
+        return remove(directory, name).map(drop);
+    }
+    let is_open = is_open(&map)?;
+    let object = CachedObject::of_files(&identity, map, data);
+    let mut region = 0;
+    while let Some(next) = object.next_region(region)? {
+        note(&object, name, next, is_open, census)?;
+        region = next + 1;
+    }
+    Ok(())
+}
+
+/// Notes what of a region can be given up.
+fn note(object: &CachedObject, name: &str, region: u64, is_open: bool, census: &mut Census) -> io::Result<()> {
+    let record = object.record(region)?;
+    let count = |worth| {
+        let pages = record.iter().skip(1).filter(|entry| **entry != 0 && map::worth_of(**entry) == worth);
+        pages.count() as u64 * PAGE
+    };
+    let (data, headers) = (count(Worth::Data), count(Worth::Header));
+    let stamp = record.first().copied().unwrap_or_default();
+    let candidate =
+        |headers: bool, bytes: u64| Candidate { is_open, stamp, name: name.to_owned(), region, headers, bytes };
+    if data > 0 {
+        census.note(candidate(false, data));
+    }
+    if headers > 0 || data == 0 {
+        census.note(candidate(true, headers + RECORD));
+    }
+    Ok(())
+}
+
+/// Whether a program has the object open, or has had it open just now.
+fn is_open(map: &File) -> io::Result<bool> {
+    lock::is_locked(map, &LIFE, Mode::Exclusive)
+}

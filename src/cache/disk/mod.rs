@@ -1,0 +1,203 @@
+//! The cache on disk: what was fetched once is not fetched again, by no mount, process or container that shares it.
+//!
+//! One sparse file per object version holds its bytes, a map beside it tells which pages are there, with a checksum for
+//! each ([`map`]). Pages are written when their fetch is complete, by a thread that nobody waits for, and checked
+//! whenever they are read: what does not match is not there, and is fetched again. So nothing is ever synced, and a crash
+//! costs at most what was being written.
+//!
+//! - [`directory`]: where the files are, and who may write them
+//! - [`object`]: one object version: read, write, claim, give up
+//! - [`lock`]: locks between processes, which are all that they have in common beside the files
+//! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
+//! - [`writer`]: the thread
+//!
+//! Whatever fails here costs a fetch and never a read: a full disk, a directory that cannot be written, a damaged file.
+
+mod directory;
+mod evict;
+mod lock;
+mod map;
+mod object;
+mod usage;
+mod writer;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::metrics::{DiskSnapshot, Metrics};
+use crate::store::ObjectMeta;
+use map::Identity;
+use usage::Usage;
+use writer::Writer;
+
+pub use directory::{Directory, Unfit, default_place};
+pub use map::{PAGE, Worth};
+pub use object::{CachedObject, Claim, Found};
+pub use writer::Fetched;
+
+/// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again.
+const LINGER: Duration = Duration::from_secs(10);
+const MAX_OPEN: u64 = 128;
+
+/// While another process fetches what is wanted here it is looked for on disk this often, and no longer than this:
+/// who fetches may be slow, or stopped.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
+const CLAIM_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a mount that ends waits for what is to be written: a disk may be stuck.
+const FINISH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The cache of a mount.
+#[derive(Debug)]
+pub struct DiskCache {
+    directory: Directory,
+    store_id: String,
+    usage: Arc<Usage>,
+    open: moka::future::Cache<String, Arc<CachedObject>>,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    complained: AtomicBool,
+}
+
+impl DiskCache {
+    /// The cache in `directory` of objects in the store `store_id`, of which at most `quota` bytes may be used. What
+    /// waits to be written holds at most `max_waiting` bytes of memory.
+    pub fn open(
+        directory: Directory,
+        store_id: &str,
+        quota: u64,
+        max_waiting: u64,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Arc<Self>> {
+        let usage = Arc::new(Usage::open(&directory, quota)?);
+        usage.begin(&directory)?;
+        let writer = Writer::start(directory.clone(), usage.clone(), metrics.clone(), max_waiting)?;
+        if usage.used().is_none() {
+            writer.make_room();
+        }
+        Ok(Arc::new(Self {
+            directory,
+            store_id: store_id.to_owned(),
+            usage,
+            open: moka::future::Cache::builder().max_capacity(MAX_OPEN).time_to_idle(LINGER).build(),
+            writer,
+            metrics,
+            complained: AtomicBool::new(false),
+        }))
+    }
+
+    /// What the directory takes.
+    pub fn snapshot(&self) -> DiskSnapshot {
+        DiskSnapshot {
+            directory: Some(self.directory.root().display().to_string()),
+            quota_bytes: self.usage.quota(),
+            used_bytes: self.usage.used(),
+        }
+    }
+
+    /// The files of an object version, opened or made. None where there can be none.
+    pub async fn object(self: &Arc<Self>, object: &ObjectMeta) -> Option<Arc<CachedObject>> {
+        let identity = Identity::new(&self.store_id, object);
+        let cache = self.clone();
+        self.open.optionally_get_with(identity.name(), async move { cache.open_files(identity).await }).await
+    }
+
+    async fn open_files(self: Arc<Self>, identity: Identity) -> Option<Arc<CachedObject>> {
+        let cache = self.clone();
+        let open = move || CachedObject::open(&cache.directory, &identity, &cache.usage);
+        match tokio::task::spawn_blocking(open).await.ok()? {
+            Ok(Some(opened)) => Some(Arc::new(opened)),
+            // What there is no room for may have some once the writer has evicted.
+            Ok(None) => {
+                self.writer.make_room();
+                None
+            }
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        }
+    }
+
+    /// The bytes of `range` if all of them are there. Waits for the disk on another thread.
+    pub async fn read(&self, object: &Arc<CachedObject>, range: Range<u64>) -> Option<Bytes> {
+        let found = match object.read_at_once(&range) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let object = object.clone();
+                tokio::task::spawn_blocking(move || object.read(&range)).await.ok()?
+            }
+            found => found,
+        };
+        match found {
+            Ok(Found::Bytes(bytes)) => {
+                self.metrics.disk_bytes_read.add(bytes.len() as u64);
+                Some(bytes)
+            }
+            Ok(Found::Missing) => None,
+            Ok(Found::Damaged(pages)) => {
+                self.metrics.disk_damaged_pages.add(pages);
+                tracing::warn!(pages, "the cache was damaged; what was is fetched again");
+                None
+            }
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        }
+    }
+
+    /// The first range within `range` that is to be fetched, none if all is there; and the right to fetch it. While
+    /// another process has that, waits until it is done, but not for long.
+    pub async fn missing(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> Option<(Range<u64>, Option<Claim>)> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let missing = object.missing(range).unwrap_or_else(|error| {
+                self.complain(&error);
+                Some(range.clone())
+            })?;
+            let missing = missing.start.max(range.start)..missing.end.min(range.end);
+            match object.claim(&missing) {
+                // Who had the claim before may have written it since.
+                Ok(Some(claim)) => match object.missing(range) {
+                    Ok(None) => return None,
+                    _ => return Some((missing, Some(claim))),
+                },
+                Ok(None) if began.elapsed() < CLAIM_PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
+                Ok(None) | Err(_) => return Some((missing, None)),
+            }
+        }
+    }
+
+    /// A program has opened the object.
+    pub fn count_open(&self, object: &CachedObject) {
+        object.count_open().unwrap_or_else(|error| self.complain(&error));
+    }
+
+    /// Takes what was fetched, to be written soon, or never if that is too much.
+    pub fn keep(&self, fetched: Fetched) {
+        self.writer.write(fetched);
+    }
+
+    /// Waits until all that was taken is written, unless that takes too long.
+    pub fn finish(&self) {
+        self.writer.finish(FINISH_PATIENCE);
+        self.usage.settle();
+    }
+
+    fn complain(&self, error: &io::Error) {
+        let place = self.directory.root().display();
+        if self.complained.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "the cache in {place} failed");
+        } else {
+            tracing::warn!(%error, "the cache in {place} failed; what it lacks is fetched (this is said once)");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

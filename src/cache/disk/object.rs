@@ -1,0 +1,509 @@
+//! One cached object version: a sparse file with its bytes, and its map.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Directory;
+use super::lock::{self, Mode};
+use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
+use super::usage::{Refused, Usage};
+
+/// Locks on the map: whoever has the object open shares the first byte, and who removes it has it alone.
+pub(super) const LIFE: Range<u64> = 0..1;
+
+/// Each region has a byte beyond all offsets, which who writes it or gives it up has alone, and who lets the kernel read
+/// the file shares.
+const REGION_LOCKS: u64 = 1 << 60;
+
+/// Each page has another one, for who fetches it.
+const CLAIMS: u64 = 1 << 61;
+
+/// The time of last use is noted again after so many milliseconds.
+const STAMP_MS: u64 = 250;
+
+/// Files in the making begin with this.
+pub(super) const NEW: &str = ".new-";
+
+/// How often opening starts anew because the files were removed meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// A cached object version that is in use: it is not removed while this exists.
+#[derive(Debug)]
+pub struct CachedObject {
+    size: u64,
+    seed: u64,
+    map: File,
+    data: File,
+    /// When regions were last used, as far as it was written.
+    stamps: Mutex<HashMap<u64, u64>>,
+}
+
+/// What a read has found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The bytes, which match their checksums.
+    Bytes(Bytes),
+    /// Some of them are not there.
+    Missing,
+    /// Some of them were damaged, and are not there any more: so many pages.
+    Damaged(u64),
+}
+
+/// Why something was not written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// There is no room for it.
+    Refused(Refused),
+    /// It failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The right to fetch some pages, which other processes wait for. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    object: Arc<CachedObject>,
+    locks: Range<u64>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Err(error) = lock::unlock(&self.object.map, &self.locks) {
+            tracing::debug!(%error, "a claim could not be given up");
+        }
+    }
+}
+
+/// A region that is locked until this is dropped.
+struct LockedRegion<'a>(&'a File, Range<u64>);
+
+impl Drop for LockedRegion<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = lock::unlock(self.0, &self.1) {
+            tracing::debug!(%error, "a region could not be unlocked");
+        }
+    }
+}
+
+impl CachedObject {
+    /// Opens the files of an object version, made if need be. None if its key is too long for a map.
+    pub fn open(directory: &Directory, identity: &Identity, usage: &Usage) -> io::Result<Option<Self>> {
+        let (Some(header), name) = (identity.header(), identity.name()) else { return Ok(None) };
+        let (map_path, data_path) = (directory.map(&name), directory.data(&name));
+        for _ in 0..ATTEMPTS {
+            let map = match open(&map_path, directory.file_mode(), false) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if usage.take(map::HEADER).is_err() {
+                        return Ok(None);
+                    }
+                    create(directory, &map_path, &header, map::length(identity.size))?;
+                    continue;
+                }
+                map => map?,
+            };
+            lock::lock(&map, &LIFE, Mode::Shared)?;
+            if map.metadata()?.nlink() == 0 {
+                continue;
+            }
+            if read_identity(&map)?.as_ref() != Some(identity) {
+                drop(map);
+                remove(directory, &name)?;
+                continue;
+            }
+            set_length(&map, map::length(identity.size))?;
+            let data = open(&data_path, directory.file_mode(), true)?;
+            set_length(&data, identity.size)?;
+            return Ok(Some(Self::of_files(identity, map, data)));
+        }
+        Err(io::Error::other("the files of an object are removed again and again"))
+    }
+
+    /// The object of two open files.
+    pub(super) fn of_files(identity: &Identity, map: File, data: File) -> Self {
+        Self { size: identity.size, seed: identity.seed(), map, data, stamps: Mutex::default() }
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its bytes as a file, for the kernel to read.
+    pub(super) fn data(&self) -> &File {
+        &self.data
+    }
+
+    /// A program has opened it.
+    pub fn count_open(&self) -> io::Result<()> {
+        let opens = read_number(&self.map, map::HITS_AT)?;
+        self.map.write_all_at(&(opens + 1).to_le_bytes(), map::HITS_AT)
+    }
+
+    /// From the first to the last page of `range` that is not there, as bytes of the object; none if all are there.
+    pub fn missing(&self, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+        let pages = pages_around(range);
+        let entries = self.entries(&pages, Patience::Waits)?;
+        let Some(first) = entries.iter().position(|entry| *entry == 0) else { return Ok(None) };
+        let last = entries.iter().rposition(|entry| *entry == 0).unwrap_or(first);
+        Ok(Some((pages.start + first as u64) * PAGE..((pages.start + last as u64 + 1) * PAGE).min(self.size)))
+    }
+
+    /// The bytes of `range`, checked. May wait for the disk.
+    pub fn read(&self, range: &Range<u64>) -> io::Result<Found> {
+        self.read_with(range, Patience::Waits)
+    }
+
+    /// The same without waiting for the disk: [`io::ErrorKind::WouldBlock`] if that needs it.
+    pub fn read_at_once(&self, range: &Range<u64>) -> io::Result<Found> {
+        self.read_with(range, Patience::None)
+    }
+
+    fn read_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<Found> {
+        let pages = pages_around(range);
+        let entries = self.entries(&pages, patience)?;
+        if entries.contains(&0) {
+            return Ok(Found::Missing);
+        }
+        let start = pages.start * PAGE;
+        let mut bytes = vec![0; ((pages.end * PAGE).min(self.size) - start) as usize];
+        let read = read_up_to(&self.data, &mut bytes, start, patience)?;
+        // What a file that was cut short lacks stays zero, and does not match.
+        bytes[read..].fill(0);
+        self.stamp(&pages)?;
+        let checked = pages.zip(entries).zip(bytes.chunks(PAGE as usize));
+        let is_wrong =
+            |((page, entry), content): &((u64, u64), &[u8])| !map::matches(*entry, self.seed, *page, content);
+        let wrong: Vec<(u64, u64)> = checked.filter(is_wrong).map(|(page, _)| page).collect();
+        if wrong.is_empty() {
+            let bytes = Bytes::from(bytes);
+            return Ok(Found::Bytes(bytes.slice((range.start - start) as usize..(range.end - start) as usize)));
+        }
+        let mut damaged = 0;
+        for (page, entry) in wrong {
+            damaged += u64::from(self.drop_damaged(page, entry)?);
+        }
+        // Others were given up during the read.
+        Ok(if damaged > 0 { Found::Damaged(damaged) } else { Found::Missing })
+    }
+
+    /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
+    fn drop_damaged(&self, page: u64, entry: u64) -> io::Result<bool> {
+        let at = map::entry_at(page);
+        let same = read_number(&self.map, at)? == entry;
+        if same {
+            self.map.write_all_at(&[0; 8], at)?;
+        }
+        Ok(same)
+    }
+
+    /// Writes the whole pages in `range`, whose bytes `slice` has, with their worth. What was not paid for in `usage` is
+    /// not written.
+    pub fn write(
+        &self,
+        range: &Range<u64>,
+        slice: impl Fn(Range<u64>) -> Option<Bytes>,
+        worth: impl Fn(&Range<u64>) -> Worth,
+        usage: &Usage,
+    ) -> Result<u64, Unwritten> {
+        let end = if range.end >= self.size { self.size.div_ceil(PAGE) } else { range.end / PAGE };
+        let mut page = range.start.div_ceil(PAGE);
+        let mut written = 0;
+        while page < end {
+            let pages = page..end.min((page / PAGES_OF_RECORD + 1) * PAGES_OF_RECORD);
+            let Some(bytes) = slice(pages.start * PAGE..(pages.end * PAGE).min(self.size)) else { return Ok(written) };
+            written += self.write_pages(&pages, &bytes, &worth, usage)?;
+            page = pages.end;
+        }
+        Ok(written)
+    }
+
+    /// Writes pages of one region. Returns how many bytes were not there before.
+    fn write_pages(
+        &self,
+        pages: &Range<u64>,
+        bytes: &[u8],
+        worth: impl Fn(&Range<u64>) -> Worth,
+        usage: &Usage,
+    ) -> Result<u64, Unwritten> {
+        let region = pages.start / PAGES_OF_RECORD;
+        let _locked = self.lock_region(region)?;
+        let fresh = self.entries(pages, Patience::Waits)?.iter().filter(|entry| **entry == 0).count() as u64;
+        let unused = read_number(&self.map, map::record_at(region))? == 0;
+        let cost = fresh * PAGE + if unused { RECORD } else { 0 };
+        usage.take(cost).map_err(Unwritten::Refused)?;
+        let entries: Vec<u8> = pages
+            .clone()
+            .zip(bytes.chunks(PAGE as usize))
+            .flat_map(|(page, content)| {
+                let at = page * PAGE;
+                map::entry_of(self.seed, page, content, worth(&(at..at + content.len() as u64))).to_le_bytes()
+            })
+            .collect();
+        let written = self
+            .data
+            .write_all_at(bytes, pages.start * PAGE)
+            .and_then(|()| self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region)))
+            .and_then(|()| self.map.write_all_at(&entries, map::entry_at(pages.start)));
+        if let Err(error) = written {
+            usage.give(cost);
+            return Err(error.into());
+        }
+        Ok(fresh * PAGE)
+    }
+
+    fn lock_region(&self, region: u64) -> io::Result<LockedRegion<'_>> {
+        let range = region_lock(region);
+        lock::lock(&self.map, &range, Mode::Exclusive)?;
+        Ok(LockedRegion(&self.map, range))
+    }
+
+    /// Claims the fetch of `range`; none while another process has claimed some of it.
+    pub fn claim(self: &Arc<Self>, range: &Range<u64>) -> io::Result<Option<Claim>> {
+        let pages = pages_around(range);
+        let locks = CLAIMS + pages.start..CLAIMS + pages.end;
+        let claimed = lock::try_lock(&self.map, &locks, Mode::Exclusive)?;
+        Ok(claimed.then(|| Claim { object: self.clone(), locks }))
+    }
+
+    /// The entries of pages; 0 beyond the end of a map that was cut short.
+    fn entries(&self, pages: &Range<u64>, patience: Patience) -> io::Result<Vec<u64>> {
+        let mut entries = Vec::with_capacity((pages.end - pages.start) as usize);
+        let mut page = pages.start;
+        while page < pages.end {
+            let until = pages.end.min((page / PAGES_OF_RECORD + 1) * PAGES_OF_RECORD);
+            let mut bytes = vec![0; (until - page) as usize * 8];
+            let read = read_up_to(&self.map, &mut bytes, map::entry_at(page), patience)?;
+            bytes[read..].fill(0);
+            entries.extend(map::numbers(&bytes));
+            page = until;
+        }
+        Ok(entries)
+    }
+
+    /// Pages were used.
+    fn stamp(&self, pages: &Range<u64>) -> io::Result<()> {
+        let now = now_ms();
+        for region in pages.start / PAGES_OF_RECORD..pages.end.div_ceil(PAGES_OF_RECORD) {
+            let mut stamps = self.stamps.lock();
+            let stamp = stamps.entry(region).or_default();
+            if now >= *stamp + STAMP_MS {
+                *stamp = now;
+                self.map.write_all_at(&now.to_le_bytes(), map::record_at(region))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives pages of a region up that have been unused since `stamp`: all of them, or all but headers. Returns the bytes
+    /// that are free by that; none if the region is in use.
+    pub(super) fn give_up(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
+        let lock = region_lock(region);
+        if !lock::try_lock(&self.map, &lock, Mode::Exclusive)? {
+            return Ok(0);
+        }
+        let _locked = LockedRegion(&self.map, lock);
+        let record = self.record(region)?;
+        if record.first().is_none_or(|used| *used > stamp) {
+            return Ok(0);
+        }
+        let goes = |entry: u64| entry != 0 && (headers || map::worth_of(entry) == Worth::Data);
+        let kept: Vec<u64> = record[1..].iter().map(|entry| if goes(*entry) { 0 } else { *entry }).collect();
+        let is_empty = kept.iter().all(|entry| *entry == 0);
+        let bytes: Vec<u8> = kept.iter().flat_map(|entry| entry.to_le_bytes()).collect();
+        // Entries first: a page without an entry is not there, whatever its bytes.
+        self.map.write_all_at(&bytes, map::record_at(region) + 8)?;
+        let (mut page, mut freed) = (region * PAGES_OF_RECORD, 0);
+        for run in record[1..].chunk_by(|a, b| goes(*a) == goes(*b)) {
+            let length = run.len() as u64 * PAGE;
+            if goes(run[0]) {
+                punch(&self.data, page * PAGE, length)?;
+                freed += length;
+            }
+            page += run.len() as u64;
+        }
+        if is_empty {
+            punch(&self.map, map::record_at(region), RECORD)?;
+            freed += RECORD;
+        }
+        Ok(freed)
+    }
+
+    /// The stamp of a region and the entries of its pages.
+    pub(super) fn record(&self, region: u64) -> io::Result<Vec<u64>> {
+        let mut bytes = vec![0; RECORD as usize];
+        let read = read_up_to(&self.map, &mut bytes, map::record_at(region), Patience::Waits)?;
+        bytes[read..].fill(0);
+        Ok(map::numbers(&bytes).collect())
+    }
+
+    /// The regions that have a record, from `region` on; none if there is no further one.
+    pub(super) fn next_region(&self, region: u64) -> io::Result<Option<u64>> {
+        if region >= map::regions(self.size) {
+            return Ok(None);
+        }
+        // SAFETY: the descriptor is open; lseek on it moves a position that nobody uses.
+        let at = unsafe { libc::lseek(self.map.as_raw_fd(), map::record_at(region) as libc::off_t, libc::SEEK_DATA) };
+        match u64::try_from(at) {
+            Ok(at) => Ok(Some((at - map::HEADER) / RECORD).filter(|region| *region < map::regions(self.size))),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// Opens the files of an object as they are, to look at them or to give parts up. The map may be damaged.
+pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(File, File)> {
+    let map = open(&directory.map(name), directory.file_mode(), false)?;
+    Ok((map, open(&directory.data(name), directory.file_mode(), true)?))
+}
+
+/// The identity that a map tells; none if it is damaged.
+pub(super) fn read_identity(map: &File) -> io::Result<Option<Identity>> {
+    let mut header = vec![0; map::HITS_AT as usize];
+    let read = read_up_to(map, &mut header, 0, Patience::Waits)?;
+    Ok(Identity::parse(&header[..read]))
+}
+
+/// Removes the files of an object, unless someone has it open. True if they are gone.
+pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<bool> {
+    let map_path = directory.map(name);
+    let map = match open(&map_path, directory.file_mode(), false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        map => Some(map?),
+    };
+    if let Some(map) = &map {
+        if !lock::try_lock(map, &LIFE, Mode::Exclusive)? {
+            return Ok(false);
+        }
+        if map.metadata()?.nlink() > 0 {
+            ignore_missing(std::fs::remove_file(&map_path))?;
+        }
+    }
+    ignore_missing(std::fs::remove_file(directory.data(name)))?;
+    Ok(true)
+}
+
+fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Makes a map in one step: who finds it finds its header.
+fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    directory.make(folder)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(NEW)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(directory.file_mode()))
+        .tempfile_in(folder)?;
+    temporary.as_file().write_all_at(header, 0)?;
+    temporary.as_file().set_len(length)?;
+    match temporary.persist_noclobber(path) {
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.error),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    options.open(path)
+}
+
+/// Gives a file the length that it was made with, if it has another one.
+fn set_length(file: &File, length: u64) -> io::Result<()> {
+    if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
+}
+
+/// Whether to wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    Waits,
+    None,
+}
+
+/// Reads as much as the file has at `offset`, at most as fits. Without patience what is not in memory is an error.
+fn read_up_to(file: &File, mut buffer: &mut [u8], mut offset: u64, patience: Patience) -> io::Result<usize> {
+    let wanted = buffer.len();
+    while !buffer.is_empty() {
+        let read = match patience {
+            Patience::Waits => file.read_at(buffer, offset),
+            Patience::None => read_from_memory(file, buffer, offset),
+        };
+        match read {
+            Ok(0) => break,
+            Ok(read) => {
+                offset += read as u64;
+                buffer = &mut buffer[read..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wanted - buffer.len())
+}
+
+/// Reads what the page cache has (`preadv2(2)`, `RWF_NOWAIT`). Where the filesystem cannot tell, it says that it would
+/// have to wait.
+fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the descriptor is open, and the vector describes `buffer`, which is borrowed for the call.
+    match unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
+            error => Err(error),
+        },
+        read => Ok(read as usize),
+    }
+}
+
+/// Makes a hole.
+fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the descriptor is open; the call takes no pointers.
+    match unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, length as libc::off_t) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+pub(super) fn read_number(file: &File, at: u64) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
+    Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
+}
+
+/// The pages that have some of `range`.
+fn pages_around(range: &Range<u64>) -> Range<u64> {
+    range.start / PAGE..range.end.div_ceil(PAGE)
+}
+
+fn region_lock(region: u64) -> Range<u64> {
+    REGION_LOCKS + region..REGION_LOCKS + region + 1
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

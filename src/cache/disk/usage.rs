@@ -1,0 +1,259 @@
+//! How much the cache directory takes, known to all processes that use it.
+//!
+//! A file holds one number: the bytes that have been taken. Each process takes them in advance, some thousandths of the
+//! quota at once, and pays from that for what it writes. Who crashes has taken too much: the number errs upwards only,
+//! until the next eviction counts what is there.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use parking_lot::Mutex;
+
+use super::Directory;
+use super::lock::{self, Mode};
+
+/// The whole file.
+const ALL: std::ops::Range<u64> = 0..16;
+
+/// Who evicts has this byte alone.
+const EVICTION: std::ops::Range<u64> = 16..17;
+
+/// A process takes this share of the quota in advance, within bounds.
+const ADVANCE_SHARE: u64 = 1024;
+const MAX_ADVANCE: u64 = 4 << 20;
+
+/// So much of the filesystem stays free: a twentieth, at most 1 GiB.
+const FLOOR_SHARE: u64 = 20;
+const MAX_FLOOR: u64 = 1 << 30;
+
+/// Why nothing may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The quota is used up.
+    Quota,
+    /// The filesystem is nearly full.
+    Floor,
+    /// The number cannot be read or written, or is damaged: what is there must be counted.
+    Unknown,
+}
+
+/// What a cache directory takes, and may take.
+#[derive(Debug)]
+pub struct Usage {
+    file: File,
+    /// A second open file, whose locks are not those of the first.
+    eviction: File,
+    quota: u64,
+    /// What was taken in advance.
+    left: Mutex<u64>,
+    /// Threads of one process share its locks on the file.
+    turn: Mutex<()>,
+}
+
+/// The right to evict, until it is dropped.
+#[derive(Debug)]
+pub struct Eviction<'a>(&'a File);
+
+impl Drop for Eviction<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = lock::unlock(self.0, &EVICTION) {
+            tracing::debug!(%error, "the right to evict could not be given up");
+        }
+    }
+}
+
+impl Usage {
+    /// The usage of a directory, of which this process may use `quota` bytes.
+    pub fn open(directory: &Directory, quota: u64) -> io::Result<Self> {
+        let open = || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            options.mode(directory.file_mode()).custom_flags(libc::O_NOFOLLOW).open(directory.usage())
+        };
+        Ok(Self { file: open()?, eviction: open()?, quota, left: Mutex::new(0), turn: Mutex::new(()) })
+    }
+
+    /// In a directory without objects nothing is taken.
+    pub fn begin(&self, directory: &Directory) -> io::Result<()> {
+        self.locked(|used| ((), (used.is_none() && !directory.objects().exists()).then_some(0)))
+    }
+
+    /// The most that may be taken, in bytes.
+    pub fn quota(&self) -> u64 {
+        self.quota
+    }
+
+    /// What is taken, in bytes, by all processes; none if that is not known.
+    pub fn used(&self) -> Option<u64> {
+        self.locked(|used| (used, None)).ok().flatten()
+    }
+
+    /// Takes bytes that are about to be written.
+    pub fn take(&self, bytes: u64) -> Result<(), Refused> {
+        let mut left = self.left.lock();
+        if *left >= bytes {
+            *left -= bytes;
+            return Ok(());
+        }
+        let (wanted, advance) = (bytes - *left, (self.quota / ADVANCE_SHARE).min(MAX_ADVANCE));
+        let free = self.free().map_err(|_| Refused::Unknown)?;
+        let taken = self.locked(|used| {
+            let Some(used) = used else { return (Err(Refused::Unknown), None) };
+            let amounts = [wanted + advance, wanted];
+            let Some(amount) = amounts.into_iter().find(|amount| used + amount <= self.quota) else {
+                return (Err(Refused::Quota), None);
+            };
+            match amount <= free {
+                true => (Ok(amount), Some(used + amount)),
+                false => (Err(Refused::Floor), None),
+            }
+        });
+        *left += taken.map_err(|_| Refused::Unknown)?? - bytes;
+        Ok(())
+    }
+
+    /// How much has to be given up before so many bytes can be taken; none if that is not known.
+    pub fn shortage(&self, bytes: u64) -> Option<u64> {
+        let beyond_quota = (self.used()? + bytes).saturating_sub(self.quota);
+        Some(beyond_quota.max(bytes.saturating_sub(self.free().ok()?)))
+    }
+
+    /// Gives back what was taken, as it was freed or not used.
+    pub fn give(&self, bytes: u64) {
+        let given = self.locked(|used| ((), used.map(|used| used.saturating_sub(bytes))));
+        if let Err(error) = given {
+            tracing::debug!(%error, "cannot note what the cache takes");
+        }
+    }
+
+    /// Gives back what was taken in advance.
+    pub fn settle(&self) {
+        let left = std::mem::take(&mut *self.left.lock());
+        if left > 0 {
+            self.give(left);
+        }
+    }
+
+    /// The right to evict, which one has at a time.
+    pub fn evict(&self) -> io::Result<Option<Eviction<'_>>> {
+        Ok(lock::try_lock(&self.eviction, &EVICTION, Mode::Exclusive)?.then_some(Eviction(&self.eviction)))
+    }
+
+    /// What is there was counted while nobody evicted: `counted` bytes. `before` is what was known when that began;
+    /// what others have taken since then is not part of it.
+    pub fn correct(&self, before: Option<u64>, counted: u64, _eviction: &Eviction<'_>) {
+        let corrected = self.locked(|used| {
+            let since = used.zip(before).map_or(0, |(used, before)| used.saturating_sub(before));
+            ((), Some(counted + since))
+        });
+        if let Err(error) = corrected {
+            tracing::debug!(%error, "cannot note what the cache takes");
+        }
+    }
+
+    /// Bytes that are free above the floor.
+    fn free(&self) -> io::Result<u64> {
+        // SAFETY: all-zero bytes are a valid `statvfs`.
+        let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the descriptor is open, and `stat` outlives the call.
+        if unsafe { libc::fstatvfs(self.file.as_raw_fd(), &raw mut stat) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let floor = (stat.f_blocks * stat.f_frsize / FLOOR_SHARE).min(MAX_FLOOR);
+        Ok((stat.f_bavail * stat.f_frsize).saturating_sub(floor))
+    }
+
+    /// Looks at the number, and writes a new one if told to, while nobody else does. It is stored twice, the second time
+    /// with all bits turned: none if they do not agree, or there is no number yet.
+    fn locked<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
+        let _turn = self.turn.lock();
+        lock::lock(&self.file, &ALL, Mode::Exclusive)?;
+        let outcome = self.change(change);
+        lock::unlock(&self.file, &ALL)?;
+        outcome
+    }
+
+    fn change<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
+        let mut bytes = [0; 16];
+        let number = match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => {
+                let bytes = u128::from_le_bytes(bytes);
+                let (number, turned) = (bytes as u64, (bytes >> 64) as u64);
+                (number == !turned).then_some(number)
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) => return Err(error),
+        };
+        let (outcome, changed) = change(number);
+        if let Some(number) = changed {
+            self.file.write_all_at(&(u128::from(number) | u128::from(!number) << 64).to_le_bytes(), 0)?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(folder: &tempfile::TempDir, quota: u64) -> Usage {
+        Usage::open(&Directory::open(folder.path(), false).unwrap(), quota).unwrap()
+    }
+
+    fn counted(folder: &tempfile::TempDir, quota: u64) -> Usage {
+        let usage = usage(folder, quota);
+        usage.begin(&Directory::open(folder.path(), false).unwrap()).unwrap();
+        usage
+    }
+
+    #[test]
+    fn nothing_is_taken_before_it_is_known_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = usage(&folder, 1 << 20);
+        assert_eq!((usage.take(1), usage.used()), (Err(Refused::Unknown), None));
+        usage.correct(None, 4096, &usage.evict().unwrap().unwrap());
+        assert_eq!((usage.take(1), usage.used()), (Ok(()), Some(4096 + 1 + 1024)));
+    }
+
+    #[test]
+    fn two_processes_share_one_quota() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (counted(&folder, 1 << 20), usage(&folder, 1 << 20));
+        a.take(600 << 10).unwrap();
+        assert_eq!(b.take(600 << 10), Err(Refused::Quota));
+        b.take(400 << 10).unwrap();
+        a.give(300 << 10);
+        b.take(300 << 10).unwrap();
+        drop((a, b));
+        assert_eq!(usage(&folder, 1 << 20).used(), Some(1000 << 10), "what was taken in advance comes back");
+    }
+
+    #[test]
+    fn a_damaged_number_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = counted(&folder, 1 << 20);
+        usage.file.write_all_at(&[1], 9).unwrap();
+        assert_eq!((usage.used(), usage.take(1)), (None, Err(Refused::Unknown)));
+    }
+
+    #[test]
+    fn what_others_take_during_the_count_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (counted(&folder, 1 << 30), usage(&folder, 1 << 30));
+        a.take(5000).unwrap();
+        let before = a.used();
+        b.take(7000).unwrap();
+        let (eviction, during) = (a.evict().unwrap().unwrap(), b.used().unwrap() - before.unwrap());
+        assert!(b.evict().unwrap().is_none());
+        a.correct(before, 100, &eviction);
+        assert_eq!(a.used(), Some(100 + during));
+    }
+}

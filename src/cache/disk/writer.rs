@@ -1,0 +1,220 @@
+//! The thread that writes what was fetched, and evicts when that is too much. Nobody waits for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::evict::Evictor;
+use super::map::Worth;
+use super::object::Unwritten;
+use super::usage::Usage;
+use super::{CachedObject, Claim, Directory};
+use crate::cache::Segment;
+use crate::metrics::Metrics;
+
+/// After a failure nothing is written for so long: a full disk is not tried with every page.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Writing has this much lower a priority than reading (`nice(2)`).
+const NICENESS: libc::c_int = 5;
+
+/// Something that was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Where it belongs.
+    pub object: Arc<CachedObject>,
+    /// What holds its bytes.
+    pub segment: Arc<Segment>,
+    /// Which of them were fetched.
+    pub range: Range<u64>,
+    /// Where headers are among them.
+    pub headers: Vec<Range<u64>>,
+    /// The right to fetch it, which ends when it is written.
+    pub claim: Option<Claim>,
+}
+
+impl Fetched {
+    fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    fn worth(&self, page: &Range<u64>) -> Worth {
+        let is_header = self.headers.iter().any(|header| header.start < page.end && header.end > page.start);
+        if is_header { Worth::Header } else { Worth::Data }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Fetched>,
+    waiting: u64,
+    full: bool,
+    busy: bool,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    directory: Directory,
+    usage: Arc<Usage>,
+    metrics: Arc<Metrics>,
+}
+
+/// The queue and its thread.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    max_waiting: u64,
+}
+
+impl Writer {
+    /// A thread with nothing to do. What waits for it holds at most `max_waiting` bytes of memory.
+    pub fn start(directory: Directory, usage: Arc<Usage>, metrics: Arc<Metrics>, max_waiting: u64) -> io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), directory, usage, metrics });
+        std::thread::Builder::new().name("cache-writer".to_owned()).spawn({
+            let shared = shared.clone();
+            move || {
+                be_nice();
+                shared.run();
+            }
+        })?;
+        Ok(Self { shared, max_waiting })
+    }
+
+    /// Takes something to write; drops it if there is too much.
+    pub fn write(&self, fetched: Fetched) {
+        let mut queue = self.shared.queue.lock();
+        if queue.stopped || queue.waiting + fetched.len() > self.max_waiting {
+            self.shared.metrics.disk_dropped_bytes.add(fetched.len());
+            return;
+        }
+        queue.waiting += fetched.len();
+        queue.jobs.push_back(fetched);
+        self.shared.changed.notify_all();
+    }
+
+    /// Something could not even be begun to be written.
+    pub fn make_room(&self) {
+        self.shared.queue.lock().full = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until nothing is left to be written, at most so long.
+    pub fn finish(&self, patience: Duration) {
+        let mut queue = self.shared.queue.lock();
+        let is_busy = |queue: &mut Queue| queue.busy || queue.full || !queue.jobs.is_empty();
+        // Over or not, nobody waits any longer.
+        let _ = self.shared.changed.wait_while_for(&mut queue, is_busy, patience);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The thread ends when it is done: a stuck disk holds nobody up.
+        self.shared.queue.lock().stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// What the thread is to do.
+enum Task {
+    Write(Fetched),
+    MakeRoom,
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut evictor = Evictor::default();
+        let mut paused: Option<Instant> = None;
+        while let Some(task) = self.next() {
+            let resting = paused.is_some_and(|since| since.elapsed() < PAUSE);
+            let done = match &task {
+                Task::MakeRoom => self.make_room(&mut evictor, super::PAGE),
+                Task::Write(fetched) if resting => {
+                    self.metrics.disk_dropped_bytes.add(fetched.len());
+                    Ok(())
+                }
+                Task::Write(fetched) => self.write(&mut evictor, fetched),
+            };
+            if let Err(error) = done {
+                let place = self.directory.root().display();
+                tracing::warn!(%error, "cannot write to the cache in {place}; nothing is kept for {} s", PAUSE.as_secs());
+                paused = Some(Instant::now());
+            }
+            drop(task);
+            self.queue.lock().busy = false;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next task; none once stopped and done.
+    fn next(&self) -> Option<Task> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(fetched) = queue.jobs.pop_front() {
+                queue.waiting -= fetched.len();
+                queue.busy = true;
+                return Some(Task::Write(fetched));
+            }
+            if std::mem::take(&mut queue.full) {
+                queue.busy = true;
+                return Some(Task::MakeRoom);
+            }
+            if queue.stopped {
+                return None;
+            }
+            self.changed.wait(&mut queue);
+        }
+    }
+
+    fn write(&self, evictor: &mut Evictor, fetched: &Fetched) -> io::Result<()> {
+        let write = || {
+            let slice = |range: Range<u64>| fetched.segment.slice(range);
+            fetched.object.write(&fetched.range, slice, |page| fetched.worth(page), &self.usage)
+        };
+        let written = match write() {
+            Err(Unwritten::Refused(_)) => {
+                self.make_room(evictor, fetched.len() + super::map::RECORD)?;
+                write()
+            }
+            // The kernel ran out of room before the floor was seen to be reached.
+            Err(Unwritten::Failed(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                self.make_room(evictor, fetched.len())?;
+                write()
+            }
+            written => written,
+        };
+        match written {
+            Ok(bytes) => self.metrics.disk_bytes_written.add(bytes),
+            Err(Unwritten::Refused(why)) => {
+                tracing::debug!(?why, "no room in the cache");
+                self.metrics.disk_dropped_bytes.add(fetched.len());
+            }
+            Err(Unwritten::Failed(error)) => {
+                self.metrics.disk_dropped_bytes.add(fetched.len());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn make_room(&self, evictor: &mut Evictor, bytes: u64) -> io::Result<()> {
+        let freed = evictor.make_room(&self.directory, &self.usage, bytes)?;
+        self.metrics.disk_evicted_bytes.add(freed);
+        Ok(())
+    }
+}
+
+/// Lowers the priority of this thread.
+fn be_nice() {
+    // SAFETY: setpriority takes no pointers; 0 means the calling thread on Linux.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0 {
+        tracing::debug!(error = %io::Error::last_os_error(), "the priority of a thread could not be lowered");
+    }
+}

@@ -1,0 +1,179 @@
+//! Where the bytes of a segment come from: the cache on disk as far as it has them, the store for the rest.
+//!
+//! What is missing of a segment is fetched by one GET, from the first missing page to the last. What is between them and
+//! on disk is fetched again: a second round trip would take longer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::file::FileState;
+use super::reader::Reader;
+use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched};
+use crate::cache::{Origin, Segment};
+use crate::store::{ErrorKind, Result, StoreError};
+use crate::trace::Fetching;
+
+/// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
+const PUSH: u64 = 256 << 10;
+
+/// The disk is read in pieces of this many bytes.
+const DISK_PIECE: u64 = 1 << 20;
+
+/// How often what is missing is looked for anew, because what was there has been given up meanwhile.
+const LOOKS: usize = 3;
+
+/// The right to fetch ahead, when it is granted; none for what a program waits for.
+pub(super) type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
+
+/// A range that came from the store, and the right to fetch it that others wait for.
+pub(super) struct Downloaded {
+    object: Arc<CachedObject>,
+    range: Range<u64>,
+    claim: Option<Claim>,
+}
+
+/// A segment that is being filled.
+struct Filling<'a, 'b> {
+    reader: &'a Reader,
+    file: &'a Arc<FileState>,
+    segment: &'a Arc<Segment>,
+    /// Taken when it is first needed, and kept to the end.
+    slot: Option<Slot>,
+    granted: Option<OwnedSemaphorePermit>,
+    noted: &'a mut Fetching<'b>,
+    /// How far the kernel has been given it.
+    pushed: u64,
+}
+
+impl Reader {
+    /// Fills a segment. Returns what of it is to be kept on disk.
+    pub(super) async fn fill(
+        &self,
+        file: &Arc<FileState>,
+        segment: &Arc<Segment>,
+        slot: Slot,
+        noted: &mut Fetching<'_>,
+    ) -> Result<Vec<Downloaded>> {
+        let (slot, pushed) = (Some(slot), segment.range().start);
+        let mut filling = Filling { reader: self, file, segment, slot, granted: None, noted, pushed };
+        let downloaded = match self.cached(file).await {
+            Some((cache, object)) => filling.with_cache(cache, &object).await?,
+            None => {
+                filling.download(segment.range()).await?;
+                Vec::new()
+            }
+        };
+        match segment.is_complete() {
+            true => {
+                filling.noted.done();
+                Ok(downloaded)
+            }
+            false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
+        }
+    }
+
+    /// The cache on disk, and the files of an object version in it.
+    async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
+        let cache = self.config.disk.as_ref()?;
+        let object = cache.object(file.object()).await?;
+        if file.hold(&object) {
+            cache.count_open(&object);
+        }
+        Some((cache, object))
+    }
+
+    /// Has what came from the store written to disk. The walk along the headers has been there: it knows what is worth
+    /// keeping longest.
+    pub(super) fn keep(&self, file: &FileState, segment: &Arc<Segment>, downloaded: Vec<Downloaded>) {
+        let Some(cache) = self.config.disk.as_ref().filter(|_| !downloaded.is_empty()) else { return };
+        let ahead_of_readers = matches!(segment.origin(), Origin::Chain | Origin::Predicted) && !file.is_open();
+        let headers = match ahead_of_readers {
+            true => Vec::from([segment.range()]),
+            false => file.core.lock().planner.headers_in(&segment.range()),
+        };
+        for Downloaded { object, range, claim } in downloaded {
+            cache.keep(Fetched { object, segment: segment.clone(), range, headers: headers.clone(), claim });
+        }
+    }
+
+    /// The same for the head of a file that came along with its look-up.
+    pub(super) async fn keep_head(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        if let Some((_, object)) = self.cached(file).await {
+            self.keep(file, segment, Vec::from([Downloaded { object, range: segment.range(), claim: None }]));
+        }
+    }
+}
+
+impl Filling<'_, '_> {
+    async fn with_cache(&mut self, cache: &Arc<DiskCache>, object: &Arc<CachedObject>) -> Result<Vec<Downloaded>> {
+        let Range { start, end } = self.segment.range();
+        let mut downloaded = Vec::new();
+        let mut at = self.copy(cache, object, start..end).await;
+        for _ in 0..LOOKS {
+            if at == end {
+                return Ok(downloaded);
+            }
+            let missing = cache.missing(object, &(at..end)).await;
+            let (gap, claim) = missing.unwrap_or((end..end, None));
+            at = self.copy(cache, object, at..gap.start).await;
+            if at == gap.start && at < end {
+                self.download(gap.clone()).await?;
+                at = gap.end;
+                downloaded.push(Downloaded { object: object.clone(), range: gap, claim });
+                at = self.copy(cache, object, at..end).await;
+            }
+        }
+        self.download(at..end).await?;
+        Ok(downloaded)
+    }
+
+    /// Copies from the disk as far as it has the bytes; returns up to where.
+    async fn copy(&mut self, cache: &DiskCache, object: &Arc<CachedObject>, range: Range<u64>) -> u64 {
+        let mut at = range.start;
+        while at < range.end {
+            let piece = at..range.end.min((at / DISK_PIECE + 1) * DISK_PIECE);
+            let Some(bytes) = cache.read(object, piece.clone()).await else { break };
+            self.segment.append(bytes);
+            at = piece.end;
+            self.push();
+        }
+        at
+    }
+
+    /// Fetches a range from the store, if it is not empty.
+    async fn download(&mut self, range: Range<u64>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.segment.mark_from_store();
+        if let Some(slot) = self.slot.take() {
+            self.granted = tokio::select! {
+                slot = slot => slot,
+                () = self.segment.wanted() => None,
+            };
+        }
+        self.noted.sent();
+        let mut body = self.reader.config.store.get(self.file.object(), range).await?;
+        while let Some(chunk) = body.stream.next().await {
+            let chunk = chunk?;
+            self.noted.received(chunk.len());
+            self.segment.append(chunk);
+            self.push();
+        }
+        Ok(())
+    }
+
+    /// Gives the kernel what has arrived of a stream, once it is worth it.
+    fn push(&mut self) {
+        let arrived = self.segment.arrived();
+        let enough = arrived.end == self.segment.range().end || arrived.end >= self.pushed + PUSH;
+        if self.segment.origin() == Origin::Sequential && self.file.wants_pushes() && enough {
+            self.reader.pusher.push(self.file, self.segment, self.pushed..arrived.end);
+            self.pushed = arrived.end;
+        }
+    }
+}
