@@ -110,7 +110,7 @@ impl Usage {
                 false => (Err(Refused::Floor), None),
             }
         });
-        *left += taken.map_err(|_| Refused::Unknown)?? - bytes;
+        *left = *left + taken.map_err(|_| Refused::Unknown)?? - bytes;
         Ok(())
     }
 
@@ -234,6 +234,14 @@ mod tests {
         b.take(300 << 10).unwrap();
         drop((a, b));
         assert_eq!(usage(&folder, 1 << 20).used(), Some(1000 << 10), "what was taken in advance comes back");
+    }
+
+    #[test]
+    fn what_was_taken_in_advance_pays_to_the_last_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = counted(&folder, 1 << 20);
+        usage.take((1 << 20) - 1500).unwrap();
+        assert_eq!((usage.take(1400), usage.take(101), usage.take(100)), (Ok(()), Err(Refused::Quota), Ok(())));
     }
 
     #[test]
