@@ -119,6 +119,12 @@ impl Segment {
         let mut filled = self.progress.borrow().filled;
         while !data.is_empty() {
             let wanted = (length - filled).min(PIECE as u64) as usize;
+            if partial.is_empty() && data.len() >= wanted && wanted > 0 {
+                filled += wanted as u64;
+                self.pieces.lock().push(data.split_to(wanted));
+                self.progress.send_modify(|progress| progress.filled = filled);
+                continue;
+            }
             if partial.is_empty() {
                 partial.reserve(wanted);
             }
@@ -165,23 +171,30 @@ impl Segment {
         }
     }
 
-    /// The readable bytes of the object offsets `range`: none unless all of them have arrived.
-    pub fn slice(&self, range: Range<u64>) -> Option<Bytes> {
+    /// The readable bytes of the object offsets `range` as they are in memory, one after the other: none unless all of them
+    /// have arrived.
+    pub fn slices(&self, range: Range<u64>) -> Option<Vec<Bytes>> {
         if range.start < self.range.start || range.end - self.range.start > self.progress.borrow().filled {
             return None;
         }
         let (from, to) = ((range.start - self.range.start) as usize, (range.end - self.range.start) as usize);
         let pieces = self.pieces.lock();
-        if from / PIECE == (to.max(1) - 1) / PIECE {
-            let base = from / PIECE * PIECE;
-            return pieces.get(from / PIECE).map(|piece| piece.slice(from - base..to - base));
+        let within = (from / PIECE..to.div_ceil(PIECE)).map(|index| {
+            let (base, piece) = (index * PIECE, pieces.get(index)?);
+            Some(piece.slice(from.saturating_sub(base)..piece.len().min(to - base)))
+        });
+        within.collect()
+    }
+
+    /// The same as one piece.
+    pub fn slice(&self, range: Range<u64>) -> Option<Bytes> {
+        let length = (range.end - range.start) as usize;
+        let mut slices = self.slices(range)?;
+        if slices.len() == 1 {
+            return slices.pop();
         }
-        let mut joined = BytesMut::with_capacity(to - from);
-        for index in from / PIECE..to.div_ceil(PIECE) {
-            let base = index * PIECE;
-            let piece = pieces.get(index)?;
-            joined.extend_from_slice(&piece[from.saturating_sub(base)..piece.len().min(to - base)]);
-        }
+        let mut joined = BytesMut::with_capacity(length);
+        slices.iter().for_each(|slice| joined.extend_from_slice(slice));
         Some(joined.freeze())
     }
 

@@ -211,12 +211,12 @@ impl CachedObject {
         Ok(same)
     }
 
-    /// Writes the whole pages in `range`, whose bytes `slice` has, with their worth. What was not paid for in `usage` is
+    /// Writes the whole pages in `range`, whose bytes `slices` has, with their worth. What was not paid for in `usage` is
     /// not written.
     pub fn write(
         &self,
         range: &Range<u64>,
-        slice: impl Fn(Range<u64>) -> Option<Bytes>,
+        slices: impl Fn(Range<u64>) -> Option<Vec<Bytes>>,
         worth: impl Fn(&Range<u64>) -> Worth,
         usage: &Usage,
     ) -> Result<u64, Unwritten> {
@@ -225,7 +225,8 @@ impl CachedObject {
         let mut written = 0;
         while page < end {
             let pages = page..end.min((page / PAGES_OF_RECORD + 1) * PAGES_OF_RECORD);
-            let Some(bytes) = slice(pages.start * PAGE..(pages.end * PAGE).min(self.size)) else { return Ok(written) };
+            let bytes = slices(pages.start * PAGE..(pages.end * PAGE).min(self.size));
+            let Some(bytes) = bytes.map(in_whole_pages) else { return Ok(written) };
             written += self.write_pages(&pages, &bytes, &worth, usage)?;
             page = pages.end;
         }
@@ -236,7 +237,7 @@ impl CachedObject {
     fn write_pages(
         &self,
         pages: &Range<u64>,
-        bytes: &[u8],
+        bytes: &[Bytes],
         worth: impl Fn(&Range<u64>) -> Worth,
         usage: &Usage,
     ) -> Result<u64, Unwritten> {
@@ -248,15 +249,14 @@ impl CachedObject {
         usage.take(cost).map_err(Unwritten::Refused)?;
         let entries: Vec<u8> = pages
             .clone()
-            .zip(bytes.chunks(PAGE as usize))
+            .zip(bytes.iter().flat_map(|slice| slice.chunks(PAGE as usize)))
             .flat_map(|(page, content)| {
                 let at = page * PAGE;
                 map::entry_of(self.seed, page, content, worth(&(at..at + content.len() as u64))).to_le_bytes()
             })
             .collect();
         let written = self
-            .data
-            .write_all_at(bytes, pages.start * PAGE)
+            .write_data(bytes, pages.start * PAGE)
             .and_then(|()| self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region)))
             .and_then(|()| self.map.write_all_at(&entries, map::entry_at(pages.start)));
         if let Err(error) = written {
@@ -264,6 +264,14 @@ impl CachedObject {
             return Err(error.into());
         }
         Ok(fresh * PAGE)
+    }
+
+    fn write_data(&self, bytes: &[Bytes], mut offset: u64) -> io::Result<()> {
+        for slice in bytes {
+            self.data.write_all_at(slice, offset)?;
+            offset += slice.len() as u64;
+        }
+        Ok(())
     }
 
     fn lock_region(&self, region: u64) -> io::Result<LockedRegion<'_>> {
@@ -492,6 +500,15 @@ pub(super) fn read_number(file: &File, at: u64) -> io::Result<u64> {
     let mut bytes = [0; 8];
     let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
     Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
+}
+
+/// Slices that end where pages end, but for the last: as they are, mostly.
+fn in_whole_pages(slices: Vec<Bytes>) -> Vec<Bytes> {
+    let last = slices.len().saturating_sub(1);
+    match slices[..last].iter().all(|slice| slice.len() as u64 % PAGE == 0) {
+        true => slices,
+        false => Vec::from([slices.concat().into()]),
+    }
 }
 
 /// The pages that have some of `range`.

@@ -175,8 +175,8 @@ impl Shared {
 
     fn write(&self, evictor: &mut Evictor, fetched: &Fetched) -> io::Result<()> {
         let write = || {
-            let slice = |range: Range<u64>| fetched.segment.slice(range);
-            fetched.object.write(&fetched.range, slice, |page| fetched.worth(page), &self.usage)
+            let slices = |range: Range<u64>| fetched.segment.slices(range);
+            fetched.object.write(&fetched.range, slices, |page| fetched.worth(page), &self.usage)
         };
         let written = match write() {
             Err(Unwritten::Refused(_)) => {
