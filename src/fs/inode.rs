@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::cache::disk::Backing;
 use crate::metrics::Metrics;
 use crate::read::FileState;
 use crate::store::ObjectMeta;
@@ -40,10 +41,21 @@ pub struct Inode {
     pub ino: u64,
     /// What it is.
     pub node: Node,
-    /// The reading state, held while the file is open.
-    pub open: Mutex<Option<(usize, Arc<FileState>)>>,
+    /// Held while the file is open.
+    pub open: Mutex<Option<Open>>,
     /// How many lookups the kernel has not forgotten.
     lookups: Mutex<u64>,
+}
+
+/// A file that programs have open.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// How many times.
+    pub count: usize,
+    /// The reading state.
+    pub file: Arc<FileState>,
+    /// The file that the kernel reads by itself: for all who have it open, or for none.
+    pub backing: Option<Arc<Backing>>,
 }
 
 /// The inodes that the kernel knows.

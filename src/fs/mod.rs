@@ -33,11 +33,12 @@ pub use error::{Errno, Result};
 pub use inode::{Inode, Node, ROOT};
 pub use namespace::{Namespace, Ttl};
 
+use crate::cache::disk::Backing;
 use crate::metrics::Metrics;
 use crate::read::{FileState, Reader, Unanswered};
 use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
 use crate::trace::Trace;
-use inode::InodeTable;
+use inode::{InodeTable, Open};
 use listing::Listing;
 use sweep::Sweeps;
 
@@ -148,25 +149,51 @@ impl Filesystem {
         self.inodes.forget(ino, lookups);
     }
 
-    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive.
-    pub async fn open(&self, ino: u64, flags: i32) -> Result<()> {
+    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive. Returns the file that
+    /// the kernel is to read by itself, if `may_back` says that it can and there is one.
+    pub async fn open(&self, ino: u64, flags: i32, may_back: bool) -> Result<Option<Arc<Backing>>> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;
         if flags & libc::O_ACCMODE != libc::O_RDONLY {
             return Err(Errno::EROFS);
         }
         self.check_restored(object).await?;
-        let file = {
-            let mut open = inode.open.lock();
-            let (opens, file) = open.take().unwrap_or_else(|| (0, self.reader.file(ino, object)));
-            *open = Some((opens + 1, file.clone()));
-            file
-        };
+        let Open { file, backing, .. } = self.opened(&inode, object, may_back);
         self.metrics.open_files.add(1);
         self.namespace.peeks().read(ino);
         self.expect_next(&object.key);
-        self.reader.opened(&file, is_direct(flags)).await;
-        Ok(())
+        match &backing {
+            Some(_) => {
+                self.metrics.passthrough_opens.inc();
+                self.reader.opened_in_kernel(&file, is_direct(flags));
+            }
+            None => self.reader.opened(&file, is_direct(flags)).await,
+        }
+        Ok(backing)
+    }
+
+    /// Notes an open. The first one decides who reads.
+    fn opened(&self, inode: &Inode, object: &Arc<ObjectMeta>, may_back: bool) -> Open {
+        let mut open = inode.open.lock();
+        let first = || {
+            let backing = self.reader.disk().filter(|_| may_back).and_then(|disk| disk.backing(object));
+            Open { count: 0, file: self.reader.file(inode.ino, object), backing: backing.map(Arc::new) }
+        };
+        let now = open.get_or_insert_with(first);
+        now.count += 1;
+        now.clone()
+    }
+
+    /// The kernel does not take the file after all: this daemon reads it.
+    pub async fn not_backed(&self, ino: u64, flags: i32) {
+        let Ok(inode) = self.inode(ino) else { return };
+        let open = inode.open.lock().as_mut().map(|open| {
+            open.backing = None;
+            open.file.clone()
+        });
+        if let Some(file) = open {
+            self.reader.served_after_all(&file, is_direct(flags)).await;
+        }
     }
 
     /// A file was opened: the next ones, if a program goes through the directory, are going to be.
@@ -187,11 +214,11 @@ impl Filesystem {
     /// Closes a file that was opened with these flags.
     pub fn release(&self, ino: u64, flags: i32) {
         let Ok(inode) = self.inode(ino) else { return };
-        let mut open = inode.open.lock();
-        if let Some((opens, file)) = open.take() {
-            self.reader.released(&file, is_direct(flags));
-            if opens > 1 {
-                *open = Some((opens - 1, file));
+        let mut slot = inode.open.lock();
+        if let Some(open) = slot.take() {
+            self.reader.released(&open.file, is_direct(flags));
+            if open.count > 1 {
+                *slot = Some(Open { count: open.count - 1, ..open });
             }
             self.metrics.open_files.sub(1);
         }
@@ -311,7 +338,7 @@ impl Filesystem {
 
     /// The reading state of a file: the one that is open, or one that is made now (by a READ after a take-over).
     fn state(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Arc<FileState> {
-        let open = inode.open.lock().as_ref().map(|(_, file)| file.clone());
+        let open = inode.open.lock().as_ref().map(|open| open.file.clone());
         open.unwrap_or_else(|| self.reader.file(inode.ino, object))
     }
 

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod notify;
+mod passthrough;
 
 use std::ffi::OsStr;
 use std::io;
@@ -20,6 +21,8 @@ use tokio::runtime::Handle;
 
 use crate::config::Ownership;
 use crate::fs::{Entry, Errno, Filesystem, NAME_MAX, Node, Result};
+
+use passthrough::Passthrough;
 
 pub use notify::{Invalidator, KernelPages};
 
@@ -45,13 +48,14 @@ pub struct Adapter {
     fs: Arc<Filesystem>,
     ownership: Ownership,
     invalidator: Arc<Invalidator>,
+    passthrough: Arc<Passthrough>,
     runtime: Handle,
 }
 
 impl Adapter {
     /// An adapter that runs its tasks on `runtime`.
     pub fn new(fs: Arc<Filesystem>, ownership: Ownership, invalidator: Arc<Invalidator>, runtime: Handle) -> Self {
-        Self { fs, ownership, invalidator, runtime }
+        Self { fs, ownership, invalidator, passthrough: Arc::default(), runtime }
     }
 
     fn directory_entries(
@@ -74,6 +78,10 @@ impl fuser::Filesystem for Adapter {
             if config.add_capabilities(flag).is_err() {
                 tracing::warn!(?flag, "this kernel lacks a capability; directories may be slower");
             }
+        }
+        // Cached files are not stacked on each other. Where the kernel cannot, this daemon reads them.
+        if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() && config.set_max_stack_depth(1).is_ok() {
+            self.passthrough.enable();
         }
         // Nonzero is always accepted.
         let _ = config.set_max_background(MAX_BACKGROUND);
@@ -114,14 +122,22 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let fs = self.fs.clone();
+        let (fs, passthrough) = (self.fs.clone(), self.passthrough.clone());
         // A program may change the flags before the release, which comes with those of its time.
         let handle = FileHandle(u64::from(flags.0.cast_unsigned()));
         self.runtime.spawn(async move {
-            match fs.open(ino.0, flags.0).await {
-                Ok(()) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
-                Err(errno) => reply.error(errno.into()),
-            }
+            let reply = match fs.open(ino.0, flags.0, passthrough.is_enabled()).await {
+                Ok(None) => reply,
+                Ok(Some(backing)) => match passthrough.open(ino.0, handle, &backing, reply) {
+                    None => return,
+                    Some(reply) => {
+                        fs.not_backed(ino.0, flags.0).await;
+                        reply
+                    }
+                },
+                Err(errno) => return reply.error(errno.into()),
+            };
+            reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
         });
     }
 
@@ -163,6 +179,7 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        self.passthrough.release(ino.0, handle);
         self.fs.release(ino.0, handle.0 as i32);
         reply.ok();
     }

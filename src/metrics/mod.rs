@@ -95,6 +95,8 @@ counters! {
     disk_evicted_bytes,
     /// Bytes that were fetched and could not be written to the cache on disk: it was full, slow or broken.
     disk_dropped_bytes,
+    /// Opens of files that the kernel then read from the cache on disk by itself.
+    passthrough_opens,
     /// Pages of 4 KiB in the cache on disk that did not match their checksums, and were fetched again.
     disk_damaged_pages,
 }

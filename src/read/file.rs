@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -39,6 +39,8 @@ pub struct FileState {
     unanswered: Mutex<Vec<Range<u64>>>,
     /// Its files in the cache on disk, kept open while a program has it open.
     cached: Mutex<Option<Arc<CachedObject>>>,
+    /// Bytes that came from there since the file was opened.
+    from_disk: AtomicU64,
     opens: AtomicUsize,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
@@ -53,6 +55,7 @@ impl FileState {
             core: Mutex::new(core),
             unanswered: Mutex::default(),
             cached: Mutex::default(),
+            from_disk: AtomicU64::new(0),
             opens: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
         }
@@ -83,6 +86,21 @@ impl FileState {
     /// Its files in the cache on disk are in use. True if they were not, and a program has it open.
     pub(super) fn hold(&self, cached: &Arc<CachedObject>) -> bool {
         self.is_open() && self.cached.lock().replace(cached.clone()).is_none()
+    }
+
+    /// Its files in the cache on disk, if they are in use.
+    pub(super) fn held(&self) -> Option<Arc<CachedObject>> {
+        self.cached.lock().clone()
+    }
+
+    /// Bytes were read from disk.
+    pub(super) fn note_from_disk(&self, bytes: usize) {
+        self.from_disk.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How many bytes were read from disk since it was opened.
+    pub(super) fn read_from_disk(&self) -> u64 {
+        self.from_disk.load(Ordering::Relaxed)
     }
 
     /// Whether a program has it open.
@@ -140,6 +158,7 @@ impl FileState {
     /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
     pub(super) fn close(&self) {
         *self.cached.lock() = None;
+        self.from_disk.store(0, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();
         let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();

@@ -23,6 +23,9 @@ const PUSH: u64 = 256 << 10;
 /// The disk is read in pieces of this many bytes.
 const DISK_PIECE: u64 = 1 << 20;
 
+/// Who has read this share of a file from disk is likely to read as much again: it is worth reading all of it to check it.
+const CHECK_SHARE: u64 = 8;
+
 /// How often what is missing is looked for anew, because what was there has been given up meanwhile.
 const LOOKS: usize = 3;
 
@@ -86,6 +89,18 @@ impl Reader {
         Some((cache, object))
     }
 
+    /// A program has closed the file. If it has read a good part of it from disk, the kernel may read it by itself the next
+    /// time, once it was checked.
+    pub(super) fn check_for_kernel(&self, file: &FileState) {
+        if file.read_from_disk() >= file.object().size / CHECK_SHARE
+            && let Some(cache) = &self.config.disk
+            && let Some(object) = file.held()
+        {
+            let _in_runtime = self.config.runtime.enter();
+            cache.check(file.object(), object);
+        }
+    }
+
     /// Has what came from the store written to disk. The walk along the headers has been there: it knows what is worth
     /// keeping longest.
     pub(super) fn keep(&self, file: &FileState, segment: &Arc<Segment>, downloaded: Vec<Downloaded>) {
@@ -137,6 +152,7 @@ impl Filling<'_, '_> {
         while at < range.end {
             let piece = at..range.end.min((at / DISK_PIECE + 1) * DISK_PIECE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
+            self.file.note_from_disk(bytes.len());
             self.segment.append(bytes);
             at = piece.end;
             self.push();

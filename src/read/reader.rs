@@ -145,12 +145,22 @@ impl Reader {
         self.fetch_ahead(file, &mut core, planned);
     }
 
-    /// A program opened the file. Costs no request that it would not cost to read. Waits until the kernel has been given
-    /// the head of the file, if that is on its way: what the kernel has, it need not ask for.
-    pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
+    /// A program opened a file that the kernel reads by itself.
+    pub fn opened_in_kernel(&self, file: &Arc<FileState>, direct: bool) {
         if file.opened(direct) {
             self.journal.opened(file.ino());
         }
+    }
+
+    /// A program opened the file. Costs no request that it would not cost to read. Waits until the kernel has been given
+    /// the head of the file, if that is on its way: what the kernel has, it need not ask for.
+    pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
+        self.opened_in_kernel(file, direct);
+        self.served_after_all(file, direct).await;
+    }
+
+    /// The same for a file that is open already, since the kernel did not take it.
+    pub async fn served_after_all(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.expect(file);
         self.walk(file, None);
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
@@ -167,6 +177,7 @@ impl Reader {
     pub fn released(&self, file: &FileState, direct: bool) {
         if file.released(direct) {
             self.kinds.learn(&file.object().key, &file.core.lock().planner);
+            self.check_for_kernel(file);
             file.close();
             self.journal.closed(file.ino());
             self.idle.trim_closed();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fitsfs_lab::{Fault, Kind, Op, Shape};
 
+use crate::map::Map;
 use crate::support::*;
 
 /// A rig and the folder of its cache.
@@ -209,6 +210,37 @@ fn a_cache_that_others_can_write_or_in_the_mount_is_refused() {
     let refused = rig.try_mount(&["--cache-dir", &inside]);
     assert!(!refused.status.success() && text(&refused).contains("in the mount itself"), "{}", text(&refused));
     assert!(!rig.is_mounted());
+}
+
+/// The kernel reads a complete file by itself once it was checked, and nothing that has changed since.
+#[test]
+fn a_checked_file_is_read_by_the_kernel_and_a_changed_one_is_not() {
+    let size = 20 * MIB + 99;
+    let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(size, 1))));
+    rig.mount(&["--cache-dir", &cache]);
+    let counts = || ["passthrough_opens", "reads"].map(|name| rig.status()[name].as_u64().unwrap());
+    let check = || assert_eq!(sha256(rig.open("a.fits")), sha256_of_pattern(1, size));
+    check();
+    remount(&rig, &cache);
+    check();
+    assert_eq!(counts()[0], 0, "nobody has checked it yet");
+    eventually("the kernel reads the file", || {
+        check();
+        counts()[0] > 0
+    });
+    let [_, reads] = counts();
+    let file = rig.open("a.fits");
+    let map = Map::shared(&file, 0, size as usize);
+    assert_eq!(map.bytes()[5_000_000..5_000_100], pattern_at(1, 5_000_000, 100));
+    assert_eq!(read_at(&rig.open("a.fits"), size - 10, 10).unwrap(), pattern_at(1, size - 10, 10));
+    assert_eq!(counts()[1], reads, "the daemon was asked for none of it");
+    assert!(fs::metadata(rig.path("a.fits")).unwrap().len() == size && rig.gets().1 == 0);
+    drop((map, file));
+    let data = OpenOptions::new().write(true).open(&files(&cache, "data")[0]).unwrap();
+    data.write_all_at(&[1, 2, 3], 7 * MIB).unwrap();
+    let [opens, _] = counts();
+    check();
+    assert_eq!((counts()[0], rig.status()["disk_damaged_pages"].as_u64()), (opens, Some(1)));
 }
 
 /// A server that ends a body early, or fails, leaves nothing of it in the cache.

@@ -5,6 +5,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// How often a lock that someone else has is tried. They are held for microseconds.
+const TRY_AGAIN: Duration = Duration::from_micros(200);
 
 /// How a range is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +28,17 @@ pub fn try_lock(file: &File, range: &Range<u64>, mode: Mode) -> io::Result<bool>
     }
 }
 
-/// Locks a range and waits until it can.
-pub fn lock(file: &File, range: &Range<u64>, mode: Mode) -> io::Result<()> {
+/// Locks a range, and waits for it as long as `patience`: who has it may have been stopped. False if that was too short.
+pub fn lock(file: &File, range: &Range<u64>, mode: Mode, patience: Duration) -> io::Result<bool> {
+    let began = Instant::now();
     loop {
-        match control(file, libc::F_OFD_SETLKW, range, kind(mode)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome.map(drop),
+        if try_lock(file, range, mode)? {
+            return Ok(true);
         }
+        if began.elapsed() >= patience {
+            return Ok(false);
+        }
+        std::thread::sleep(TRY_AGAIN);
     }
 }
 
@@ -81,7 +89,7 @@ mod tests {
         assert!(is_locked(&b, &(0..11), Mode::Shared).unwrap());
         unlock(&a, &(10..20)).unwrap();
         assert!(!is_locked(&b, &(0..11), Mode::Exclusive).unwrap());
-        lock(&a, &(0..5), Mode::Shared).unwrap();
+        assert!(lock(&a, &(0..5), Mode::Shared, Duration::ZERO).unwrap());
         assert!(try_lock(&b, &(0..5), Mode::Shared).unwrap() && !try_lock(&b, &(0..5), Mode::Exclusive).unwrap());
         drop(a);
         assert!(try_lock(&b, &(0..5), Mode::Exclusive).unwrap(), "locks end with the open file");

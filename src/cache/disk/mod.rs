@@ -8,11 +8,13 @@
 //! - [`directory`]: where the files are, and who may write them
 //! - [`object`]: one object version: read, write, claim, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
+//! - [`backing`]: complete files, which the kernel may read by itself
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
 //! - [`writer`]: the thread
 //!
 //! Whatever fails here costs a fetch and never a read: a full disk, a directory that cannot be written, a damaged file.
 
+mod backing;
 mod directory;
 mod evict;
 mod lock;
@@ -31,10 +33,12 @@ use bytes::Bytes;
 
 use crate::metrics::{DiskSnapshot, Metrics};
 use crate::store::ObjectMeta;
+use backing::Checked;
 use map::Identity;
 use usage::Usage;
 use writer::Writer;
 
+pub use backing::Backing;
 pub use directory::{Directory, Unfit, default_place};
 pub use map::{PAGE, Worth};
 pub use object::{CachedObject, Claim, Found};
@@ -60,6 +64,7 @@ pub struct DiskCache {
     usage: Arc<Usage>,
     open: moka::future::Cache<String, Arc<CachedObject>>,
     writer: Writer,
+    checked: Arc<Checked>,
     metrics: Arc<Metrics>,
     complained: AtomicBool,
 }
@@ -86,6 +91,7 @@ impl DiskCache {
             usage,
             open: moka::future::Cache::builder().max_capacity(MAX_OPEN).time_to_idle(LINGER).build(),
             writer,
+            checked: Arc::default(),
             metrics,
             complained: AtomicBool::new(false),
         }))
@@ -176,6 +182,26 @@ impl DiskCache {
     /// A program has opened the object.
     pub fn count_open(&self, object: &CachedObject) {
         object.count_open().unwrap_or_else(|error| self.complain(&error));
+    }
+
+    /// The file of an object version for the kernel to read, if it is complete and was checked.
+    pub fn backing(&self, object: &ObjectMeta) -> Option<Backing> {
+        let name = Identity::new(&self.store_id, object).name();
+        self.checked.backing(&self.directory, &name, object.size).unwrap_or_else(|error| {
+            tracing::debug!(name, %error, "cannot hand a file to the kernel");
+            None
+        })
+    }
+
+    /// Checks a file, so that the kernel may read it the next time. In the background, and once for each.
+    pub fn check(&self, object: &ObjectMeta, files: Arc<CachedObject>) {
+        let name = Identity::new(&self.store_id, object).name();
+        let (checked, directory) = (self.checked.clone(), self.directory.clone());
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = checked.check(&directory, &name, &files) {
+                tracing::debug!(name, %error, "cannot check a file");
+            }
+        }));
     }
 
     /// Takes what was fetched, to be written soon, or never if that is too much.

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -33,6 +33,10 @@ const STAMP_MS: u64 = 250;
 
 /// Files in the making begin with this.
 pub(super) const NEW: &str = ".new-";
+
+/// How long to wait for who removes the files, and for who writes a region.
+const LIFE_PATIENCE: Duration = Duration::from_millis(200);
+const REGION_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How often opening starts anew because the files were removed meanwhile.
 const ATTEMPTS: usize = 8;
@@ -116,8 +120,7 @@ impl CachedObject {
                 }
                 map => map?,
             };
-            lock::lock(&map, &LIFE, Mode::Shared)?;
-            if map.metadata()?.nlink() == 0 {
+            if !lock::lock(&map, &LIFE, Mode::Shared, LIFE_PATIENCE)? || map.metadata()?.nlink() == 0 {
                 continue;
             }
             if read_identity(&map)?.as_ref() != Some(identity) {
@@ -143,11 +146,6 @@ impl CachedObject {
         self.size
     }
 
-    /// Its bytes as a file, for the kernel to read.
-    pub(super) fn data(&self) -> &File {
-        &self.data
-    }
-
     /// A program has opened it.
     pub fn count_open(&self) -> io::Result<()> {
         let opens = read_number(&self.map, map::HITS_AT)?;
@@ -165,12 +163,17 @@ impl CachedObject {
 
     /// The bytes of `range`, checked. May wait for the disk.
     pub fn read(&self, range: &Range<u64>) -> io::Result<Found> {
+        self.used(range, self.read_with(range, Patience::Waits)?)
+    }
+
+    /// The same as a check, which is no use of it.
+    pub(super) fn read_unstamped(&self, range: &Range<u64>) -> io::Result<Found> {
         self.read_with(range, Patience::Waits)
     }
 
     /// The same without waiting for the disk: [`io::ErrorKind::WouldBlock`] if that needs it.
     pub fn read_at_once(&self, range: &Range<u64>) -> io::Result<Found> {
-        self.read_with(range, Patience::None)
+        self.used(range, self.read_with(range, Patience::None)?)
     }
 
     fn read_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<Found> {
@@ -184,7 +187,6 @@ impl CachedObject {
         let read = read_up_to(&self.data, &mut bytes, start, patience)?;
         // What a file that was cut short lacks stays zero, and does not match.
         bytes[read..].fill(0);
-        self.stamp(&pages)?;
         let checked = pages.zip(entries).zip(bytes.chunks(PAGE as usize));
         let is_wrong =
             |((page, entry), content): &((u64, u64), &[u8])| !map::matches(*entry, self.seed, *page, content);
@@ -242,7 +244,7 @@ impl CachedObject {
         usage: &Usage,
     ) -> Result<u64, Unwritten> {
         let region = pages.start / PAGES_OF_RECORD;
-        let _locked = self.lock_region(region)?;
+        let Some(_locked) = self.lock_region(region)? else { return Ok(0) };
         let fresh = self.entries(pages, Patience::Waits)?.iter().filter(|entry| **entry == 0).count() as u64;
         let unused = read_number(&self.map, map::record_at(region))? == 0;
         let cost = fresh * PAGE + if unused { RECORD } else { 0 };
@@ -274,10 +276,11 @@ impl CachedObject {
         Ok(())
     }
 
-    fn lock_region(&self, region: u64) -> io::Result<LockedRegion<'_>> {
-        let range = region_lock(region);
-        lock::lock(&self.map, &range, Mode::Exclusive)?;
-        Ok(LockedRegion(&self.map, range))
+    /// The region, for this one alone. None while the kernel has the file, or someone else writes.
+    fn lock_region(&self, region: u64) -> io::Result<Option<LockedRegion<'_>>> {
+        let range = region_locks(region..region + 1);
+        let locked = lock::lock(&self.map, &range, Mode::Exclusive, REGION_PATIENCE)?;
+        Ok(locked.then(|| LockedRegion(&self.map, range)))
     }
 
     /// Claims the fetch of `range`; none while another process has claimed some of it.
@@ -303,7 +306,14 @@ impl CachedObject {
         Ok(entries)
     }
 
-    /// Pages were used.
+    /// What was found in `range` is used.
+    fn used(&self, range: &Range<u64>, found: Found) -> io::Result<Found> {
+        if matches!(found, Found::Bytes(_)) {
+            self.stamp(&pages_around(range))?;
+        }
+        Ok(found)
+    }
+
     fn stamp(&self, pages: &Range<u64>) -> io::Result<()> {
         let now = now_ms();
         for region in pages.start / PAGES_OF_RECORD..pages.end.div_ceil(PAGES_OF_RECORD) {
@@ -320,7 +330,7 @@ impl CachedObject {
     /// Gives pages of a region up that have been unused since `stamp`: all of them, or all but headers. Returns the bytes
     /// that are free by that; none if the region is in use.
     pub(super) fn give_up(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
-        let lock = region_lock(region);
+        let lock = region_locks(region..region + 1);
         if !lock::try_lock(&self.map, &lock, Mode::Exclusive)? {
             return Ok(0);
         }
@@ -516,8 +526,9 @@ fn pages_around(range: &Range<u64>) -> Range<u64> {
     range.start / PAGE..range.end.div_ceil(PAGE)
 }
 
-fn region_lock(region: u64) -> Range<u64> {
-    REGION_LOCKS + region..REGION_LOCKS + region + 1
+/// The locks of regions.
+pub(super) fn region_locks(regions: Range<u64>) -> Range<u64> {
+    REGION_LOCKS + regions.start..REGION_LOCKS + regions.end
 }
 
 /// Milliseconds since 1970.

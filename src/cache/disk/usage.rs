@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -27,6 +28,9 @@ const MAX_ADVANCE: u64 = 4 << 20;
 /// So much of the filesystem stays free: a twentieth, at most 1 GiB.
 const FLOOR_SHARE: u64 = 20;
 const MAX_FLOOR: u64 = 1 << 30;
+
+/// How long to wait for who looks at the number.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why nothing may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +173,9 @@ impl Usage {
     /// with all bits turned: none if they do not agree, or there is no number yet.
     fn locked<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
         let _turn = self.turn.lock();
-        lock::lock(&self.file, &ALL, Mode::Exclusive)?;
+        if !lock::lock(&self.file, &ALL, Mode::Exclusive, PATIENCE)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let outcome = self.change(change);
         lock::unlock(&self.file, &ALL)?;
         outcome

@@ -1,0 +1,101 @@
+//! Files that the kernel reads by itself (FUSE passthrough).
+//!
+//! Nobody checks what the kernel reads, so only a complete file is given to it, all of which this process has checked
+//! since it started. Between the check and the use the time of the file's last change stands for its content: whoever
+//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::lock::{self, Mode};
+use super::object::{self, CachedObject, Found};
+use super::{Directory, map};
+
+/// So many files are known to have been checked.
+const MAX_CHECKED: u64 = 10_000;
+
+/// The file is checked in pieces of this many bytes.
+const PIECE: u64 = 1 << 20;
+
+/// A state of a file on disk: device, inode, seconds and nanoseconds of its last change.
+type State = (u64, u64, i64, i64);
+
+/// A complete file on disk, held as it is.
+#[derive(Debug)]
+pub struct Backing {
+    data: File,
+    /// Has the regions locked.
+    _map: File,
+}
+
+impl AsFd for Backing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.data.as_fd()
+    }
+}
+
+/// The files that were checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    states: moka::sync::Cache<String, State>,
+    /// One file is checked at a time.
+    turn: Mutex<()>,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { states: moka::sync::Cache::new(MAX_CHECKED), turn: Mutex::new(()) }
+    }
+}
+
+impl Checked {
+    /// The file of an object version, if it was checked and is as it was then.
+    pub fn backing(&self, directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
+        let Some(checked) = self.states.get(name) else { return Ok(None) };
+        let Some(backing) = hold(directory, name, size)? else { return Ok(None) };
+        Ok((state(&backing.data)? == checked).then_some(backing))
+    }
+
+    /// Checks all of a file, unless that was done or others are being checked. True if it is complete and sound.
+    pub fn check(&self, directory: &Directory, name: &str, object: &Arc<CachedObject>) -> io::Result<bool> {
+        let Some(_turn) = self.turn.try_lock() else { return Ok(false) };
+        if object.missing(&(0..object.size()))?.is_some() {
+            return Ok(false);
+        }
+        let Some(backing) = hold(directory, name, object.size())? else { return Ok(false) };
+        let state = state(&backing.data)?;
+        if self.states.get(name) == Some(state) {
+            return Ok(true);
+        }
+        for start in (0..object.size()).step_by(PIECE as usize) {
+            let piece = start..(start + PIECE).min(object.size());
+            if !matches!(object.read_unstamped(&piece)?, Found::Bytes(_)) {
+                return Ok(false);
+            }
+        }
+        self.states.insert(name.to_owned(), state);
+        Ok(true)
+    }
+}
+
+/// Locks the files of an object against changes; none while someone changes them.
+fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
+    let backing = Backing { data: open(&directory.data(name))?, _map: open(&directory.map(name))? };
+    let held = lock::try_lock(&backing._map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
+    Ok(held.then_some(backing))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+fn state(file: &File) -> io::Result<State> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+}
