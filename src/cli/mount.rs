@@ -34,6 +34,7 @@ pub fn run(args: MountArgs, arguments: &[OsString]) -> Result<(), String> {
     }
     logging::start(&filter, log_file.as_deref())?;
     keep_memory_small();
+    allow_open_files();
     config.mountpoint = point::prepare(&config.mountpoint)?;
     mount::run(&config, |found| announce(&config, found, log_file.is_some()))
 }
@@ -145,6 +146,21 @@ fn announce(config: &MountConfig, found: Found, background: bool) {
             unsafe { libc::dup2(null.as_raw_fd(), fd) };
         }),
         Err(error) => tracing::warn!(%error, "cannot let go of the terminal"),
+    }
+}
+
+/// A file that a program has open is two open files of the cache: as many as the system allows at all.
+fn allow_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives both calls.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "the limit of open files stays as it is");
     }
 }
 

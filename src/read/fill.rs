@@ -153,6 +153,7 @@ impl Filling<'_, '_> {
             let piece = at..range.end.min((at / DISK_PIECE + 1) * DISK_PIECE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
             self.file.note_from_disk(bytes.len());
+            self.noted.found_on_disk(bytes.len());
             self.segment.append(bytes);
             at = piece.end;
             self.push();

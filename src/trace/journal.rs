@@ -104,6 +104,7 @@ impl Journal {
             first_byte_us: None,
             ended_us: None,
             bytes: 0,
+            disk_bytes: 0,
             outcome: Outcome::UnderWay,
         };
         let number = self.record(ino, Event::Fetch(fetch));
@@ -208,6 +209,12 @@ impl Fetching<'_> {
     pub fn received(&mut self, bytes: usize) {
         self.fetch.first_byte_us = self.fetch.first_byte_us.or_else(|| Moment::new(self.journal.now()));
         self.fetch.bytes += bytes as u64;
+        self.journal.update(self.number, self.fetch);
+    }
+
+    /// Bytes were on disk.
+    pub fn found_on_disk(&mut self, bytes: usize) {
+        self.fetch.disk_bytes += bytes as u64;
         self.journal.update(self.number, self.fetch);
     }
 

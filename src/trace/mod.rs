@@ -110,7 +110,8 @@ pub struct Read {
     pub failed: bool,
 }
 
-/// A fetch: one range GET, unless it was given up before it was sent; repetitions of a GET that failed count as one.
+/// A fetch: one range GET, unless it was given up before it was sent or all of it was on disk; repetitions of a GET that
+/// failed count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
     /// First byte asked for.
@@ -127,8 +128,10 @@ pub struct Fetch {
     pub first_byte_us: Option<Moment>,
     /// When it ended.
     pub ended_us: Option<Moment>,
-    /// Bytes that arrived.
+    /// Bytes that arrived from the store.
     pub bytes: u64,
+    /// Bytes that the cache on disk had.
+    pub disk_bytes: u64,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -141,7 +144,12 @@ impl Fetch {
 
     /// The bytes that arrived, which come in order.
     fn arrived(&self) -> Range<u64> {
-        self.start..self.start.saturating_add(self.bytes)
+        self.start..self.start.saturating_add(self.bytes).saturating_add(self.disk_bytes)
+    }
+
+    /// Whether all of it was on disk.
+    fn is_from_disk(&self) -> bool {
+        self.disk_bytes > 0 && self.bytes == 0
     }
 }
 

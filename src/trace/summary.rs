@@ -28,6 +28,8 @@ pub struct Summary {
     pub fetches_cancelled: u64,
     /// Bytes that arrived.
     pub fetched_bytes: u64,
+    /// Bytes that the cache on disk had.
+    pub disk_bytes: u64,
     /// Those by decision.
     pub by_decision: BTreeMap<String, Share>,
     /// Bytes that were put into the page cache, where programs read them without a READ.
@@ -69,7 +71,8 @@ impl Summary {
         let arrived = union(file.fetches.iter().map(Fetch::arrived));
         let reads = file.reads.iter().filter(|read| !read.failed).map(|read| read.start..read.end);
         let used = union(reads.chain(file.pushes.iter().map(|push| push.start..push.end)));
-        summary.unused_bytes = summary.fetched_bytes - overlap(&arrived, &used);
+        let unused = summary.fetched_bytes + summary.disk_bytes - overlap(&arrived, &used);
+        summary.unused_bytes = unused.min(summary.fetched_bytes);
         let moments = moments(file, now);
         summary.first_us = moments.clone().min().unwrap_or(now);
         summary.last_us = moments.max().unwrap_or(now);
@@ -80,6 +83,7 @@ impl Summary {
         let sent = u64::from(fetch.sent_us.is_some());
         self.fetches += sent;
         self.fetched_bytes += fetch.bytes;
+        self.disk_bytes += fetch.disk_bytes;
         self.fetches_failed += u64::from(fetch.outcome == super::Outcome::Failed);
         self.fetches_cancelled += u64::from(fetch.outcome == super::Outcome::Cancelled);
         let share = self.by_decision.entry(decision::name(fetch.decision).to_owned()).or_default();
@@ -100,6 +104,7 @@ impl Summary {
             total.fetches_failed += one.fetches_failed;
             total.fetches_cancelled += one.fetches_cancelled;
             total.fetched_bytes += one.fetched_bytes;
+            total.disk_bytes += one.disk_bytes;
             total.pushed_bytes += one.pushed_bytes;
             total.unused_bytes += one.unused_bytes;
             total.first_us = total.first_us.min(one.first_us);
@@ -224,6 +229,7 @@ mod tests {
             first_byte_us: None,
             ended_us: Moment::new(ended),
             bytes: range.end - range.start,
+            disk_bytes: 0,
             outcome: Outcome::Done,
         }
     }

@@ -100,6 +100,10 @@ fn legend(canvas: &mut Canvas, trace: &Trace) {
         let style = "class=\"hollow\" stroke-dasharray=\"3 2\"";
         canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, style, None);
     }
+    if trace.files.iter().flat_map(|file| &file.fetches).any(Fetch::is_from_disk) {
+        let at = canvas.legend_place(&mut x, RIGHT, "in the cache on disk");
+        canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, "class=\"hollow\"", None);
+    }
     for (class, label) in [("header", "header"), ("data", "data unit")] {
         let at = canvas.legend_place(&mut x, RIGHT, label);
         canvas.rect(at, canvas.y - 9.0, 14.0, 9.0, &format!("class=\"{class}\""), None);
@@ -323,12 +327,15 @@ fn draw_fetch(canvas: &mut Canvas, scale: &Scale, axis: &TimeAxis, fetch: &Fetch
     let [decided, sent, first, ended] = [fetch.decided_us, sent, first, ended].map(at);
     let colour = decision::colour(fetch.decision);
     let detail = detailed.then(|| detail(fetch, now));
-    if sent - decided > 1.0 {
+    if sent - decided > 1.0 && !fetch.is_from_disk() {
         let style = format!("stroke=\"{colour}\" stroke-dasharray=\"1 2\"");
         canvas.line(x + width / 2.0, decided, x + width / 2.0, sent, &style);
     }
     let high = (ended - sent).max(2.0);
-    if fetch.outcome == Outcome::Done {
+    if fetch.outcome == Outcome::Done && fetch.is_from_disk() {
+        let style = format!("fill=\"{colour}\" fill-opacity=\"0.12\" stroke=\"{colour}\"");
+        canvas.rect(x, decided, width, (ended - decided).max(2.0), &style, detail.as_deref());
+    } else if fetch.outcome == Outcome::Done {
         let pale = (first - sent).min(high);
         canvas.rect(x, sent, width, pale, &format!("fill=\"{colour}\" opacity=\"0.3\""), detail.as_deref());
         canvas.rect(x, sent + pale, width, (high - pale).max(2.0), &fill(fetch.decision), detail.as_deref());
@@ -341,6 +348,7 @@ fn draw_fetch(canvas: &mut Canvas, scale: &Scale, axis: &TimeAxis, fetch: &Fetch
 fn detail(fetch: &Fetch, now: u64) -> String {
     let outcome = match fetch.outcome {
         Outcome::UnderWay => ", under way",
+        Outcome::Done if fetch.is_from_disk() => ", in the cache on disk",
         Outcome::Done => "",
         Outcome::Failed => ", failed",
         Outcome::Cancelled => ", given up",

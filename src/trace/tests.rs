@@ -21,6 +21,7 @@ fn fetch(range: Range<u64>, decision: Origin, sent: u64, outcome: Outcome) -> Fe
         first_byte_us: Moment::new(sent + 30_000),
         ended_us,
         bytes: if outcome == Outcome::Done { range.end - range.start } else { 0 },
+        disk_bytes: 0,
         outcome,
     }
 }

@@ -47,6 +47,9 @@ fn sums_of(out: &mut String, sums: &Summary) {
     if let Some(mishaps) = sums.mishaps() {
         row(out, "", &mishaps);
     }
+    if sums.disk_bytes > 0 {
+        row(out, "disk", &format!("{} were in the cache", size(sums.disk_bytes)));
+    }
     if sums.pushed_bytes > 0 {
         row(out, "page cache", &format!("{} put there ahead of the program", size(sums.pushed_bytes)));
     }
