@@ -2,16 +2,21 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::Planner;
 use crate::cache::{Segment, SegmentMap};
+use crate::fits::{Hdu, Layout};
 use crate::store::{ObjectMeta, StoreError};
 
 /// Segments with header bytes are kept up to this many bytes; larger ones are mostly data.
 const MAX_KEPT: u64 = 256 << 10;
+
+/// What a file takes by itself, and each HDU with its name and axes, in bytes.
+const FILE: u32 = 1 << 10;
+const HDU: usize = size_of::<Hdu>() + 64;
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]
@@ -39,6 +44,7 @@ pub struct FileState {
     opens: AtomicUsize,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
+    weight: AtomicU32,
 }
 
 impl FileState {
@@ -51,7 +57,19 @@ impl FileState {
             unanswered: Mutex::default(),
             opens: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
+            weight: AtomicU32::new(FILE),
         }
+    }
+
+    /// How much memory it takes to remember the file, in bytes and about, as of when it was weighed.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Weighs the file with the layout that it has now.
+    pub(super) fn weigh(&self, layout: &Layout) {
+        let hdus = u32::try_from(layout.hdus.len() * HDU).unwrap_or(u32::MAX);
+        self.weight.store(hdus.saturating_add(FILE), Ordering::Relaxed);
     }
 
     /// The inode number.
