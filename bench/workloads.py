@@ -270,7 +270,7 @@ def random_touches(source: Source, name: str) -> Any:
 
 def offsets(count: int, end: int) -> list[int]:
     """Return so many offsets below `end`, the same ones each time."""
-    generator = random.Random(20260101)  # noqa: S311 - nobody's secret
+    generator = random.Random(20260101)
     return [generator.randrange(end) for _ in range(count)]
 
 

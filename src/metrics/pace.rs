@@ -12,8 +12,8 @@ const FIRST: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
 const MAX_BANDWIDTH: f64 = 1e9;
 
 /// A measurement counts from so many bytes on, of one answer or of several: fewer arrive in one piece, or faster than
-/// the next ones would.
-const MIN_SAMPLE: u64 = 192 << 10;
+/// the next ones would, out of what the line has taken in while it was idle.
+const MIN_SAMPLE: u64 = 768 << 10;
 
 /// The weight of a new measurement against all before it.
 const WEIGHT: f64 = 0.3;

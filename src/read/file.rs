@@ -2,17 +2,22 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::Planner;
 use crate::cache::disk::CachedObject;
 use crate::cache::{Segment, SegmentMap};
+use crate::fits::{Hdu, Layout};
 use crate::store::{ObjectMeta, StoreError};
 
 /// Segments with header bytes are kept up to this many bytes; larger ones are mostly data.
 const MAX_KEPT: u64 = 256 << 10;
+
+/// What a file takes by itself, and each HDU with its name and axes, in bytes.
+const FILE: u32 = 1 << 10;
+const HDU: usize = size_of::<Hdu>() + 64;
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub struct FileState {
     opens: AtomicUsize,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
+    weight: AtomicU32,
 }
 
 impl FileState {
@@ -58,7 +64,19 @@ impl FileState {
             from_disk: AtomicU64::new(0),
             opens: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
+            weight: AtomicU32::new(FILE),
         }
+    }
+
+    /// How much memory it takes to remember the file, in bytes and about, as of when it was weighed.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Weighs the file with the layout that it has now.
+    pub(super) fn weigh(&self, layout: &Layout) {
+        let hdus = u32::try_from(layout.hdus.len() * HDU).unwrap_or(u32::MAX);
+        self.weight.store(hdus.saturating_add(FILE), Ordering::Relaxed);
     }
 
     /// The inode number.

@@ -256,7 +256,22 @@ impl Planner {
             }
             // Where rows are worth fetching one by one, even those that a stream would take along.
             let dense = self.streams.continues(&range) && !self.has_sparse_rows(hdu, pace);
-            if !dense && let Some(ranges) = self.strides.advance(&range, &grid(hdu, self.size), pace) {
+            let grid = grid(hdu, self.size);
+            if !dense && let Some(ranges) = self.strides.advance(&range, &grid, pace) {
+                return self.plan_pieces(ranges, decision);
+            }
+            let one_page = range.end - range.start <= PAGE;
+            if !dense
+                && one_page
+                && is_plane(hdu)
+                && !is_start(hdu, range.start)
+                && self.has_sparse_rows(hdu, pace)
+                && let Some(ranges) = self.strides.guess(&range, hdu.row_len(), &grid)
+            {
+                // The row may go on in the next page or come from the one before: not asked for once more, and as
+                // demand it is not pushed, so that the READ tells.
+                let around = range.start.saturating_sub(PAGE).max(hdu.data_offset)..(range.end + PAGE).min(self.size);
+                decision.demand = self.blocks(around);
                 return self.plan_pieces(ranges, decision);
             }
         }
@@ -352,6 +367,11 @@ impl Planner {
 fn is_start(hdu: &Hdu, offset: u64) -> bool {
     let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
     offset < known + NEAR_START
+}
+
+/// Whether an HDU is an image of two axes, which programs cut rows out of; of cubes they also want single pixels.
+fn is_plane(hdu: &Hdu) -> bool {
+    hdu.table.is_none() && hdu.shape.iter().filter(|axis| **axis > 1).count() == 2
 }
 
 /// The distances at which programs touch the data of an HDU: of rows, planes, cubes and so on, in bytes.

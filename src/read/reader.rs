@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
+use moka::Entry;
+use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -49,8 +51,8 @@ const MAX_LEFT_BEHIND: u64 = 64 << 20;
 const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
-/// How many files are remembered (planner, headers), open or not.
-const MAX_FILES: u64 = 10_000;
+/// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
+const MAX_REMEMBERED: u64 = 32 << 20;
 
 /// What a [`Reader`] is made of.
 #[derive(Debug)]
@@ -91,7 +93,8 @@ impl Reader {
         Arc::new(Self {
             config,
             files: moka::sync::Cache::builder()
-                .max_capacity(MAX_FILES)
+                .max_capacity(MAX_REMEMBERED)
+                .weigher(|_, file: &Arc<FileState>| file.weight())
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),
             pusher,
@@ -176,7 +179,15 @@ impl Reader {
     /// A program closed the file.
     pub fn released(&self, file: &FileState, direct: bool) {
         if file.released(direct) {
-            self.kinds.learn(&file.object().key, &file.core.lock().planner);
+            {
+                let core = file.core.lock();
+                self.kinds.learn(&file.object().key, &core.planner);
+                file.weigh(core.planner.layout());
+            }
+            self.files.entry(file.ino()).and_compute_with(|entry| match entry.map(Entry::into_value) {
+                Some(known) if std::ptr::eq(Arc::as_ptr(&known), file) => Op::Put(known),
+                _ => Op::Nop,
+            });
             self.check_for_kernel(file);
             file.close();
             self.journal.closed(file.ino());

@@ -2,7 +2,8 @@
 //!
 //! A page fault shows the page that was touched and nothing of the intent; two of them one row apart give a cutout
 //! away, because the header tells how long a row is. The rest of the pattern is fetched as many small ranges at once,
-//! in batches that grow with what was confirmed. Distances that no header explains count after three touches.
+//! in batches that grow with what was confirmed. Distances that no header explains count after three touches. Where
+//! rows are sparse, the first touch in the middle of an image has some rows fetched with it, until that was in vain.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,6 +27,11 @@ const MAX_TOUCHES: usize = 12;
 /// The first batch of rows; each further one is twice as large as all before it, up to a bound.
 const FIRST_BATCH: u64 = 64;
 const MAX_BATCH: u64 = 1024;
+
+/// So many rows come with the first touch of an image, two pages of each: 128 KiB, as much as the kernel would read by
+/// itself. If they were wanted, the next batch is as large as the second of other walks.
+const GUESSED: u64 = 16;
+const AFTER_GUESS: u64 = 2 * FIRST_BATCH;
 
 /// A batch is at most this many bytes.
 const MAX_BATCH_BYTES: u64 = 32 << 20;
@@ -58,6 +64,8 @@ struct Walk {
     /// The distance of planes in which the same rows are read, and how many of them to plan ahead.
     plane: i64,
     planes: u64,
+    /// Nothing but the first row was touched so far.
+    is_guess: bool,
     touched: u64,
 }
 
@@ -67,6 +75,8 @@ pub struct Strides {
     walks: Vec<Walk>,
     /// What was read in one go, the last first.
     touches: VecDeque<Range<u64>>,
+    /// Rows were guessed and not read: no more of that.
+    misled: bool,
     ticks: u64,
 }
 
@@ -75,6 +85,7 @@ impl Strides {
     /// none if it does not.
     pub fn advance(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<Vec<Range<u64>>> {
         self.ticks += 1;
+        self.judge(read);
         let found = self.walks.iter().rposition(|walk| walk.row_of(read).is_some());
         let index = found.or_else(|| self.recognise(read, grid, pace));
         self.note(read);
@@ -95,7 +106,42 @@ impl Strides {
 
     /// Forgets all patterns.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { misled: self.misled, ..Self::default() };
+    }
+
+    /// The first touch in the middle of an image, which belongs to no pattern: the rows that a cutout would want next.
+    /// None if they have been fetched in vain before.
+    pub fn guess(&mut self, read: &Range<u64>, row: u64, grid: &Grid) -> Option<Vec<Range<u64>>> {
+        let (first, stride) = (read.start as i64, i64::try_from(row).ok().filter(|_| !self.misled)?);
+        let walk = Walk {
+            first,
+            stride,
+            width: PAGE,
+            planned: GUESSED,
+            batch: AFTER_GUESS,
+            plane: 0,
+            planes: 0,
+            is_guess: true,
+            touched: self.ticks,
+        };
+        let ranges = walk.ranges(1..GUESSED, &grid.data);
+        self.follow(walk)?;
+        Some(ranges)
+    }
+
+    /// Whether a read is what was guessed, if anything was: a row that was not read itself shows nothing yet, but one of
+    /// which more is read than the pages around the touch is no cutout's.
+    fn judge(&mut self, read: &Range<u64>) {
+        let Some(index) = self.walks.iter().position(|walk| walk.is_guess) else { return };
+        let walk = &mut self.walks[index];
+        match walk.row_of(read) {
+            Some(0) if read.start as i64 - walk.first <= PAGE as i64 => {}
+            Some(row) if row > 0 => walk.is_guess = false,
+            _ => {
+                self.walks.swap_remove(index);
+                self.misled = true;
+            }
+        }
     }
 
     /// Remembers a read, as a part of the one that it goes on from.
@@ -117,9 +163,16 @@ impl Strides {
             let known = earlier().find_map(|before| Some((before, explained(distance(before, read), grid)?)));
             let (before, stride) = known.or_else(|| self.repeated(read, grid))?;
             let (first, width) = (before.start as i64, (before.end - before.start).min(MAX_BATCH_BYTES));
-            let walk = Walk { first, stride, width, planned: 0, batch: FIRST_BATCH, plane: 0, planes: 0, touched: 0 };
+            let batch = FIRST_BATCH;
+            let walk =
+                Walk { first, stride, width, planned: 0, batch, plane: 0, planes: 0, is_guess: false, touched: 0 };
             is_sparse(stride.unsigned_abs(), width, pace).then_some(walk)
         })?;
+        self.follow(walk)
+    }
+
+    /// One more walk, for the one that was not touched for the longest time.
+    fn follow(&mut self, walk: Walk) -> Option<usize> {
         if self.walks.len() >= MAX_WALKS {
             let oldest = (0..self.walks.len()).min_by_key(|index| self.walks[*index].touched)?;
             self.walks.swap_remove(oldest);
@@ -169,22 +222,34 @@ impl Walk {
     /// The rows to fetch after a read: none while enough of them are planned.
     fn extend(&mut self, read: &Range<u64>) -> Option<Range<u64>> {
         let row = self.row_of(read)?;
+        if self.is_guess {
+            // The first row tells which pages a row spans.
+            let end = (self.first + self.width as i64).max(read.end as i64);
+            self.first = self.first.min(read.start as i64);
+            let width = (end - self.first).unsigned_abs();
+            return Some(if width > self.width { self.widen(row, width) } else { 0..0 });
+        }
         let wanted = (read.end as i64 - self.first - row as i64 * self.stride).unsigned_abs();
         if wanted > self.width + PAGE && self.planned > 0 {
-            // Rows are wider than was thought: what is planned is planned again.
-            self.width = (wanted + wanted / 2).next_multiple_of(PAGE).min(2 * MAX_WIDTH);
-            self.planned = self.planned.min(row + 1 + batch_of(self.width));
-            self.planes = self.planes.min(planes_of(self.planned, self.width));
-            return Some(row + 1..self.planned);
+            let width = (wanted + wanted / 2).next_multiple_of(PAGE).min(2 * MAX_WIDTH);
+            return Some(self.widen(row, width));
         }
         if row + 1 < self.planned {
             return Some(0..0);
         }
         // The rest of this row is wanted as well, unless it is planned.
         let begin = self.planned.max(row);
-        let size = if self.planned == 0 { self.batch } else { 2 * self.planned };
+        let size = if self.planned < self.batch { self.batch } else { 2 * self.planned };
         self.planned = begin + size.min(batch_of(self.width) / (self.planes + 1)).max(1);
         Some(begin..self.planned)
+    }
+
+    /// Rows are wider than was thought: what is planned behind `row` is planned again.
+    fn widen(&mut self, row: u64, width: u64) -> Range<u64> {
+        self.width = width;
+        self.planned = self.planned.min(row + 1 + batch_of(width));
+        self.planes = self.planes.min(planes_of(self.planned, width));
+        row + 1..self.planned
     }
 
     /// The pages of rows, in this plane and those ahead.

@@ -18,10 +18,12 @@ use super::{Body, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 const CONNECTIONS: usize = 8;
 
 /// Over a long way as many as the rows of a cutout use at once: they are fetched one by one where bytes are dear, and
-/// there each connection would cost as much as they save.
-const CONNECTIONS_AFAR: usize = 128;
+/// there each connection would cost as much as they save. Somewhat more than run at once: what opens them may find some
+/// that are idle, and one that is missing has the reader wait for it in the middle of its rows.
+const CONNECTIONS_AFAR: usize = 160;
 
-/// A way is long if even the fastest of the first connections took so long, with its request: several round trips.
+/// A way is long if most of the first connections took so long, with their requests: several round trips. Some may be
+/// faster, which have found one that was idle.
 const AFAR: Duration = Duration::from_millis(150);
 
 /// Idle connections are closed a little later than this (`s3/http.rs`).
@@ -70,8 +72,8 @@ impl Warm {
                 store.touch().await.map(|()| sent.elapsed())
             };
             let first = futures::future::try_join_all((0..CONNECTIONS).map(|_| touch())).await;
-            match first.map(|times| times.into_iter().min()) {
-                Ok(Some(fastest)) if fastest >= AFAR => {
+            match first.map(|times| times.into_iter().filter(|time| *time >= AFAR).count()) {
+                Ok(slow) if slow > CONNECTIONS / 2 => {
                     // What becomes of them does not matter.
                     let _ = futures::future::join_all((CONNECTIONS..CONNECTIONS_AFAR).map(|_| touch())).await;
                 }

@@ -28,8 +28,11 @@ const LIST_SHARE: u64 = 8;
 /// them.
 const HEADERS_SHARE: u64 = 4;
 
+/// What was opened so many times is kept so many times longer than what was opened once.
+const MAX_OPENS: u64 = 8;
+
 /// An eviction frees this share of the quota, so that the next one is not due at once.
-const FREED_SHARE: u64 = 32;
+const FREED_SHARE: u64 = 256;
 
 /// Files that have been in the making for so long never will be made.
 const LEFT_OVER_AGE: Duration = Duration::from_secs(3600);
@@ -43,7 +46,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 struct Candidate {
     /// Objects that nobody has open go before others.
     is_open: bool,
-    /// When it was last used, in ms since 1970.
+    /// When it was last used, in ms since 1970, as if what is opened often had been used later.
+    rank: u64,
+    /// When it was last used.
     stamp: u64,
     name: String,
     region: u64,
@@ -56,6 +61,8 @@ struct Candidate {
 /// What is there.
 #[derive(Debug, Default)]
 struct Census {
+    /// When it was made, in ms since 1970.
+    now: u64,
     /// Bytes on the disk.
     bytes: u64,
     /// Those of them that are headers.
@@ -188,7 +195,7 @@ pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<u64> {
 
 /// Looks through all maps.
 fn census(directory: &Directory) -> io::Result<Census> {
-    let mut census = Census::default();
+    let mut census = Census { now: object::now_ms(), ..Census::default() };
     for (name, kind) in files(directory, &mut census.bytes)? {
         let looked = match kind {
             Kind::Map => look(directory, &name, &mut census),
@@ -249,6 +256,13 @@ fn is_left_over(metadata: &Metadata, name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(object::NEW.as_bytes()) && age.is_some_and(|age| age > LEFT_OVER_AGE)
 }
 
+/// What is known of an object whose regions are looked at.
+struct Place<'a> {
+    name: &'a str,
+    is_open: bool,
+    opens: u64,
+}
+
 /// Notes what of an object can be given up.
 fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()> {
     let (map, data) = object::open_existing(directory, name)?;
@@ -257,17 +271,18 @@ fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()
         return remove(directory, name).map(drop);
     }
     let is_open = is_open(&map)?;
+    let opens = object::read_number(&map, map::HITS_AT)?;
     let object = CachedObject::of_files(&identity, map, data);
-    let mut region = 0;
-    while let Some(next) = object.next_region(region)? {
-        note(&object, name, next, is_open, census)?;
-        region = next + 1;
+    let mut next = 0;
+    while let Some(region) = object.next_region(next)? {
+        note(&object, region, &Place { name, is_open, opens }, census)?;
+        next = region + 1;
     }
     Ok(())
 }
 
 /// Notes what of a region can be given up.
-fn note(object: &CachedObject, name: &str, region: u64, is_open: bool, census: &mut Census) -> io::Result<()> {
+fn note(object: &CachedObject, region: u64, place: &Place<'_>, census: &mut Census) -> io::Result<()> {
     let record = object.record(region)?;
     let count = |worth| {
         let pages = record.iter().skip(1).filter(|entry| **entry != 0 && map::worth_of(**entry) == worth);
@@ -275,8 +290,13 @@ fn note(object: &CachedObject, name: &str, region: u64, is_open: bool, census: &
     };
     let (data, headers) = (count(Worth::Data), count(Worth::Header));
     let stamp = record.first().copied().unwrap_or_default();
-    let candidate =
-        |headers: bool, bytes: u64| Candidate { is_open, stamp, name: name.to_owned(), region, headers, bytes };
+    let age = census.now.saturating_sub(stamp);
+    let rank = census.now - age / place.opens.clamp(1, MAX_OPENS);
+    let (is_open, name) = (place.is_open, place.name);
+    let candidate = |headers: bool, bytes: u64| {
+        let name = name.to_owned();
+        Candidate { is_open, rank, stamp, name, region, headers, bytes }
+    };
     if data > 0 {
         census.note(candidate(false, data));
     }

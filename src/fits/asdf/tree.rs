@@ -259,6 +259,8 @@ struct Open {
     /// A value in flow style that goes on in the next line: of the field, or of the node if `is_flow`.
     pending: String,
     is_flow: bool,
+    /// How much of the node in flow style was looked through, and how deep in its braces and brackets that left us.
+    seen: (usize, i32),
 }
 
 impl Arrays {
@@ -415,13 +417,26 @@ impl Open {
     /// Takes a line of a node in flow style. Returns whether the node is complete, or longer than any.
     fn take_flow(&mut self, text: &str) -> bool {
         append(&mut self.pending, text);
-        let Some(end) = closing_brace(&self.pending) else { return self.pending.len() >= MAX_LINE };
+        let Some(end) = self.closing_brace() else { return self.pending.len() >= MAX_LINE };
         for field in split_flow(&self.pending[1..end]) {
             if let Some((name, value)) = field.split_once(':') {
                 self.node.set(name.trim(), value);
             }
         }
         true
+    }
+
+    /// Where the brace that the node begins with is closed. Goes on where it came to with the line before.
+    fn closing_brace(&mut self) -> Option<usize> {
+        let (from, mut depth) = self.seen;
+        for (at, c) in (from..).zip(self.pending[from..].bytes()) {
+            depth += nesting(char::from(c));
+            if depth <= 0 {
+                return Some(at);
+            }
+        }
+        self.seen = (self.pending.len(), depth);
+        None
     }
 }
 
@@ -444,21 +459,21 @@ fn key(content: &str) -> Option<(&str, &str)> {
     content.split_once(": ").or_else(|| Some((content.strip_suffix(':')?, "")))
 }
 
+/// How much deeper in braces and brackets a character leads.
+fn nesting(c: char) -> i32 {
+    match c {
+        '{' | '[' => 1,
+        '}' | ']' => -1,
+        _ => 0,
+    }
+}
+
 /// How deep in braces and brackets each character of `text` leaves us.
 fn depths(text: &str) -> impl Iterator<Item = (usize, char, i32)> {
     text.char_indices().scan(0_i32, |depth, (at, c)| {
-        *depth += match c {
-            '{' | '[' => 1,
-            '}' | ']' => -1,
-            _ => 0,
-        };
+        *depth += nesting(c);
         Some((at, c, *depth))
     })
-}
-
-/// Where the brace that `text` begins with is closed.
-fn closing_brace(text: &str) -> Option<usize> {
-    depths(text).find(|(_, _, depth)| *depth <= 0).map(|(at, _, _)| at).filter(|at| *at > 0)
 }
 
 /// The parts of `text` between commas that are in no brackets.

@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod cutouts;
+
 const WINDOW: u64 = 128 << 10;
 const MIB: u64 = 1 << 20;
 const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };

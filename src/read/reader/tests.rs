@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use futures::StreamExt;
 
 use super::*;
+use crate::metrics::Pace;
 use crate::read::PageCache;
 use crate::store::{Body, ListPage, ListRequest, Peeked, Version};
 
+const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
 
@@ -189,4 +191,39 @@ fn parts_tile_the_range_in_whole_blocks() {
         assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
         assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
     }
+}
+
+/// A planner that has walked along the headers of a file of so many empty HDUs.
+fn walked(hdus: u64) -> Planner {
+    let header = |first: &str| {
+        let cards = [first, "BITPIX  = 8", "NAXIS   = 0", "END"].map(|card| format!("{card:<80}")).concat();
+        format!("{cards:<2880}").into_bytes()
+    };
+    let (primary, extension) = (header("SIMPLE  = T"), header("XTENSION= 'IMAGE   '"));
+    let byte = |at: u64| if at < 2880 { primary[at as usize] } else { extension[at as usize % 2880] };
+    let mut planner = Planner::new(hdus * 2880, true, None, MIB);
+    for _ in 0..hdus {
+        planner.on_read(planner.layout().hdus.last().map_or(0, |hdu| hdu.header_offset)..hdus * 2880, true, &PACE);
+        planner.on_arrival(|range| Some(range.clone().map(byte).collect::<Vec<_>>().into()), &PACE);
+        if planner.layout().is_known() {
+            break;
+        }
+    }
+    planner
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_layouts_are_remembered_of_few_files() {
+    let reader = reader(64 * MIB);
+    let mut planner = walked(1000);
+    assert_eq!(planner.layout().hdus.len(), 1000);
+    for ino in 0..200 {
+        let file = open(&reader, ino).await;
+        std::mem::swap(&mut file.core.lock().planner, &mut planner);
+        reader.released(&file, false);
+        std::mem::swap(&mut file.core.lock().planner, &mut planner);
+    }
+    reader.files.run_pending_tasks();
+    assert!(reader.files.weighted_size() <= MAX_REMEMBERED, "{} bytes", reader.files.weighted_size());
+    assert!((20..150).contains(&reader.files.entry_count()), "{} files", reader.files.entry_count());
 }

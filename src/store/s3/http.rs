@@ -6,8 +6,8 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// Idle connections are kept for as many small GETs as run at once.
-const MAX_IDLE_CONNECTIONS: usize = 128;
+/// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
+const MAX_IDLE_CONNECTIONS: usize = 192;
 
 /// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -9,6 +9,8 @@ use crate::store::{ErrorKind, StoreError};
 struct Counts {
     fails: AtomicBool,
     touched: AtomicUsize,
+    /// How long a touch takes, but for the first ones, which find idle connections.
+    far: Mutex<Option<(Duration, usize)>>,
 }
 
 #[async_trait]
@@ -22,7 +24,11 @@ impl Store for Counts {
     }
 
     async fn touch(&self) -> Result<()> {
-        self.touched.fetch_add(1, Ordering::SeqCst);
+        let before = self.touched.fetch_add(1, Ordering::SeqCst);
+        let far = *self.far.lock();
+        if let Some((time, _)) = far.filter(|(_, idle)| before >= *idle) {
+            tokio::time::sleep(time).await;
+        }
         Ok(())
     }
 
@@ -73,4 +79,15 @@ async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
     *warm.last.lock() -= REST;
     assert_eq!(touched_by_list(&warm, &counts).await, CONNECTIONS);
     assert_eq!(touched_by_list(&warm, &counts).await, 0);
+}
+
+#[tokio::test]
+async fn a_way_is_long_although_some_connections_were_there() {
+    for (idle, expected) in [(3, CONNECTIONS_AFAR), (6, CONNECTIONS)] {
+        let counts = Arc::new(Counts::default());
+        *counts.far.lock() = Some((AFAR, idle));
+        touched_by_list(&Warm::new(counts.clone()), &counts).await;
+        tokio::time::sleep(2 * AFAR).await;
+        assert_eq!(counts.touched.load(Ordering::SeqCst), expected, "{idle} were idle");
+    }
 }

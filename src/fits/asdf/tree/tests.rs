@@ -115,6 +115,15 @@ d: !core/ndarray-1.0.0
     assert!(parsed(&testing::tree(lines)).1[&1].is_view);
 }
 
+/// Looking through such nodes from their beginning with each line would take a minute here.
+#[test]
+fn nodes_in_flow_style_over_many_lines_are_looked_through_once() {
+    let node = format!("a: !core/ndarray-1.0.0 {{\n{}}}\n", " ,\n".repeat(MAX_LINE / 2 - 2));
+    let started = std::time::Instant::now();
+    assert!(arrays(&node.repeat((16 << 20) / node.len())).is_empty());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
 #[test]
 fn the_array_that_is_the_whole_block_describes_it() {
     let node = |name: &str, more: &str, rows: u64| {

@@ -1,0 +1,117 @@
+//! What comes with the first touch of an image, over a long way.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const HOME: Pace = Pace { latency: 0.1, bandwidth: 12e6 };
+
+/// A file with one HDU of 4-byte elements, NAXIS1 first, behind an empty primary HDU; its planner has seen the headers.
+fn opened(extension: &str, axes: &[u64]) -> (Planner, Hdu) {
+    let primary = cards(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"]);
+    let bitpix: i64 = if extension == "IMAGE" { -32 } else { 8 };
+    let mut lines =
+        vec![format!("XTENSION= '{extension:8}'"), format!("BITPIX  = {bitpix}"), format!("NAXIS   = {}", axes.len())];
+    lines.extend(axes.iter().zip(1..).map(|(axis, n)| format!("NAXIS{n}  = {axis}")));
+    lines.extend(["PCOUNT  = 0".to_owned(), "GCOUNT  = 1".to_owned()]);
+    if extension == "BINTABLE" {
+        lines.extend(["TFIELDS = 1".to_owned(), format!("TFORM1  = '{}E'", axes[0] / 4)]);
+    }
+    let header = cards(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let start = primary.len() as u64;
+    let data = axes.iter().product::<u64>() * bitpix.unsigned_abs() / 8;
+    let size = start + header.len() as u64 + data.div_ceil(2880) * 2880;
+    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    read(&mut planner, &[(0, primary), (start, header)], 0..PAGE);
+    let hdu = planner.layout().hdus[1].clone();
+    (planner, hdu)
+}
+
+/// Touches the page at `offset` of the data: what comes with it, and was decided from distances.
+fn touch(planner: &mut Planner, hdu: &Hdu, offset: u64) -> Vec<Range<u64>> {
+    let page = (hdu.data_offset + offset) / PAGE * PAGE;
+    let decision = planner.on_read(page..page + PAGE, false, &HOME);
+    decision.ahead.into_iter().filter(|p| p.origin == Origin::Strided).map(|p| p.range).collect()
+}
+
+/// Copies `rows` pieces of `width` bytes from a map, the last page of each first, as `memcpy` does. Returns how many
+/// times the reader waited, and what was fetched.
+fn copy(planner: &mut Planner, hdu: &Hdu, offset: u64, rows: u64, width: u64) -> (usize, u64) {
+    let (mut cached, mut held, mut rounds) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for row in 0..rows {
+        let at = hdu.data_offset + offset + row * hdu.row_len();
+        for page in (at / PAGE..(at + width).div_ceil(PAGE)).rev() {
+            if cached.contains(&page) {
+                continue;
+            }
+            // What a read is answered from is in the page cache only once it was asked for.
+            let was_held = held.contains(&page);
+            rounds += usize::from(!was_held);
+            let decision = planner.on_read(page * PAGE..(page + 1) * PAGE, was_held, &HOME);
+            held.extend(decision.demand.start / PAGE..decision.demand.end.div_ceil(PAGE));
+            cached.extend(decision.ahead.iter().flat_map(|p| p.range.start / PAGE..p.range.end.div_ceil(PAGE)));
+        }
+    }
+    held.extend(cached);
+    (rounds, held.len() as u64 * PAGE)
+}
+
+#[test]
+fn the_first_touch_of_an_image_brings_some_rows_along() {
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+    let ranges = touch(&mut planner, &hdu, 3000 * 22_000 + 10_000);
+    for row in 1..16 {
+        let at = hdu.data_offset + (3000 + row) * 22_000 + 10_000;
+        assert!(ranges.iter().any(|r| r.contains(&at)), "row {row} was not fetched");
+    }
+    assert!(bytes(&ranges) <= 160 << 10, "{} bytes", bytes(&ranges));
+}
+
+#[test]
+fn neither_cubes_nor_tables_nor_the_start_of_an_image_are_taken_for_cutouts() {
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 600, 10]);
+    assert_eq!(touch(&mut planner, &hdu, 300 * 22_000), []);
+    let (mut planner, hdu) = opened("BINTABLE", &[22_000, 6000]);
+    assert_eq!(touch(&mut planner, &hdu, 3000 * 22_000), []);
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+    assert_eq!(touch(&mut planner, &hdu, 0), []);
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000, 1]);
+    assert_ne!(touch(&mut planner, &hdu, 300 * 22_000), []);
+}
+
+#[test]
+fn rows_that_nobody_wanted_are_the_last_to_be_guessed() {
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+    assert_ne!(touch(&mut planner, &hdu, 3000 * 22_000), []);
+    assert_eq!(touch(&mut planner, &hdu, 1001 * 22_000), []);
+    planner.on_closed();
+    assert_eq!(touch(&mut planner, &hdu, 4003 * 22_000), []);
+}
+
+#[test]
+fn one_cutout_after_the_other_is_guessed() {
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+    for n in 0..5 {
+        let (rounds, _) = copy(&mut planner, &hdu, (500 + 1003 * n) * 22_000 + 3000 * n, 40, 400);
+        assert!(rounds <= 4, "{rounds} rounds in cutout {n}");
+    }
+}
+
+#[test]
+fn a_reader_of_adjacent_pages_is_no_cutout() {
+    let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+    let ahead = |planner: &mut Planner, n: u64| touch(planner, &hdu, 3000 * 22_000 + n * PAGE);
+    assert_ne!(ahead(&mut planner, 0), []);
+    let later: u64 = (1..40).map(|n| bytes(&ahead(&mut planner, n))).sum();
+    assert!(later <= 256 << 10, "{later} bytes");
+}
+
+#[test]
+fn a_cutout_takes_three_rounds_wherever_its_rows_meet_pages() {
+    for column in (0..5000).step_by(97) {
+        let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
+        let (rounds, fetched) = copy(&mut planner, &hdu, 3000 * 22_000 + 4 * column, 400, 1600);
+        assert!(rounds <= 3, "{rounds} rounds from column {column}");
+        assert!(fetched <= 5 * MIB + 512 * 1024, "{fetched} bytes from column {column}");
+    }
+}
