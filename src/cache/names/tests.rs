@@ -1,0 +1,611 @@
+//! What is remembered, by a store that counts how often it was asked, and by logs that were tampered with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::AtomicUsize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::record::now;
+use super::*;
+use crate::store::{Body, ErrorKind, Peeked, Result, Store, StoreError, Version};
+
+const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
+
+/// Keys and their sizes, and how often someone asked.
+#[derive(Debug, Default)]
+struct Bucket {
+    keys: Mutex<BTreeMap<String, u64>>,
+    asked: AtomicUsize,
+    fails: AtomicBool,
+}
+
+fn object(key: &str, size: u64) -> ObjectMeta {
+    ObjectMeta {
+        key: key.to_owned(),
+        size,
+        last_modified: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        version: Version { etag: Some(format!("\"{size}\"").into()), id: None },
+        storage_class: (size == 7).then(|| "GLACIER".into()),
+    }
+}
+
+#[async_trait]
+impl Store for Bucket {
+    fn id(&self) -> &str {
+        "s3://here/bucket"
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://bucket/{key}")
+    }
+
+    fn lists_in_order(&self) -> bool {
+        true
+    }
+
+    async fn touch(&self) -> Result<()> {
+        self.ask().map(drop)
+    }
+
+    /// With the last name of a page as its token.
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        let mut names: BTreeMap<String, Option<u64>> = BTreeMap::new();
+        for (key, size) in self.ask()?.range(request.prefix.clone()..) {
+            let Some(rest) = key.strip_prefix(&request.prefix) else { break };
+            match rest.find('/') {
+                Some(slash) => names.insert(key[..=request.prefix.len() + slash].to_owned(), None),
+                None => names.insert(key.clone(), Some(*size)),
+            };
+        }
+        let mut page = ListPage::default();
+        let after = request.continuation.as_ref();
+        let mut rest = names.into_iter().filter(|(name, _)| after.is_none_or(|after| name > after)).peekable();
+        for (name, size) in rest.by_ref().take(request.max_keys.into()) {
+            page.continuation = Some(name.clone());
+            match size {
+                Some(size) => page.objects.push(object(&name, size)),
+                None => page.prefixes.push(name),
+            }
+        }
+        page.continuation.take_if(|_| rest.peek().is_none());
+        Ok(page)
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let size = self.ask()?.get(key).copied();
+        size.map(|size| object(key, size)).ok_or_else(|| StoreError::new(ErrorKind::NotFound, "404"))
+    }
+
+    async fn peek(&self, _: &str, _: u64) -> Result<Peeked> {
+        self.ask()?;
+        Err(StoreError::new(ErrorKind::NotFound, "404"))
+    }
+
+    async fn get(&self, _: &ObjectMeta, _: Range<u64>) -> Result<Body> {
+        self.ask()?;
+        Err(StoreError::new(ErrorKind::NotFound, "404"))
+    }
+}
+
+impl Bucket {
+    fn new(keys: &[&str]) -> Arc<Self> {
+        let bucket = Arc::new(Self::default());
+        keys.iter().for_each(|key| bucket.put(key, 1));
+        bucket
+    }
+
+    fn put(&self, key: &str, size: u64) {
+        self.keys.lock().insert(key.to_owned(), size);
+    }
+
+    fn ask(&self) -> Result<BTreeMap<String, u64>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::new(ErrorKind::Invalid, "400")),
+            false => Ok(self.keys.lock().clone()),
+        }
+    }
+
+    /// How often it was asked since this was called.
+    fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// A bucket whose names are remembered.
+struct Bench {
+    bucket: Arc<Bucket>,
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new(keys: &[&str]) -> Self {
+        Self { bucket: Bucket::new(keys), dir: TempDir::new().unwrap() }
+    }
+
+    /// As another mount has it, which has read nothing yet.
+    fn names(&self) -> Arc<Names> {
+        Arc::new(Names::open(self.dir.path(), 0o600).unwrap())
+    }
+
+    fn store(&self, belief: Belief) -> Remembered {
+        Remembered::new(self.bucket.clone(), self.names(), belief, false)
+    }
+
+    fn offline(&self) -> Remembered {
+        Remembered::new(self.bucket.clone(), self.names(), ALWAYS, true)
+    }
+
+    fn logs(&self) -> Vec<PathBuf> {
+        let folders = fs::read_dir(self.dir.path().join("names")).unwrap().map(|entry| entry.unwrap().path());
+        folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())).collect()
+    }
+
+    /// The only log.
+    fn log(&self) -> PathBuf {
+        let logs = self.logs();
+        assert_eq!(logs.len(), 1, "{logs:?}");
+        logs[0].clone()
+    }
+}
+
+fn request(prefix: &str, max_keys: u16) -> ListRequest {
+    ListRequest { prefix: prefix.to_owned(), delimited: true, max_keys, continuation: None }
+}
+
+/// Asks, and waits until all that is to be written is.
+async fn ask(store: &Remembered, prefix: &str, max_keys: u16) -> Result<Vec<String>> {
+    let page = store.list(&request(prefix, max_keys)).await;
+    store.written().await;
+    page.map(|page| page.objects.into_iter().map(|object| object.key).chain(page.prefixes).collect())
+}
+
+/// Lists a directory to its end, in pages of two.
+async fn list(store: &Remembered, prefix: &str) -> Result<usize> {
+    let (mut names, mut request) = (0, request(prefix, 2));
+    loop {
+        let page = store.list(&request).await?;
+        store.written().await;
+        names += page.objects.len() + page.prefixes.len();
+        request.continuation = page.continuation;
+        if request.continuation.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_is_not_asked_again_by_another_mount() {
+    let bench = Bench::new(&["d/a", "d/b", "d/c/x", "d/e"]);
+    bench.bucket.put("d/archived", 7);
+    let first = bench.store(ALWAYS);
+    assert_eq!(list(&first, "d/").await.unwrap(), 5);
+    let head = first.head("d/a").await.unwrap();
+    first.written().await;
+    assert_eq!(bench.bucket.asked(), 4);
+    let second = bench.store(ALWAYS);
+    assert_eq!(list(&second, "d/").await.unwrap(), 5);
+    assert_eq!(second.head("d/a").await.unwrap(), head);
+    let page = second.list(&request("d/", 2)).await.unwrap();
+    assert_eq!(page.objects, [object("d/a", 1), object("d/archived", 7)]);
+    assert!(page.age < Duration::from_secs(60));
+    assert_eq!(bench.bucket.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_listing_answers_look_ups_that_were_never_asked() {
+    let bench = Bench::new(&["d/a", "d/b", "d/b-1", "d/b/x", "d/c", "d/e", "d/f"]);
+    let store = bench.store(ALWAYS);
+    list(&store, "d/").await.unwrap();
+    bench.bucket.asked();
+    let store = bench.store(ALWAYS);
+    assert_eq!(ask(&store, "d/b", 32).await.unwrap(), ["d/b", "d/b-1", "d/b/"]);
+    assert_eq!(ask(&store, "d/a", 32).await.unwrap(), ["d/a"]);
+    assert!(ask(&store, "d/nothing", 32).await.unwrap().is_empty());
+    assert!(store.recalls(&request("d/0", 32)).await);
+    assert_eq!(bench.bucket.asked(), 0);
+    assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
+    assert_eq!(bench.bucket.asked(), 1, "more names than are asked for");
+}
+
+#[tokio::test]
+async fn a_part_of_a_listing_answers_as_far_as_it_goes() {
+    let bench = Bench::new(&["d/a", "d/b", "d/c", "d/e"]);
+    let store = bench.store(ALWAYS);
+    ask(&store, "d/", 2).await.unwrap();
+    bench.bucket.asked();
+    assert!(ask(&store, "d/aa", 32).await.unwrap().is_empty());
+    assert_eq!(bench.bucket.asked(), 0);
+    assert_eq!(ask(&store, "d/b", 32).await.unwrap(), ["d/b"]);
+    assert_eq!(bench.bucket.asked(), 1, "d/b/ could follow");
+    assert_eq!(bench.offline().list(&request("d/c", 32)).await.unwrap_err().kind, ErrorKind::Offline);
+}
+
+#[tokio::test]
+async fn answers_are_believed_for_their_time() {
+    let bench = Bench::new(&["d/a"]);
+    ask(&bench.store(ALWAYS), "d/a", 32).await.unwrap();
+    ask(&bench.store(ALWAYS), "d/b", 32).await.unwrap();
+    bench.bucket.asked();
+    let belief = |found, missing| Belief { found: Duration::from_secs(found), missing: Duration::from_secs(missing) };
+    for (belief, asked) in [(belief(60, 60), 0), (belief(60, 0), 1), (belief(0, 0), 2)] {
+        let store = bench.store(belief);
+        ask(&store, "d/a", 32).await.unwrap();
+        ask(&store, "d/b", 32).await.unwrap();
+        assert_eq!(bench.bucket.asked(), asked, "{belief:?}");
+    }
+    assert_eq!(ask(&bench.offline(), "d/a", 32).await.unwrap(), ["d/a"]);
+    assert!(ask(&bench.offline(), "d/b", 32).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_says_how_old_it_is_and_one_from_the_future_is_none() {
+    let bench = Bench::new(&["d/a"]);
+    let (names, store, asked) = (bench.names(), Arc::from(bench.bucket.id()), request("d/a", 32));
+    let page = bench.bucket.list(&asked).await.unwrap();
+    let trust = |now| Trust::Fresh(ALWAYS, now);
+    names.write(&store, &Record::of_list(&store, 5_000, &asked, &page).unwrap());
+    assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().age, Duration::from_secs(10));
+    assert!(names.page(&store, &asked, trust(4_999), true).is_none());
+    assert_eq!(names.page(&store, &asked, Trust::Any, true).unwrap().age, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn the_last_answer_counts_also_for_who_read_before() {
+    let bench = Bench::new(&["d/a"]);
+    let (one, other) = (bench.store(ALWAYS), bench.store(Belief { found: Duration::ZERO, ..ALWAYS }));
+    ask(&one, "d/", 9).await.unwrap();
+    bench.bucket.put("d/b", 1);
+    assert_eq!(ask(&other, "d/", 9).await.unwrap(), ["d/a", "d/b"]);
+    bench.bucket.asked();
+    assert_eq!(ask(&one, "d/", 9).await.unwrap(), ["d/a", "d/b"]);
+    assert_eq!(bench.bucket.asked(), 0);
+}
+
+#[tokio::test]
+async fn failures_and_directories_that_are_not_there_leave_nothing_behind() {
+    let bench = Bench::new(&[]);
+    let store = bench.store(ALWAYS);
+    assert!(ask(&store, "d/", 9).await.unwrap().is_empty());
+    store.head("d/a").await.unwrap_err();
+    bench.bucket.fails.store(true, Ordering::SeqCst);
+    ask(&store, "d/a", 32).await.unwrap_err();
+    assert!(bench.logs().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_asked_again_by_all() {
+    let bench = Bench::new(&["d/a", "e/a"]);
+    let (one, other) = (bench.store(ALWAYS), bench.store(ALWAYS));
+    for prefix in ["d/", "e/"] {
+        ask(&one, prefix, 9).await.unwrap();
+        ask(&other, prefix, 9).await.unwrap();
+    }
+    one.forget("d/").await;
+    bench.bucket.asked();
+    assert!(one.recalls(&request("d/a", 32)).await, "it is known all the same");
+    assert_eq!(ask(&bench.offline(), "d/", 9).await.unwrap(), ["d/a"]);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    ask(&other, "e/", 9).await.unwrap();
+    assert_eq!(bench.bucket.asked(), 0);
+    ask(&other, "d/", 9).await.unwrap();
+    assert_eq!(bench.bucket.asked(), 1);
+    ask(&one, "d/", 9).await.unwrap();
+    assert_eq!(bench.bucket.asked(), 0, "the new answer is believed again");
+}
+
+#[tokio::test]
+async fn a_token_that_the_store_does_not_know_any_more_is_not_used_again() {
+    let bench = Bench::new(&["d/a", "d/b", "d/c"]);
+    let store = bench.store(ALWAYS);
+    ask(&store, "d/", 2).await.unwrap();
+    bench.bucket.fails.store(true, Ordering::SeqCst);
+    list(&store, "d/").await.unwrap_err();
+    bench.bucket.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    bench.bucket.asked();
+    assert_eq!(list(&store, "d/").await.unwrap(), 3);
+    assert_eq!(bench.bucket.asked(), 2, "from the first page on");
+}
+
+#[tokio::test]
+async fn offline_nothing_is_asked() {
+    let bench = Bench::new(&["d/a"]);
+    let store = bench.offline();
+    assert_eq!(ask(&store, "d/", 9).await.unwrap_err().kind, ErrorKind::Offline);
+    assert_eq!(store.head("d/a").await.unwrap_err().kind, ErrorKind::Offline);
+    assert_eq!(store.peek("d/a", 1).await.err().unwrap().kind, ErrorKind::Offline);
+    assert_eq!(store.get(&object("d/a", 1), 0..1).await.err().unwrap().kind, ErrorKind::Offline);
+    assert_eq!(store.touch().await.unwrap_err().kind, ErrorKind::Offline);
+    store.forget("d/").await;
+    assert_eq!(bench.bucket.asked(), 0);
+    assert!(bench.logs().is_empty());
+}
+
+/// A log with the listing of `d/` and look-ups of three names, one a line.
+async fn filled() -> (Bench, PathBuf) {
+    let bench = Bench::new(&["d/a", "d/b", "d/c"]);
+    let store = bench.store(ALWAYS);
+    for name in ["d/a", "d/b", "d/c"] {
+        ask(&store, name, 32).await.unwrap();
+    }
+    bench.bucket.asked();
+    let log = bench.log();
+    (bench, log)
+}
+
+/// How many of the three names have to be asked for.
+async fn asked_for_three(bench: &Bench, store: &Remembered) -> usize {
+    for name in ["d/a", "d/b", "d/c"] {
+        assert_eq!(ask(store, name, 32).await.unwrap(), [name]);
+    }
+    bench.bucket.asked()
+}
+
+#[tokio::test]
+async fn a_damaged_line_loses_itself_only() {
+    for position in [0, 3, 16, 17, 40] {
+        let (bench, log) = filled().await;
+        let mut bytes = fs::read(&log).unwrap();
+        let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[second + position] ^= 1;
+        fs::write(&log, bytes).unwrap();
+        assert_eq!(asked_for_three(&bench, &bench.store(ALWAYS)).await, 1, "at {position}");
+        assert_eq!(asked_for_three(&bench, &bench.store(ALWAYS)).await, 0, "it was written again");
+    }
+}
+
+#[tokio::test]
+async fn damage_is_noticed_by_who_has_read_the_log_already() {
+    let (bench, log) = filled().await;
+    let store = bench.store(ALWAYS);
+    assert_eq!(asked_for_three(&bench, &store).await, 0);
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    assert_eq!(asked_for_three(&bench, &store).await, 1);
+}
+
+#[tokio::test]
+async fn a_torn_line_loses_neither_what_was_before_nor_what_comes() {
+    for keep in [1, 20, 200] {
+        let (bench, log) = filled().await;
+        let bytes = fs::read(&log).unwrap();
+        let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        fs::write(&log, &bytes[..last + keep.min(bytes.len() - last - 1)]).unwrap();
+        let store = bench.store(ALWAYS);
+        assert_eq!(asked_for_three(&bench, &store).await, 1, "{keep} bytes left");
+        assert_eq!(asked_for_three(&bench, &store).await, 0, "{keep} bytes left");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_directory_answers_nothing() {
+    let bench = Bench::new(&["d/a", "e/a"]);
+    let store = bench.store(ALWAYS);
+    ask(&store, "d/a", 32).await.unwrap();
+    let of_d = bench.log();
+    ask(&store, "e/a", 32).await.unwrap();
+    let of_e = bench.logs().into_iter().find(|log| *log != of_d).unwrap();
+    fs::copy(&of_d, &of_e).unwrap();
+    bench.bucket.asked();
+    let store = bench.store(ALWAYS);
+    assert_eq!(ask(&store, "e/a", 32).await.unwrap(), ["e/a"]);
+    assert_eq!(bench.bucket.asked(), 1);
+    assert_eq!(ask(&store, "e/a", 32).await.unwrap(), ["e/a"]);
+    assert_eq!(bench.bucket.asked(), 0);
+}
+
+#[tokio::test]
+async fn links_pipes_and_folders_in_the_place_of_a_log_are_left_alone() {
+    let (bench, log) = filled().await;
+    let elsewhere = bench.dir.path().join("elsewhere");
+    fs::rename(&log, &elsewhere).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    symlink(&elsewhere, &log).unwrap();
+    assert_eq!(asked_for_three(&bench, &bench.store(ALWAYS)).await, 3);
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    fs::remove_file(&log).unwrap();
+    let path = std::ffi::CString::new(log.to_str().unwrap()).unwrap();
+    // SAFETY: the path is NUL-terminated.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    assert_eq!(asked_for_three(&bench, &bench.store(ALWAYS)).await, 3);
+    fs::remove_file(&log).unwrap();
+    fs::create_dir(&log).unwrap();
+    assert_eq!(asked_for_three(&bench, &bench.store(ALWAYS)).await, 3);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_emptied_fills_again() {
+    let (bench, log) = filled().await;
+    let store = bench.store(ALWAYS);
+    assert_eq!(asked_for_three(&bench, &store).await, 0);
+    fs::remove_dir_all(bench.dir.path().join("names")).unwrap();
+    assert_eq!(asked_for_three(&bench, &store).await, 3);
+    assert_eq!(asked_for_three(&bench, &store).await, 0);
+    assert!(log.exists());
+}
+
+#[tokio::test]
+async fn files_belong_to_their_owner_or_to_the_group() {
+    for (mode, folder) in [(0o600, 0o700), (0o660, 0o2770)] {
+        let bench = Bench::new(&["d/a"]);
+        let names = Arc::new(Names::open(bench.dir.path(), mode).unwrap());
+        ask(&Remembered::new(bench.bucket.clone(), names, ALWAYS, false), "d/a", 32).await.unwrap();
+        let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let log = bench.log();
+        assert_eq!(mode_of(&log), mode);
+        assert!(log.ancestors().skip(1).take(2).all(|above| mode_of(above) == folder));
+    }
+}
+
+/// Writes records until the log was written anew, which is to happen once.
+fn write_until_compacted(names: &Names, store: &Arc<str>, record: impl Fn(u64) -> Record) -> u64 {
+    let log = names.log(Directory { store, prefix: "d/" });
+    let size = || log.open().unwrap().map_or(0, |file| file.metadata().unwrap().len());
+    let mut before = 0;
+    for n in 0..10_000 {
+        names.write(store, &record(n));
+        if size() < before {
+            return size();
+        }
+        before = size();
+    }
+    panic!("never");
+}
+
+#[tokio::test]
+async fn a_log_of_dead_lines_is_written_anew() {
+    let bench = Bench::new(&["d/a", "d/b", "d/c"]);
+    let store: Arc<str> = bench.bucket.id().into();
+    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600).unwrap() };
+    let look_up = request("d/a", 32);
+    let found = bench.bucket.list(&look_up).await.unwrap();
+    names.write(&store, &Record::of_list(&store, now(), &look_up, &found).unwrap());
+    names.forget(&store, "d/");
+    // The store gives another token each time, so that pages are left behind to which none leads.
+    let listed = |n: u64| {
+        let first = ListPage { continuation: Some(format!("token {}", n / 2)), ..found.clone() };
+        let second = ListRequest { continuation: first.continuation.clone(), ..request("d/", 1000) };
+        match n % 2 {
+            0 => Record::of_list(&store, now() + 1, &request("d/", 1000), &first).unwrap(),
+            _ => Record::of_list(&store, now() + 1, &second, &found).unwrap(),
+        }
+    };
+    assert!(write_until_compacted(&names, &store, listed) < 2_000);
+    let names = Names::open(bench.dir.path(), 0o600).unwrap();
+    let page = |trust| names.page(&store, &look_up, trust, true);
+    assert_eq!(page(Trust::Any).unwrap().objects, found.objects);
+    assert_eq!(names.page(&store, &request("d/", 1000), Trust::Any, true).unwrap().objects, found.objects);
+    let kept = names.read(Directory { store: &store, prefix: "d/" }, |_, index| Some(index.live().len()));
+    assert!(matches!(kept, Some(3 | 4)), "{kept:?}: the look-up, one page or two, and that it is to be forgotten");
+}
+
+#[tokio::test]
+async fn who_reads_while_another_writes_anew_goes_on() {
+    let (bench, _) = filled().await;
+    let (store, reader): (Arc<str>, _) = (bench.bucket.id().into(), bench.store(ALWAYS));
+    assert_eq!(asked_for_three(&bench, &reader).await, 0);
+    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600).unwrap() };
+    let head = |_| Record::of_head(&store, now(), &object("d/a", 1)).unwrap();
+    write_until_compacted(&names, &store, head);
+    assert_eq!(asked_for_three(&bench, &reader).await, 0);
+    let locked = bench.log();
+    let file = fs::File::open(&locked).unwrap();
+    file.lock().unwrap();
+    let size = fs::metadata(&locked).unwrap().len();
+    (0..300).for_each(|n| names.write(&store, &head(n)));
+    assert!(fs::metadata(&locked).unwrap().len() > size + 40_000, "another process is at it");
+}
+
+#[tokio::test]
+async fn a_log_is_read_on_where_it_was_left() {
+    let (bench, log) = filled().await;
+    let (names, store): (_, Arc<str>) = (bench.names(), bench.bucket.id().into());
+    let look = |name: &str| names.page(&store, &request(name, 32), Trust::Any, true);
+    assert!(look("d/a").is_some());
+    // Damage in what was read already is not seen, unless it is asked for.
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    names.write(&store, &Record::of_head(&store, now(), &object("d/x", 1)).unwrap());
+    assert!(look("d/b").is_some() && names.object(&store, "d/x", Trust::Any).is_some());
+    assert!(look("d/a").is_none());
+}
+
+#[test]
+fn records_read_as_they_were_written() {
+    for time in [UNIX_EPOCH, UNIX_EPOCH - Duration::from_nanos(1), SystemTime::now()] {
+        let version = Version { etag: None, id: Some("v\n\"é".into()) };
+        let object = ObjectMeta { last_modified: time, version, ..object("k\n\0 é", u64::MAX) };
+        let line = Record::of_head("s", 1, &object).unwrap().encode().unwrap();
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let What::Head { object: read } = Record::decode(line.strip_suffix(b"\n").unwrap()).unwrap().what else {
+            panic!("not a HEAD")
+        };
+        assert_eq!(read.restore().unwrap(), object);
+    }
+}
+
+/// What may happen to a log.
+#[derive(Clone, Debug)]
+enum Harm {
+    Flip(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Insert(prop::sample::Index, Vec<u8>),
+    Repeat(prop::sample::Index, prop::sample::Index),
+    Drop(prop::sample::Index, prop::sample::Index),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        (at(), 1..=255u8).prop_map(|(at, bits)| Harm::Flip(at, bits)),
+        at().prop_map(Harm::Cut),
+        (at(), prop::collection::vec(any::<u8>(), 1..40)).prop_map(|(at, bytes)| Harm::Insert(at, bytes)),
+        (at(), at()).prop_map(|(from, to)| Harm::Repeat(from, to)),
+        (at(), at()).prop_map(|(from, to)| Harm::Drop(from, to)),
+    ]
+}
+
+fn between(a: prop::sample::Index, b: prop::sample::Index, len: usize) -> Range<usize> {
+    let (a, b) = (a.index(len), b.index(len));
+    a.min(b)..a.max(b)
+}
+
+fn strike(bytes: &mut Vec<u8>, harm: Harm) {
+    let len = bytes.len().max(1);
+    match harm {
+        Harm::Flip(at, bits) => bytes.iter_mut().skip(at.index(len)).take(1).for_each(|byte| *byte ^= bits),
+        Harm::Cut(at) => bytes.truncate(at.index(len)),
+        Harm::Insert(at, more) => {
+            drop(bytes.splice(at.index(len).min(bytes.len())..at.index(len).min(bytes.len()), more))
+        }
+        Harm::Repeat(a, b) if !bytes.is_empty() => bytes.extend_from_within(between(a, b, len)),
+        Harm::Drop(a, b) if !bytes.is_empty() => drop(bytes.drain(between(a, b, len))),
+        Harm::Repeat(..) | Harm::Drop(..) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is in a log, an answer is one that was written for that request, or none.
+    #[test]
+    fn whatever_is_in_a_log_answers_are_those_that_were_written(
+        sizes in prop::collection::vec((0..4usize, 0..100u64), 1..20),
+        harms in prop::collection::vec(harm(), 0..6),
+    ) {
+        let (dir, store) = (TempDir::new().unwrap(), Arc::<str>::from("s"));
+        let names = Names::open(dir.path(), 0o600).unwrap();
+        let keys = ["d/a", "d/b", "d/c", "d/e"];
+        let mut written = Vec::new();
+        for (n, size) in sizes {
+            let (key, page) = (keys[n], ListPage { objects: vec![object(keys[n], size)], ..ListPage::default() });
+            names.write(&store, &Record::of_list("s", 1, &request(key, 32), &page).unwrap());
+            written.push((key, page.objects));
+        }
+        let path = dir.path().join("names");
+        let folder = fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
+        let log = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+        for harm in harms {
+            let mut bytes = fs::read(&log).unwrap();
+            strike(&mut bytes, harm);
+            fs::write(&log, bytes).unwrap();
+            let fresh = Names::open(dir.path(), 0o600).unwrap();
+            for key in keys {
+                for names in [&names, &fresh] {
+                    let page = names.page(&store, &request(key, 32), Trust::Any, true);
+                    let is_written = |page: ListPage| written.contains(&(key, page.objects));
+                    prop_assert!(page.is_none_or(is_written), "{key}");
+                }
+            }
+        }
+    }
+}
