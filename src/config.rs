@@ -18,6 +18,12 @@ pub struct MountConfig {
     pub memory: u64,
     /// How long names are believed.
     pub metadata_ttl: Duration,
+    /// Where what was fetched is kept on disk: an absolute path. None without a cache.
+    pub cache_dir: Option<PathBuf>,
+    /// The bound on bytes there.
+    pub cache_size: u64,
+    /// Serve what is in the cache, and ask the network for nothing.
+    pub offline: bool,
     /// Whether users other than the one who mounts may use the mount.
     pub allow_other: bool,
     /// Owner and permissions of everything in it.

@@ -97,6 +97,16 @@ pub struct MountArgs {
     /// How long names and attributes are believed
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,
+    /// Where to keep what was fetched, for later mounts too (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, or
+    /// ~/.cache/fitsfs)
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// How much to keep there; 0 keeps nothing
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub cache_size: ByteSize,
+    /// Serve what is in the cache and ask the network for nothing
+    #[arg(long)]
+    pub offline: bool,
     /// Let other users use the mount
     #[arg(long)]
     pub allow_other: bool,

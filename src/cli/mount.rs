@@ -53,15 +53,47 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let source = Source::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    let cache_dir = cache_dir(args.cache_dir, args.cache_size.as_u64(), uid)?;
+    if args.offline && cache_dir.is_none() {
+        return Err(
+            "--offline serves what is in the cache, and there is none: name a folder with --cache-dir, and no \
+                    --cache-size of 0"
+                .to_owned(),
+        );
+    }
     Ok(MountConfig {
         source,
         s3: args.s3.resolve()?,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,
+        cache_dir,
+        cache_size: args.cache_size.as_u64(),
+        offline: args.offline,
         allow_other: args.allow_other,
         ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })
+}
+
+/// Where the cache is, as an absolute path: a daemon in the background lets go of the folder that it was started in.
+/// None if it may hold nothing, or if nothing says where it could be.
+fn cache_dir(given: Option<PathBuf>, size: u64, uid: u32) -> Result<Option<PathBuf>, String> {
+    if size == 0 {
+        return Ok(None);
+    }
+    let dir = given.or_else(|| default_cache_dir(super::environment, uid));
+    let absolute = |dir: PathBuf| std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()));
+    dir.map(absolute).transpose()
+}
+
+/// As the XDG Base Directory Specification has it, which says to ignore paths that are not absolute.
+fn default_cache_dir(env: impl Fn(&str) -> Option<String>, uid: u32) -> Option<PathBuf> {
+    let folder = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    match folder("XDG_CACHE_HOME") {
+        Some(caches) => Some(caches.join("fitsfs")),
+        None if uid == 0 => Some(PathBuf::from("/var/cache/fitsfs")),
+        None => folder("HOME").map(|home| home.join(".cache/fitsfs")),
+    }
 }
 
 /// The last argument is the mountpoint if it is a path; the others are sources.
@@ -153,6 +185,19 @@ fn keep_memory_small() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cache_is_where_caches_are() {
+        let of = |name: &'static str, value: &'static str, uid| {
+            default_cache_dir(|asked| (asked == name).then(|| value.to_owned()), uid)
+        };
+        assert_eq!(of("XDG_CACHE_HOME", "/c", 0), Some("/c/fitsfs".into()));
+        assert_eq!(of("XDG_CACHE_HOME", "c", 0), Some("/var/cache/fitsfs".into()));
+        assert_eq!(of("HOME", "/home/u", 1000), Some("/home/u/.cache/fitsfs".into()));
+        assert_eq!(of("HOME", "", 1000), None);
+        assert_eq!(cache_dir(Some("/c".into()), 0, 0), Ok(None));
+        assert!(cache_dir(Some("c".into()), 1, 0).unwrap().unwrap().is_absolute());
+    }
 
     #[test]
     fn the_last_argument_is_the_mountpoint_if_it_is_a_path() {
