@@ -97,6 +97,11 @@ impl Listing {
         self.began.elapsed() + self.remembered.read().before
     }
 
+    /// Since it was begun.
+    pub fn under_way(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// How old it was already when it began.
     pub fn age_at_first(&self) -> Duration {
         self.remembered.read().first

@@ -30,7 +30,7 @@ use super::listing::Listing;
 use super::peek::{Ahead, Peek, Peeks};
 use super::ttl::{Told, Ttl};
 use crate::metrics::Metrics;
-use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store, StoreError};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
@@ -153,7 +153,7 @@ impl Namespace {
             return Ok(node.map(|node| beside.into_inner().with(node)));
         };
         if listing.is_glimpse() && listing.answer(name) == Answer::Unknown {
-            let grace = (listing.age() / GRACE_DIVISOR).min(MAX_GRACE);
+            let grace = (listing.under_way() / GRACE_DIVISOR).min(MAX_GRACE);
             // Over or not, what it says now counts.
             let _ = tokio::time::timeout(grace, listing.glimpsed(name)).await;
         }
@@ -224,11 +224,16 @@ impl Namespace {
         self.runtime.spawn(async move { names.fill(&prefix, &listing, slot).await });
     }
 
-    /// Asks for the first names in what may be a directory, and for those that begin like its own.
-    fn glimpse(self: &Arc<Self>, key: &str) {
+    /// Asks for the first names in what may be a directory, and for those that begin like its own. Beside a look-up that
+    /// is answered from memory only for what is, too.
+    async fn glimpse(self: &Arc<Self>, key: &str, from_memory: bool) {
         let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
         let directory: Arc<str> = format!("{key}/").into();
         if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains_key(&directory) {
+            return;
+        }
+        let is_due = async |request: ListRequest| !from_memory || self.store.recalls(&request).await == Recall::Answer;
+        if !is_due(request(directory.to_string(), PAGE, None)).await {
             return;
         }
         let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
@@ -241,6 +246,7 @@ impl Namespace {
         self.start(&directory, &listing, Some(slot));
         let name = key.rsplit('/').next().unwrap_or(key);
         if names_a_dataset(name)
+            && is_due(request(format!("{directory}{name}"), PAGE, None)).await
             && let Ok(slot) = self.glimpses.clone().try_acquire_owned()
         {
             listing.expect_alike();
@@ -283,12 +289,15 @@ impl Namespace {
     /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
     async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
         let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
-        let peek = self.peeks.send(&look_up).await;
-        beside.lock().peek = peek;
+        let recall = self.store.recalls(&look_up).await;
+        // The head of a file that was seen before is likely to be cached.
+        if recall == Recall::Nothing {
+            beside.lock().peek = self.peeks.send(key);
+        }
         if self.unlistable.contains_key(prefix) {
             return self.try_key(key, beside).await;
         }
-        self.glimpse(key);
+        self.glimpse(key, recall == Recall::Answer).await;
         match self.ask_by_list(&look_up).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
                 self.unlistable.insert(prefix.clone(), ());

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::fits;
 use crate::read::{HEAD, Head};
-use crate::store::{ErrorKind, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use crate::store::{ErrorKind, ObjectMeta, Peeked, Result, Store, StoreError};
 
 /// Heads that were fetched with a look-up and are not read yet. Parallel readers of several files get theirs; a program
 /// that only looks costs no more than 256 KiB.
@@ -74,17 +74,15 @@ impl Peeks {
         Self { store, runtime, credit: Arc::new(Semaphore::new(MAX_UNREAD)), unread: Mutex::default(), remembered }
     }
 
-    /// Sends for the head of what a look-up asks for, if its name is that of a FITS file and heads are being read. Not
-    /// where the look-up takes no round, nor where the file was seen before: its head is likely to be cached then.
-    pub async fn send(&self, look_up: &ListRequest) -> Option<Peek> {
-        let key = &look_up.prefix;
-        if !fits::is_fits_name(key) || self.remembered.contains_key(key) || self.store.recalls(look_up).await {
+    /// Sends for the head of what may be a file, if its name is that of a FITS file and heads are being read.
+    pub fn send(&self, key: &str) -> Option<Peek> {
+        if !fits::is_fits_name(key) || self.remembered.contains_key(key) {
             return None;
         }
         self.unread.lock().retain(|unread| unread.since.elapsed() < GIVEN_UP);
         let credit = self.credit.clone().try_acquire_owned().ok()?;
-        self.remembered.insert(key.clone(), ());
-        let (store, key) = (self.store.clone(), key.clone());
+        self.remembered.insert(key.to_owned(), ());
+        let (store, key) = (self.store.clone(), key.to_owned());
         let task = self.runtime.spawn(async move { whole(store.peek(&key, HEAD).await?).await });
         Some(Peek { task: Task(task), credit })
     }

@@ -86,6 +86,17 @@ pub struct ListPage {
     pub age: Duration,
 }
 
+/// What is remembered of a [`ListRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// Nothing.
+    Nothing,
+    /// That its prefix is a key, or was one.
+    Key,
+    /// An answer: it would need no network.
+    Answer,
+}
+
 /// The body of a range GET. The stream yields exactly the bytes asked for, in order, or ends with an error.
 pub struct Body {
     /// The version that the server says it sends.
@@ -129,10 +140,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         self.head(key).await.map(|object| (object, Duration::ZERO))
     }
 
-    /// Whether a LIST of the keys that begin with a key would be answered without the network, or the key has been seen
-    /// before. Not by a store that remembers nothing, which is what decorators below the memory are.
-    async fn recalls(&self, _request: &ListRequest) -> bool {
-        false
+    /// What is remembered of a request: nothing, unless the store is one with a memory. That is the outermost one, so
+    /// that no other has to pass this on.
+    async fn recalls(&self, _request: &ListRequest) -> Recall {
+        Recall::Nothing
     }
 
     /// What was remembered of a directory until now is not to be believed any more. Nothing to do where nothing is

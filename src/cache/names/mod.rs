@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use self::index::{Index, Place, Trust};
 use self::log::{Loaded, Log};
 use self::record::{Record, What, directory_of, id_of_head, id_of_list};
-use crate::store::{ListPage, ListRequest, ObjectMeta};
+use crate::store::{ListPage, ListRequest, ObjectMeta, Recall};
 
 pub use index::Belief;
 pub use remembered::Remembered;
@@ -117,14 +117,18 @@ impl Names {
         .flatten()
     }
 
-    /// Whether a request would be answered from here, or its key was ever told of.
-    fn recalls(&self, store: &Arc<str>, request: &ListRequest, trust: Trust, in_order: bool) -> bool {
+    /// What is remembered of a request.
+    fn recalls(&self, store: &Arc<str>, request: &ListRequest, trust: Trust, in_order: bool) -> Recall {
         let directory = Directory { store, prefix: directory_of(&request.prefix) };
         let recalled = self.read(directory, |_, index| {
-            let answered = || index.exact(id_of(request), trust).is_some();
-            Some(index.knows(&request.prefix) || answered() || index.cover(request, trust, in_order).is_some())
+            let exact = index.exact(id_of(request), trust).is_some();
+            Some(match exact || index.cover(request, trust, in_order).is_some() {
+                true => Recall::Answer,
+                false if index.knows(&request.prefix) => Recall::Key,
+                false => Recall::Nothing,
+            })
         });
-        recalled.unwrap_or(false)
+        recalled.unwrap_or(Recall::Nothing)
     }
 
     /// Looks into the log of a directory as it is now. `look` returns none if what it found is not what the index says:

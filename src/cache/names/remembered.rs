@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::Names;
 use super::index::{Belief, Trust};
 use super::record::{self, Record, directory_of};
-use crate::store::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use crate::store::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Recall, Result, Store, StoreError};
 
 /// Answers that wait to be written down: those of as many requests as are under way at once. Others are not remembered.
 const MAX_UNWRITTEN: usize = 64;
@@ -147,10 +147,10 @@ impl Store for Remembered {
         if self.offline { self.refuse("GET", &object.key) } else { self.inner.get(object, range).await }
     }
 
-    async fn recalls(&self, request: &ListRequest) -> bool {
+    async fn recalls(&self, request: &ListRequest) -> Recall {
         let (asked, trust, in_order) = (request.clone(), self.trust(), self.lists_in_order());
         let recalled = self.on_disk(move |names, store| names.recalls(store, &asked, trust, in_order));
-        self.offline || recalled.await.unwrap_or(false)
+        recalled.await.unwrap_or(Recall::Nothing)
     }
 
     async fn forget(&self, directory: &str) {

@@ -208,7 +208,7 @@ async fn a_listing_answers_look_ups_that_were_never_asked() {
     assert_eq!(ask(&store, "d/b", 32).await.unwrap(), ["d/b", "d/b-1", "d/b/"]);
     assert_eq!(ask(&store, "d/a", 32).await.unwrap(), ["d/a"]);
     assert!(ask(&store, "d/nothing", 32).await.unwrap().is_empty());
-    assert!(store.recalls(&request("d/0", 32)).await);
+    assert_eq!(store.recalls(&request("d/0", 32)).await, Recall::Answer);
     assert_eq!(bench.bucket.asked(), 0);
     assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
     assert_eq!(bench.bucket.asked(), 1, "more names than are asked for");
@@ -289,7 +289,8 @@ async fn what_is_forgotten_is_asked_again_by_all() {
     }
     one.forget("d/").await;
     bench.bucket.asked();
-    assert!(one.recalls(&request("d/a", 32)).await, "it is known all the same");
+    assert_eq!(one.recalls(&request("d/a", 32)).await, Recall::Key);
+    assert_eq!(one.recalls(&request("d/b", 32)).await, Recall::Nothing);
     assert_eq!(ask(&bench.offline(), "d/", 9).await.unwrap(), ["d/a"]);
     tokio::time::sleep(Duration::from_millis(2)).await;
     ask(&other, "e/", 9).await.unwrap();
