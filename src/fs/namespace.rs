@@ -253,7 +253,10 @@ impl Namespace {
             let (names, stem) = (self.clone(), name.to_owned());
             self.runtime.spawn(async move {
                 listing.settle_alike(names.alike(&directory, &stem).await);
-                names.weigh_again(&directory, &listing);
+                // The first page may still be to come, and does the same.
+                if !listing.is_empty() {
+                    names.weigh_again(&directory, &listing);
+                }
                 drop(slot);
             });
         }

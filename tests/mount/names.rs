@@ -280,3 +280,26 @@ fn a_memory_that_knows_nothing_costs_no_round() {
     let asked: Vec<_> = cached.rig.lab.requests().into_iter().filter(|request| request.op != Op::HeadBucket).collect();
     assert_eq!(rounds(asked.clone()), 1, "{asked:#?}");
 }
+
+#[test]
+fn offline_needs_no_credentials() {
+    let lab = Lab::builder().credentials("AKIDLABEXAMPLE", "secret");
+    let rig = Rig::of_lab(lab, |lab| drop(lab.put(BUCKET, "d/a", "x")));
+    let cache = rig.outside().join("cache");
+    let mount = |keys: bool, options: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["mount", "s3://archive", rig.root_str(), "--endpoint-url", &rig.lab.endpoint(), "--cache-dir"]);
+        command.arg(&cache).args(options).env("HOME", rig.outside());
+        if keys {
+            command.env("AWS_ACCESS_KEY_ID", "AKIDLABEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(names(&rig.path("d")).unwrap(), ["a"]);
+    };
+    mount(true, &[]);
+    rig.settle();
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    mount(false, &["--offline"]);
+    assert_eq!(rig.lab.requests().len(), 0);
+}

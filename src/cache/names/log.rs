@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::index::{Index, Place};
 use super::record::Record;
@@ -31,24 +31,26 @@ pub(super) struct Log {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) index: Index,
-    /// Device and inode.
-    file: (u64, u64),
+    file: Option<Identity>,
     /// Up to here.
     read: u64,
     /// Up to here it is known not to be worth writing anew.
     weighed: u64,
 }
 
+/// Which file it is: device, inode, and, since numbers of inodes are used again, when it was made.
+type Identity = (u64, u64, Option<SystemTime>);
+
 impl Loaded {
     /// Nothing yet.
     pub(super) fn new(index: Index) -> Self {
-        Self { index, file: (0, 0), read: 0, weighed: 0 }
+        Self { index, file: None, read: 0, weighed: 0 }
     }
 
     /// Reads what has been appended, or all if it is another file by now; `fresh` makes an empty index.
     pub(super) fn refresh(&mut self, file: &File, fresh: impl FnOnce() -> Index) -> io::Result<()> {
         let metadata = file.metadata()?;
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = Some((metadata.dev(), metadata.ino(), metadata.created().ok()));
         if identity != self.file || metadata.len() < self.read {
             *self = Self { index: fresh(), file: identity, read: 0, weighed: 0 };
         }
@@ -60,7 +62,7 @@ impl Loaded {
 
     /// Makes the next one read all.
     pub(super) fn distrust(&mut self) {
-        self.file = (0, 0);
+        self.file = None;
     }
 
     /// Whether more than so many bytes are of no use, and more than half. Looked at each time that so many have come.

@@ -93,13 +93,15 @@ impl Names {
         self.read(directory, |file, index| {
             let exact = index.exact(id_of(request), trust).map(|(entry, age)| (entry.place, age));
             let cover = index.cover(request, trust, in_order);
-            match (exact, cover) {
-                (Some((place, age)), cover) if cover.as_ref().is_none_or(|(_, younger)| age <= *younger) => {
-                    page_at(file, place, directory, request, age).map(Some)
-                }
-                (_, Some((cover, age))) => page_within(file, &cover.pages, directory, request, age),
-                _ => Some(None),
+            // The younger answer counts.
+            let cover = cover.filter(|(_, age)| exact.is_none_or(|(_, older)| *age < older));
+            if let Some((cover, age)) = cover
+                && let Some(page) = page_within(file, &cover.pages, directory, request, age)?
+            {
+                return Some(Some(page));
             }
+            let Some((place, age)) = exact else { return Some(None) };
+            page_at(file, place, directory, request, age).map(Some)
         })
         .flatten()
     }
