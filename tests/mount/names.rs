@@ -87,13 +87,31 @@ fn use_it(rig: &Rig) {
 #[test]
 fn a_remount_asks_for_no_name_that_is_known() {
     let cached = Cached::new();
-    cached.mount("1h", &[]);
+    cached.mount("30s", &[]);
     use_it(&cached.rig);
     cached.settle();
     for _ in 0..2 {
-        cached.mount("1h", &[]);
+        cached.mount("30s", &[]);
         use_it(&cached.rig);
         assert_eq!(cached.requests(), 0, "{:#?}", cached.rig.lab.requests());
+        // Longer than a missing name would be believed that was looked up by itself.
+        std::thread::sleep(Duration::from_millis(3500));
+    }
+}
+
+#[test]
+fn in_a_bucket_that_may_not_be_listed_known_files_are_not_asked_for() {
+    let cached = Cached::new();
+    cached.rig.lab.deny_list(BUCKET);
+    for (mount, asked) in [("first", true), ("second", false)] {
+        cached.mount("1h", &[]);
+        assert_eq!(fs::metadata(cached.rig.path("many/n0001")).unwrap().len(), 1);
+        assert_eq!(
+            cached.rig.lab.count(|request| request.op == Op::HeadObject && request.key == "many/n0001") > 0,
+            asked
+        );
+        cached.settle();
+        assert!(fs::metadata(cached.rig.path("many/n9999.txt")).is_err(), "{mount}");
     }
 }
 
