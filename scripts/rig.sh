@@ -70,7 +70,8 @@ mount_bucket() {
         folder=$(dirname "$folder")
     done
     mountpoint=$2
-    "$fitsfs" mount "s3://$bucket" "$mountpoint" --endpoint-url "$endpoint" --no-sign-request --log warn
+    "$fitsfs" mount "s3://$bucket" "$mountpoint" --endpoint-url "$endpoint" --no-sign-request --log warn \
+        --cache-dir "$work/cache"
 }
 
 unmount_bucket() {

@@ -16,14 +16,16 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.
     pub memory: u64,
-    /// Where what was fetched is kept; none for not at all.
+    /// How long names are believed.
+    pub metadata_ttl: Duration,
+    /// Where what was fetched is kept on disk: an absolute path. None without a cache.
     pub cache_dir: Option<PathBuf>,
-    /// The most that the cache may take, in bytes.
+    /// The bound on bytes there.
     pub cache_size: u64,
     /// Whether the group of the cache directory may use it, too.
     pub cache_shared: bool,
-    /// How long names are believed.
-    pub metadata_ttl: Duration,
+    /// Serve what is in the cache, and ask the network for nothing.
+    pub offline: bool,
     /// Whether users other than the one who mounts may use the mount.
     pub allow_other: bool,
     /// Owner and permissions of everything in it.

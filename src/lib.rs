@@ -9,7 +9,7 @@
 //! - [`fs`]: file operations without a kernel: names, inodes, attributes, directories
 //! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
 //! - [`trace`]: what the network did for each file: recorded for `fitsfs trace`, and drawn
-//! - [`cache`]: bytes in flight, under one budget; [`fits`]: the structure of FITS files, pure
+//! - [`cache`]: bytes in flight, under one budget, and names on disk; [`fits`]: the structure of FITS files, pure
 //! - [`store`]: one trait over object stores, its S3 implementation, and its decorators (retry, metering)
 //! - [`config`]: what a mount is to be, resolved once; [`metrics`]: every number that `fitsfs status` shows, named in one place
 

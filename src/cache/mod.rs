@@ -5,9 +5,12 @@
 //! result of one range GET, readable while it fills; a [`SegmentMap`] holds the segments of one object version, which
 //! never overlap, so that a byte has at most one outstanding fetch; the [`Budget`] bounds all segments of a mount
 //! together.
+//!
+//! [`names`] is on disk, and outlives the mount: what stores have told of names.
 
 mod budget;
 pub mod disk;
+pub mod names;
 mod segment;
 mod segment_map;
 

@@ -94,18 +94,22 @@ pub struct MountArgs {
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
-    /// Where to keep what was fetched (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, ~/.cache/fitsfs)
+    /// How long names and attributes are believed
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub metadata_ttl: Duration,
+    /// Where to keep what was fetched, for later mounts too (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, or
+    /// ~/.cache/fitsfs)
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// The most that the cache may take; 0 for no cache
+    /// How much to keep there; 0 keeps nothing
     #[arg(long, value_name = "SIZE", default_value = "10GiB")]
     pub cache_size: ByteSize,
     /// Let the group of the cache directory use it, too: only if all of them are trusted
     #[arg(long)]
     pub cache_shared: bool,
-    /// How long names and attributes are believed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub metadata_ttl: Duration,
+    /// Serve what is in the cache and ask the network for nothing
+    #[arg(long)]
+    pub offline: bool,
     /// Let other users use the mount
     #[arg(long)]
     pub allow_other: bool,

@@ -34,8 +34,20 @@ const IGNORED: [&str; 23] = [
 ];
 
 /// Our options that stand alone, and those with a value. In /etc/fstab `_` and `-` mean the same.
-const FLAGS: [&str; 5] = ["allow-other", "no-sign-request", "requester-pays", "path-style", "read-only"];
-const VALUES: [&str; 9] = ["endpoint-url", "region", "profile", "memory", "metadata-ttl", "uid", "gid", "umask", "log"];
+const FLAGS: [&str; 6] = ["allow-other", "offline", "no-sign-request", "requester-pays", "path-style", "read-only"];
+const VALUES: [&str; 11] = [
+    "cache-dir",
+    "cache-size",
+    "endpoint-url",
+    "region",
+    "profile",
+    "memory",
+    "metadata-ttl",
+    "uid",
+    "gid",
+    "umask",
+    "log",
+];
 
 /// The arguments of `fitsfs`, translated if mount(8) has called.
 pub fn translate(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {

@@ -55,15 +55,24 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let source = Source::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    let cache_dir = cache_place(args.cache_dir, args.cache_size.as_u64())?;
+    if args.offline && cache_dir.is_none() {
+        return Err(
+            "--offline serves what is in the cache, and there is none: name a folder with --cache-dir, and no \
+                    --cache-size of 0"
+                .to_owned(),
+        );
+    }
     Ok(MountConfig {
         source,
         s3: args.s3.resolve()?,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
-        cache_dir: cache_place(args.cache_dir, args.cache_size.as_u64())?,
+        metadata_ttl: args.metadata_ttl,
+        cache_dir,
         cache_size: args.cache_size.as_u64(),
         cache_shared: args.cache_shared,
-        metadata_ttl: args.metadata_ttl,
+        offline: args.offline,
         allow_other: args.allow_other,
         ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })
@@ -179,6 +188,12 @@ fn keep_memory_small() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cache_is_a_full_path_or_none() {
+        assert_eq!(cache_place(Some("/c".into()), 0), Ok(None));
+        assert!(cache_place(Some("c".into()), 1).unwrap().unwrap().is_absolute());
+    }
 
     #[test]
     fn the_last_argument_is_the_mountpoint_if_it_is_a_path() {

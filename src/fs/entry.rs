@@ -1,6 +1,7 @@
 //! From keys to directory entries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::inode::Node;
 use crate::store::{ListPage, ObjectMeta};
@@ -30,13 +31,15 @@ pub struct Page {
     pub in_order: bool,
     /// Whether no page follows.
     pub complete: bool,
+    /// How long ago the store was asked for it.
+    pub age: Duration,
 }
 
 /// The names in the directory `prefix` that one page of its delimited listing shows. A `dir/` marker is the directory
 /// itself.
 pub fn page(prefix: &str, page: ListPage) -> Page {
     let in_order = page.objects.is_sorted_by(|a, b| a.key < b.key) && page.prefixes.is_sorted_by(|a, b| a < b);
-    let complete = page.continuation.is_none();
+    let (complete, age) = (page.continuation.is_none(), page.age);
     let files = page.objects.into_iter().map(|object| (object.key.clone(), Some(object)));
     let directories = page.prefixes.into_iter().map(|directory| (directory, None));
     let mut listed: Vec<(String, Option<ObjectMeta>)> = files.chain(directories).collect();
@@ -55,7 +58,7 @@ pub fn page(prefix: &str, page: ListPage) -> Page {
             }
         })
         .collect();
-    Page { entries, skipped, span, in_order, complete }
+    Page { entries, skipped, span, in_order, complete, age }
 }
 
 fn node(key: &str, object: Option<ObjectMeta>) -> Node {
@@ -93,7 +96,7 @@ mod tests {
         ListPage {
             objects: keys.iter().map(object).collect(),
             prefixes: prefixes.iter().map(|p| (*p).to_owned()).collect(),
-            continuation: None,
+            ..ListPage::default()
         }
     }
 

@@ -38,6 +38,7 @@ impl From<&StoreError> for Errno {
             ErrorKind::AccessDenied | ErrorKind::Credentials => libc::EACCES,
             ErrorKind::VersionChanged => libc::ESTALE,
             ErrorKind::Archived => libc::ENODATA,
+            ErrorKind::Offline => libc::ENETUNREACH,
             ErrorKind::Throttled
             | ErrorKind::Server
             | ErrorKind::Timeout

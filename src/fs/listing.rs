@@ -30,7 +30,17 @@ pub struct Listing {
     free: AtomicUsize,
     resumed: Notify,
     began: Instant,
+    remembered: RwLock<Remembered>,
     glimpse: bool,
+}
+
+/// How much older a listing is than it seems, since some of its pages were remembered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Remembered {
+    /// How old its first page was.
+    first: Duration,
+    /// How long before the listing began its oldest page was asked for.
+    before: Duration,
 }
 
 /// How far a listing has come.
@@ -65,6 +75,7 @@ impl Listing {
             free: AtomicUsize::new(free),
             resumed: Notify::new(),
             began: Instant::now(),
+            remembered: RwLock::default(),
             glimpse,
         }
     }
@@ -81,14 +92,28 @@ impl Listing {
         self.glimpse
     }
 
-    /// Since its first page was asked for.
+    /// Since the oldest of its pages was asked for.
     pub fn age(&self) -> Duration {
+        self.began.elapsed() + self.remembered.read().before
+    }
+
+    /// Since it was begun.
+    pub fn under_way(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// How old it was already when it began.
+    pub fn age_at_first(&self) -> Duration {
+        self.remembered.read().first
     }
 
     /// Appends the page that follows.
     pub fn append(&self, page: Page) {
-        let complete = page.complete;
+        let (complete, age) = (page.complete, page.age);
+        if self.progress.borrow().pages == 0 {
+            self.remembered.write().first = age;
+        }
+        self.count_from(age);
         let mut all = self.all.write();
         all.append(page);
         let entries = all.entries().len();
@@ -101,14 +126,21 @@ impl Listing {
         });
     }
 
+    /// Something in it was asked for so long ago.
+    fn count_from(&self, age: Duration) {
+        let mut remembered = self.remembered.write();
+        remembered.before = remembered.before.max(age.saturating_sub(self.began.elapsed()));
+    }
+
     /// The names that begin like the directory's are asked for.
     pub fn expect_alike(&self) {
         self.progress.send_modify(|progress| progress.alike_awaited = true);
     }
 
-    /// They have come, or will not.
-    pub fn settle_alike(&self, names: Option<Known>) {
-        *self.alike.write() = names;
+    /// They have come, with how long ago they were asked for, or will not.
+    pub fn settle_alike(&self, names: Option<(Known, Duration)>) {
+        self.count_from(names.as_ref().map_or(Duration::ZERO, |(_, age)| *age));
+        *self.alike.write() = names.map(|(known, _)| known);
         self.progress.send_modify(|progress| progress.alike_awaited = false);
     }
 
@@ -257,7 +289,7 @@ mod tests {
         assert!(waits.is_err(), "they are still to come");
         let mut alike = Known::new("jw", true);
         alike.append(page(&["jw01"], true));
-        listing.settle_alike(Some(alike));
+        listing.settle_alike(Some((alike, Duration::ZERO)));
         listing.glimpsed("c").await;
         assert!(matches!(listing.answer("jw01"), Answer::Is(Node::Directory { .. })));
         assert_eq!((listing.answer("jw02"), listing.answer("a0")), (Answer::IsNot, Answer::IsNot));

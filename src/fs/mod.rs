@@ -1,6 +1,6 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
-//! - [`namespace`]: which names exist (look-ups, how long they are believed); [`listing`]: the directories;
+//! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`listing`]: the directories;
 //!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
 //! - [`sweep`]: which files a program that goes through a directory opens next
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
@@ -17,6 +17,7 @@ mod listing;
 mod namespace;
 mod peek;
 mod sweep;
+mod ttl;
 mod xattr;
 
 use std::collections::HashMap;
@@ -31,7 +32,8 @@ use parking_lot::Mutex;
 pub use entry::{Entry, NAME_MAX};
 pub use error::{Errno, Result};
 pub use inode::{Inode, Node, ROOT};
-pub use namespace::{Namespace, Ttl};
+pub use namespace::Namespace;
+pub use ttl::Ttl;
 
 use crate::cache::disk::Backing;
 use crate::metrics::Metrics;

@@ -16,9 +16,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use moka::Expiry;
 use moka::ops::compute::Op;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -29,14 +28,12 @@ use super::inode::Node;
 use super::known::{Answer, Known};
 use super::listing::Listing;
 use super::peek::{Ahead, Peek, Peeks};
+use super::ttl::{Told, Ttl};
 use crate::metrics::Metrics;
-use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, Store, StoreError};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
-
-/// Entries asked for by a look-up: the name itself and some that begin with it.
-const LOOKUP_PAGE: u16 = 32;
 
 /// LISTs of glimpses at once: those of as many programs as look paths up at once. What does not get through is asked for
 /// when it is looked up.
@@ -57,46 +54,12 @@ const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 /// A listing that waits for readers looks at least so rarely whether there can still be any.
 const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A longer time to live is cut to a year, which is as good as for ever; crate moka panics beyond 1,000 of them.
-const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// How long names are believed.
-#[derive(Clone, Copy, Debug)]
-pub struct Ttl {
-    /// Of names that exist, and of whole listings.
-    pub positive: Duration,
-    /// Of names that do not exist.
-    pub negative: Duration,
-}
-
-impl Ttl {
-    /// Names that are missing are believed for a tenth of the time of those that exist, and no longer than 5 s: new
-    /// products show up soon, and the half dozen names that cfitsio probes at each open are still asked for once.
-    pub fn new(positive: Duration) -> Self {
-        let positive = positive.min(MAX_TTL);
-        Self { positive, negative: (positive / 10).min(Duration::from_secs(5)) }
-    }
-}
-
-impl Expiry<String, Option<Node>> for Ttl {
-    fn expire_after_create(&self, _: &String, node: &Option<Node>, _: Instant) -> Option<Duration> {
-        Some(if node.is_some() { self.positive } else { self.negative })
-    }
-}
-
-/// A listing expires by its first page: that it is put into the cache again when it is complete prolongs nothing.
-impl Expiry<Arc<str>, Arc<Listing>> for Ttl {
-    fn expire_after_create(&self, _: &Arc<str>, _: &Arc<Listing>, _: Instant) -> Option<Duration> {
-        Some(self.positive)
-    }
-}
-
 /// The names of a bucket.
 #[derive(Debug)]
 pub struct Namespace {
     store: Arc<dyn Store>,
     ttl: Ttl,
-    names: moka::future::Cache<String, Option<Node>>,
+    names: moka::future::Cache<String, Told>,
     listings: moka::sync::Cache<Arc<str>, Arc<Listing>>,
     /// Directories in which a name has been looked up.
     visited: moka::sync::Cache<Arc<str>, ()>,
@@ -190,14 +153,14 @@ impl Namespace {
             return Ok(node.map(|node| beside.into_inner().with(node)));
         };
         if listing.is_glimpse() && listing.answer(name) == Answer::Unknown {
-            let grace = (listing.age() / GRACE_DIVISOR).min(MAX_GRACE);
+            let grace = (listing.under_way() / GRACE_DIVISOR).min(MAX_GRACE);
             // Over or not, what it says now counts.
             let _ = tokio::time::timeout(grace, listing.glimpsed(name)).await;
         }
         match listing.answer(name) {
             Answer::Is(node) => return Ok(Some(node.into())),
             Answer::IsNot if !self.is_outdated(&listing) => return Ok(None),
-            Answer::IsNot => self.listings.invalidate(prefix),
+            Answer::IsNot => self.drop_listing(prefix).await,
             Answer::Unknown => {}
         }
         let node = tokio::select! {
@@ -218,9 +181,10 @@ impl Namespace {
     }
 
     /// A listing that nobody asked for says what is there, but what is not there only for as long as any missing name
-    /// is believed: a program that waits for a file shall not have to wait longer because the way to it was known.
+    /// is believed: a program that waits for a file shall not have to wait longer because the way to it was known. One
+    /// that was remembered for longer than that is a listing like any other.
     fn is_outdated(&self, listing: &Listing) -> bool {
-        listing.is_glimpse() && listing.age() >= self.ttl.negative
+        listing.is_glimpse() && listing.age() >= self.ttl.negative && listing.age_at_first() < self.ttl.negative
     }
 
     /// Waits until a listing knows the name for sure; for ever if it ends without knowing.
@@ -241,7 +205,7 @@ impl Namespace {
     ) -> Result<Option<Node>> {
         let key = format!("{prefix}{name}");
         let asked = self.names.try_get_with(key.clone(), self.ask(prefix, &key, beside)).await;
-        asked.map_err(|error: Arc<StoreError>| (*error).clone())
+        asked.map(|told| told.node).map_err(|error: Arc<StoreError>| (*error).clone())
     }
 
     /// The listing of the directory `prefix`, growing while it is read.
@@ -260,11 +224,16 @@ impl Namespace {
         self.runtime.spawn(async move { names.fill(&prefix, &listing, slot).await });
     }
 
-    /// Asks for the first names in what may be a directory, and for those that begin like its own.
-    fn glimpse(self: &Arc<Self>, key: &str) {
+    /// Asks for the first names in what may be a directory, and for those that begin like its own. Beside a look-up that
+    /// is answered from memory only for what is, too.
+    async fn glimpse(self: &Arc<Self>, key: &str, from_memory: bool) {
         let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
         let directory: Arc<str> = format!("{key}/").into();
         if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains_key(&directory) {
+            return;
+        }
+        let is_due = async |request: ListRequest| !from_memory || self.store.recalls(&request).await == Recall::Answer;
+        if !is_due(request(directory.to_string(), PAGE, None)).await {
             return;
         }
         let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
@@ -277,24 +246,29 @@ impl Namespace {
         self.start(&directory, &listing, Some(slot));
         let name = key.rsplit('/').next().unwrap_or(key);
         if names_a_dataset(name)
+            && is_due(request(format!("{directory}{name}"), PAGE, None)).await
             && let Ok(slot) = self.glimpses.clone().try_acquire_owned()
         {
             listing.expect_alike();
             let (names, stem) = (self.clone(), name.to_owned());
             self.runtime.spawn(async move {
                 listing.settle_alike(names.alike(&directory, &stem).await);
+                // The first page may still be to come, and does the same.
+                if !listing.is_empty() {
+                    names.weigh_again(&directory, &listing);
+                }
                 drop(slot);
             });
         }
     }
 
     /// The names in a directory that begin with a stem, as far as one page shows them.
-    async fn alike(&self, directory: &str, stem: &str) -> Option<Known> {
-        let page = self.page(format!("{directory}{stem}"), PAGE, None).await;
+    async fn alike(&self, directory: &str, stem: &str) -> Option<(Known, Duration)> {
+        let page = self.page(&request(format!("{directory}{stem}"), PAGE, None)).await;
         let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
-        let mut known = Known::new(stem, self.store.lists_in_order());
+        let (mut known, age) = (Known::new(stem, self.store.lists_in_order()), page.age);
         known.append(entry::page(directory, page));
-        Some(known)
+        Some((known, age))
     }
 
     /// The listing of the directory `prefix` as far as it is there; asks for nothing.
@@ -306,17 +280,28 @@ impl Namespace {
     pub async fn invalidate(&self, key: &str) {
         self.names.invalidate(key).await;
         let prefix = key.rfind('/').map_or("", |slash| &key[..=slash]);
+        self.drop_listing(prefix).await;
+    }
+
+    /// Drops the listing of a directory, and what the store remembers of it: the next one is a new one.
+    async fn drop_listing(&self, prefix: &str) {
         self.listings.invalidate(prefix);
+        self.store.forget(prefix).await;
     }
 
     /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
-    async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Option<Node>> {
-        beside.lock().peek = self.peeks.send(key);
+    async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
+        let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
+        let recall = self.store.recalls(&look_up).await;
+        // The head of a file that was seen before is likely to be cached.
+        if recall == Recall::Nothing {
+            beside.lock().peek = self.peeks.send(key);
+        }
         if self.unlistable.contains_key(prefix) {
             return self.try_key(key, beside).await;
         }
-        self.glimpse(key);
-        match self.ask_by_list(key).await {
+        self.glimpse(key, recall == Recall::Answer).await;
+        match self.ask_by_list(&look_up).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
                 self.unlistable.insert(prefix.clone(), ());
                 self.try_key(key, beside).await
@@ -325,57 +310,61 @@ impl Namespace {
         }
     }
 
-    async fn ask_by_list(&self, key: &str) -> Result<Option<Node>> {
-        let directory = format!("{key}/");
-        let page = self.page(key.to_owned(), LOOKUP_PAGE, None).await?;
+    async fn ask_by_list(&self, look_up: &ListRequest) -> Result<Told> {
+        let (key, directory) = (&look_up.prefix, format!("{}/", look_up.prefix));
+        let page = self.page(look_up).await?;
         let within = page.prefixes.contains(&directory);
         let last = page.objects.last().map(|object| &object.key).max(page.prefixes.last());
         let beyond = page.continuation.is_some() && last.is_some_and(|last| *last < directory);
-        if within || (beyond && self.exists_below(&directory).await?) {
-            return Ok(Some(Node::Directory { prefix: directory.into() }));
+        let below = if beyond && !within { self.below(&directory).await? } else { None };
+        let age = page.age.max(below.unwrap_or_default());
+        if within || below.is_some() {
+            return Ok(Told { node: Some(Node::Directory { prefix: directory.into() }), age });
         }
-        let file = page.objects.into_iter().find(|object| object.key == key);
-        Ok(file.map(|object| Node::File { object: Arc::new(object) }))
+        let file = page.objects.into_iter().find(|object| object.key == *key);
+        Ok(Told { node: file.map(|object| Node::File { object: Arc::new(object) }), age })
     }
 
-    async fn exists_below(&self, directory: &str) -> Result<bool> {
-        let page = self.page(directory.to_owned(), 1, None).await?;
-        Ok(!page.objects.is_empty() || !page.prefixes.is_empty())
+    /// How long ago the store has told that there are names in a directory, if there are.
+    async fn below(&self, directory: &str) -> Result<Option<Duration>> {
+        let page = self.page(&request(directory.to_owned(), 1, None)).await?;
+        Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(page.age))
     }
 
     /// Without listing: what answers HEAD is a file; of the other names those that look like a directory's are one.
-    async fn try_key(&self, key: &str, beside: &Mutex<Beside>) -> Result<Option<Node>> {
+    async fn try_key(&self, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
         match self.object(key, beside).await {
-            Ok(object) => Ok(Some(Node::File { object })),
+            Ok((object, age)) => Ok(Told { node: Some(Node::File { object: Arc::new(object) }), age }),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AccessDenied) => {
                 let directory = !has_file_ending(key);
-                Ok(directory.then(|| Node::Directory { prefix: format!("{key}/").into() }))
+                let node = directory.then(|| Node::Directory { prefix: format!("{key}/").into() });
+                Ok(Told { node, age: Duration::ZERO })
             }
             Err(error) => Err(error),
         }
     }
 
     /// What a peek on its way tells of an object, or else a HEAD: archived objects have one, too.
-    async fn object(&self, key: &str, beside: &Mutex<Beside>) -> Result<Arc<ObjectMeta>> {
+    async fn object(&self, key: &str, beside: &Mutex<Beside>) -> Result<(ObjectMeta, Duration)> {
         let peek = beside.lock().peek.take();
         if let Some(peek) = peek {
             match peek.object().await {
                 Ok((object, head)) => {
                     beside.lock().ahead = Some(head);
-                    return Ok(object);
+                    return Ok((object, Duration::ZERO));
                 }
                 Err(error) if error.kind == ErrorKind::Archived => {}
                 Err(error) => return Err(error),
             }
         }
-        self.store.head(key).await.map(Arc::new)
+        self.store.head_and_age(key).await
     }
 
     /// Lists a directory: some pages at once, the others as far as someone wants them. The slot is for the first page.
     async fn fill(&self, prefix: &str, listing: &Arc<Listing>, mut slot: Option<OwnedSemaphorePermit>) {
         let mut continuation = None;
         while self.is_wanted(listing).await {
-            match self.page(prefix.to_owned(), PAGE, continuation).await {
+            match self.page(&request(prefix.to_owned(), PAGE, continuation)).await {
                 Ok(page) => {
                     continuation = page.continuation.clone();
                     let page = entry::page(prefix, page);
@@ -423,11 +412,15 @@ impl Namespace {
         });
     }
 
-    async fn page(&self, prefix: String, max_keys: u16, continuation: Option<String>) -> Result<ListPage> {
-        let page = self.store.list(&ListRequest { prefix, delimited: true, max_keys, continuation }).await;
+    async fn page(&self, request: &ListRequest) -> Result<ListPage> {
+        let page = self.store.list(request).await;
         self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
         page
     }
+}
+
+fn request(prefix: String, max_keys: u16, continuation: Option<String>) -> ListRequest {
+    ListRequest { prefix, delimited: true, max_keys, continuation }
 }
 
 /// Whether a directory's name looks like that of a dataset, which names in it repeat: it has digits (`jw01783`, `j8pu`,
@@ -461,18 +454,5 @@ mod tests {
     fn digits_tell_datasets_from_other_directories() {
         assert!(["jw01783", "j8pu", "0014", "tess2018206045859-s0001"].into_iter().all(names_a_dataset));
         assert!(["public", "L3", "t", "mast"].into_iter().all(|name| !names_a_dataset(name)));
-    }
-
-    #[test]
-    fn missing_names_are_believed_for_seconds() {
-        assert_eq!(Ttl::new(Duration::from_secs(10)).negative, Duration::from_secs(1));
-        assert_eq!(Ttl::new(Duration::from_secs(3600)).negative, Duration::from_secs(5));
-    }
-
-    #[test]
-    fn any_time_to_live_can_be_given() {
-        for ttl in [Duration::ZERO, Duration::MAX] {
-            moka::sync::Cache::<u8, u8>::builder().time_to_live(Ttl::new(ttl).positive).build();
-        }
     }
 }

@@ -121,9 +121,9 @@ impl Peek {
     }
 
     /// What it tells of the object, and its head.
-    pub async fn object(self) -> Result<(Arc<ObjectMeta>, Ahead)> {
+    pub async fn object(self) -> Result<(ObjectMeta, Ahead)> {
         let (object, bytes) = self.task.outcome().await?;
-        Ok((Arc::new(object), Ahead { head: futures::future::ready(Some(bytes)).boxed(), credit: self.credit }))
+        Ok((object, Ahead { head: futures::future::ready(Some(bytes)).boxed(), credit: self.credit }))
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
         let entry = |name: &&str| Entry { name: (*name).into(), node: Node::Directory { prefix: "x/".into() } };
         let listing = Listing::new(true);
         let entries = names.iter().map(entry).collect();
-        listing.append(Page { entries, skipped: Vec::new(), span: None, in_order: true, complete: true });
+        listing.append(Page { entries, in_order: true, complete: true, ..Page::default() });
         listing
     }
 

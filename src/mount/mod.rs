@@ -1,6 +1,6 @@
 //! The composition root: builds the layers for one mount, holds them while it is mounted, and takes them down.
 
-mod caching;
+mod cache;
 mod cgroup;
 mod guardian;
 mod kernel;
@@ -70,13 +70,17 @@ fn runtime() -> std::io::Result<Runtime> {
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found), String> {
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
+    let ttl = Ttl::new(config.metadata_ttl);
     let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
+    // Outermost: what is remembered opens no connections.
+    let directory = cache::directory(config)?;
+    let store = cache::remembering(store, directory.as_ref(), config, ttl)?;
     let handle = runtime.handle().clone();
-    let namespace = Namespace::new(store.clone(), Ttl::new(config.metadata_ttl), metrics.clone(), handle.clone());
+    let namespace = Namespace::new(store.clone(), ttl, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
     let memory = memory_budget(config.memory);
-    let disk = caching::open(config, store.id(), memory, &metrics)?;
+    let disk = cache::disk(directory, config, store.id(), memory, &metrics);
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
         disk,
@@ -253,6 +257,7 @@ fn refuse(config: &MountConfig, error: &StoreError) -> String {
         ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
         ErrorKind::Credentials => "; check the credentials and the clock",
         ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
+        ErrorKind::Offline => "; mount once without --offline, with the same --cache-dir",
         _ => "",
     };
     format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", config.source, config.source)

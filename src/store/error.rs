@@ -31,6 +31,8 @@ pub enum ErrorKind {
     BadResponse,
     /// A request that the server calls wrong (other 4xx), or a configuration that cannot work.
     Invalid,
+    /// It is not in the cache, and nobody may be asked.
+    Offline,
 }
 
 impl ErrorKind {
@@ -43,7 +45,8 @@ impl ErrorKind {
             | Self::Credentials
             | Self::VersionChanged
             | Self::Archived
-            | Self::Invalid => false,
+            | Self::Invalid
+            | Self::Offline => false,
         }
     }
 }

@@ -125,6 +125,7 @@ fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
         ErrorKind::Timeout => &errors.timeout,
         ErrorKind::Network => &errors.network,
         ErrorKind::BadResponse => &errors.bad_response,
-        ErrorKind::Invalid => &errors.invalid,
+        // Offline no request comes here.
+        ErrorKind::Invalid | ErrorKind::Offline => &errors.invalid,
     }
 }

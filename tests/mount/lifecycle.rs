@@ -165,7 +165,7 @@ fn what_cannot_be_mounted_says_why_in_time() {
     for (source, options, words) in attempts {
         let started = Instant::now();
         let mut command = Command::new(PROGRAM);
-        command.args(["mount", source, rig.root_str(), "--no-sign-request"]);
+        command.args(["mount", source, rig.root_str(), "--no-sign-request"]).args(NO_CACHE);
         if options.is_empty() {
             command.args(["--endpoint-url", &rig.lab.endpoint()]);
         }
@@ -180,7 +180,8 @@ fn fstab_options_are_understood_by_the_helper_of_mount() {
     let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "p/d/a", pattern(1000, 1))));
     let helper = rig.outside().join("mount.fitsfs");
     symlink(PROGRAM, &helper).unwrap();
-    let options = format!("ro,noauto,nofail,_netdev,no_sign_request,endpoint_url={},umask=077", rig.lab.endpoint());
+    let options =
+        format!("ro,noauto,nofail,_netdev,no_sign_request,cache_size=0,endpoint_url={},umask=077", rig.lab.endpoint());
     let output = Command::new(&helper).args(["s3://archive/p", rig.root_str(), "-o", &options]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert_reads(&rig, "d/a");
@@ -194,7 +195,7 @@ fn the_environment_names_what_to_mount() {
     for variable in ["S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
         let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "some/prefix/d/a", pattern(1000, 1))));
         let mut command = Command::new(PROGRAM);
-        command.args(["mount", rig.root_str(), "--no-sign-request"]);
+        command.args(["mount", rig.root_str(), "--no-sign-request"]).args(NO_CACHE);
         command.env("STORAGE_BACKEND", "s3").env("STORAGE_BUCKET", BUCKET).env("STORAGE_PREFIX", "some/prefix");
         let output = command.env(variable, rig.lab.endpoint()).output().unwrap();
         assert!(output.status.success(), "{variable}: {}", text(&output));
@@ -220,7 +221,7 @@ fn signed_rig() -> Rig {
 #[test]
 fn a_wrong_secret_or_none_is_refused_with_a_remedy() {
     let rig = signed_rig();
-    let mount = ["mount", "s3://archive", rig.root_str()];
+    let mount = ["mount", "s3://archive", rig.root_str(), "--cache-size", "0"];
     assert_refused(&with_keys(&rig, "wrong", &mount), &["credentials"]);
     let mut command = Command::new(PROGRAM);
     command.args(mount).args(["--endpoint-url", &rig.lab.endpoint()]);
@@ -232,7 +233,8 @@ fn a_wrong_secret_or_none_is_refused_with_a_remedy() {
 #[test]
 fn secrets_sign_requests_and_appear_nowhere() {
     let rig = signed_rig();
-    let output = with_keys(&rig, SECRET, &["mount", "s3://archive", rig.root_str(), "--log", "trace"]);
+    let mount = ["mount", "s3://archive", rig.root_str(), "--log", "trace", "--cache-size", "0"];
+    let output = with_keys(&rig, SECRET, &mount);
     assert!(output.status.success(), "{}", text(&output));
     assert_reads(&rig, "d/a");
     assert!(rig.lab.requests().iter().all(|request| request.signed));

@@ -12,6 +12,7 @@ mod lookups;
 mod map;
 mod mmap;
 mod model;
+mod names;
 mod namespace;
 mod prefetch;
 mod reading;

@@ -15,6 +15,7 @@ fn a_relative_mountpoint_is_where_the_command_was_called() {
     let source = format!("s3://{BUCKET}");
     let mut mount = Command::new(PROGRAM);
     mount.args(["mount", &source, "./mnt", "--endpoint-url", &rig.lab.endpoint(), "--no-sign-request"]);
+    mount.args(NO_CACHE);
     let output = mount.current_dir(rig.outside()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert!(rig.is_mounted(), "{}", text(&output));
@@ -34,7 +35,11 @@ fn a_link_to_a_mountpoint_stands_for_it() {
     let source = format!("s3://{BUCKET}");
     let mount = || {
         let mut mount = Command::new(PROGRAM);
-        mount.args(["mount", &source]).arg(&far).args(["--endpoint-url", &rig.lab.endpoint(), "--no-sign-request"]);
+        mount
+            .args(["mount", &source])
+            .arg(&far)
+            .args(["--endpoint-url", &rig.lab.endpoint(), "--no-sign-request"])
+            .args(NO_CACHE);
         mount.output().unwrap()
     };
     assert!(mount().status.success());

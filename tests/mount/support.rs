@@ -20,6 +20,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fitsfs");
 /// The bucket of all tests.
 pub const BUCKET: &str = "archive";
 
+/// Ports are used again: what another test left in a cache would be of another bucket.
+pub const NO_CACHE: [&str; 2] = ["--cache-size", "0"];
+
 /// A mount of a lab bucket.
 pub struct Rig {
     pub lab: Lab,
@@ -65,19 +68,18 @@ impl Rig {
     pub fn try_mount(&self, options: &[&str]) -> Output {
         let source = format!("s3://{BUCKET}");
         let cached = options.contains(&"--cache-dir");
-        let mut command = if cached { self.cached_mount_command(&source) } else { self.mount_command(&source) };
+        let mut command = if cached { self.command(&source) } else { self.mount_command(&source) };
         command.args(options).output().expect("run fitsfs")
     }
 
-    /// The command that mounts a source here. What is fetched is counted: a cache on disk is for the tests that ask for
-    /// one.
+    /// The command that mounts a source here, without a cache.
     pub fn mount_command(&self, source: &str) -> Command {
-        let mut command = self.cached_mount_command(source);
-        command.args(["--cache-size", "0"]);
+        let mut command = self.command(source);
+        command.args(NO_CACHE);
         command
     }
 
-    fn cached_mount_command(&self, source: &str) -> Command {
+    fn command(&self, source: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(["mount", source, self.root_str(), "--endpoint-url", &self.lab.endpoint(), "--no-sign-request"]);
         command

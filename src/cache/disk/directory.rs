@@ -41,6 +41,9 @@ impl Directory {
         directory(root.to_owned()).make(root).map_err(make)?;
         let root = root.canonicalize().map_err(make)?;
         let found = std::fs::metadata(&root).map_err(make)?;
+        if !found.is_dir() {
+            return Err(make(io::ErrorKind::NotADirectory.into()));
+        }
         is_trusted(found.uid(), found.mode(), user(), shared)
             .map_err(|why| Unfit::Untrusted(format!("the cache directory {place} {why}")))?;
         let directory = directory(root);

@@ -45,7 +45,12 @@ fn pages(keys: &BTreeSet<String>, stem: &str, order: Order, length: usize) -> Ve
             let on_page = groups.iter().skip(page * length).take(length);
             let (prefixes, files): (Vec<_>, Vec<_>) = on_page.cloned().partition(|key| key.ends_with('/'));
             let objects = files.iter().map(|key| object(key)).collect();
-            ListPage { objects, prefixes, continuation: (page + 1 < count).then(|| "more".into()) }
+            ListPage {
+                objects,
+                prefixes,
+                continuation: (page + 1 < count).then(|| "more".into()),
+                ..ListPage::default()
+            }
         })
         .collect()
 }
@@ -113,6 +118,7 @@ fn known(in_order: bool, listed: &[(&[&str], &[&str], bool)]) -> Known {
                 objects: files.iter().map(|key| object(key)).collect(),
                 prefixes: directories.iter().map(|prefix| (*prefix).to_owned()).collect(),
                 continuation: (!complete).then(|| "more".into()),
+                ..ListPage::default()
             },
         ));
     }

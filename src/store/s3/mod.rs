@@ -21,7 +21,7 @@ use std::error::Error;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -299,7 +299,8 @@ fn page(answer: &ListObjectsV2Output) -> std::result::Result<ListPage, &'static 
         (Some(true), token) => token.clone(),
         (Some(false) | None, _) => None,
     };
-    Ok(ListPage { objects, prefixes: prefixes.collect::<std::result::Result<_, _>>()?, continuation })
+    let prefixes = prefixes.collect::<std::result::Result<_, _>>()?;
+    Ok(ListPage { objects, prefixes, continuation, age: Duration::ZERO })
 }
 
 fn object(entry: &Object, decode: impl Fn(&str) -> Option<String>) -> std::result::Result<ObjectMeta, &'static str> {

@@ -1,0 +1,72 @@
+//! The cache on disk of a mount: refused where it would be wrong to use it, done without where it only cannot be used.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cache::disk::{Directory, DiskCache, Unfit};
+use crate::cache::names::{Belief, Names, Remembered};
+use crate::config::MountConfig;
+use crate::fs::Ttl;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// What waits to be written to disk may hold this share of the memory budget.
+const WAITING_SHARE: u64 = 8;
+
+/// The directory of the cache, made if need be. A mount that has nothing else does not do without. An error is one line
+/// with the cause and the remedy.
+pub fn directory(config: &MountConfig) -> Result<Option<Directory>, String> {
+    let Some(place) = &config.cache_dir else { return Ok(None) };
+    let within = |path: &Path| path.starts_with(&config.mountpoint);
+    match Directory::open(place, config.cache_shared) {
+        _ if within(place) => Err(in_itself(place)),
+        // By a symbolic link.
+        Ok(directory) if within(directory.root()) => Err(in_itself(place)),
+        Ok(directory) => Ok(Some(directory)),
+        Err(Unfit::Untrusted(why)) => Err(why),
+        Err(Unfit::Unusable(why)) if config.offline => Err(why),
+        Err(Unfit::Unusable(why)) => {
+            tracing::warn!(why, "mounting without a cache: what is read is fetched each time");
+            Ok(None)
+        }
+    }
+}
+
+/// The store with a memory of names on disk, where there is a cache.
+pub fn remembering(
+    store: Arc<dyn Store>,
+    directory: Option<&Directory>,
+    config: &MountConfig,
+    ttl: Ttl,
+) -> Result<Arc<dyn Store>, String> {
+    let Some(directory) = directory else { return Ok(store) };
+    match Names::open(directory.root(), directory.file_mode()) {
+        Ok(names) => {
+            let belief = Belief { found: ttl.positive, missing: ttl.negative };
+            Ok(Arc::new(Remembered::new(store, Arc::new(names), belief, config.offline)))
+        }
+        Err(error) if config.offline => Err(format!("cannot use the cache {}: {error}", directory.root().display())),
+        Err(error) => {
+            tracing::warn!(%error, dir = %directory.root().display(), "names are not remembered");
+            Ok(store)
+        }
+    }
+}
+
+/// What was fetched before, where there is a cache.
+pub fn disk(
+    directory: Option<Directory>,
+    config: &MountConfig,
+    store_id: &str,
+    memory: u64,
+    metrics: &Arc<Metrics>,
+) -> Option<Arc<DiskCache>> {
+    let directory = directory?;
+    let place = directory.root().display().to_string();
+    let opened = DiskCache::open(directory, store_id, config.cache_size, memory / WAITING_SHARE, metrics.clone());
+    opened.inspect_err(|error| tracing::warn!(%error, dir = place, "what is read is not kept")).ok()
+}
+
+fn in_itself(place: &Path) -> String {
+    format!("the cache directory {} is in the mount itself: name another one (--cache-dir)", place.display())
+}
