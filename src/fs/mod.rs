@@ -223,6 +223,9 @@ impl Filesystem {
                 *slot = Some(Open { count: open.count - 1, ..open });
             }
             self.metrics.open_files.sub(1);
+            if self.metrics.open_files.get() == 0 {
+                self.reader.rest();
+            }
         }
     }
 

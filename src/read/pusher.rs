@@ -179,18 +179,19 @@ impl Shared {
     }
 
     fn store(&self, pages: &dyn PageCache, file: &FileState, segment: &Segment, range: Range<u64>) {
-        let Some(data) = segment.slice(range.clone()) else { return };
-        match pages.store(file.ino(), range.start, &data) {
-            Ok(()) => {
-                self.metrics.pushes.inc();
-                self.metrics.pushed_bytes.add(data.len() as u64);
-                self.journal.pushed(file.ino(), range);
-            }
-            Err(error) => {
+        let Some(slices) = segment.slices(range.clone()) else { return };
+        let mut at = range.start;
+        for slice in slices {
+            if let Err(error) = pages.store(file.ino(), at, &slice) {
                 self.metrics.dropped_pushes.inc();
                 tracing::debug!(ino = file.ino(), %error, "push refused");
+                return;
             }
+            at += slice.len() as u64;
         }
+        self.metrics.pushes.inc();
+        self.metrics.pushed_bytes.add(range.end - range.start);
+        self.journal.pushed(file.ino(), range);
     }
 }
 

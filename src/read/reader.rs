@@ -195,6 +195,13 @@ impl Reader {
         }
     }
 
+    /// No program has any file open.
+    pub fn rest(&self) {
+        if let Some(disk) = &self.config.disk {
+            disk.rest();
+        }
+    }
+
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
         let mut joins = 0;

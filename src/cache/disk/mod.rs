@@ -15,6 +15,7 @@
 //! Whatever fails here costs a fetch and never a read: a full disk, a directory that cannot be written, a damaged file.
 
 mod backing;
+mod buffers;
 mod directory;
 mod evict;
 mod lock;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use crate::metrics::{DiskSnapshot, Metrics};
 use crate::store::ObjectMeta;
 use backing::Checked;
+use buffers::Buffers;
 use map::Identity;
 use usage::Usage;
 use writer::Writer;
@@ -65,6 +67,7 @@ pub struct DiskCache {
     open: moka::future::Cache<String, Arc<CachedObject>>,
     writer: Writer,
     checked: Arc<Checked>,
+    buffers: Arc<Buffers>,
     metrics: Arc<Metrics>,
     complained: AtomicBool,
 }
@@ -92,6 +95,7 @@ impl DiskCache {
             open: moka::future::Cache::builder().max_capacity(MAX_OPEN).time_to_idle(LINGER).build(),
             writer,
             checked: Arc::default(),
+            buffers: Arc::default(),
             metrics,
             complained: AtomicBool::new(false),
         }))
@@ -115,7 +119,7 @@ impl DiskCache {
 
     async fn open_files(self: Arc<Self>, identity: Identity) -> Option<Arc<CachedObject>> {
         let cache = self.clone();
-        let open = move || CachedObject::open(&cache.directory, &identity, &cache.usage);
+        let open = move || CachedObject::open(&cache.directory, &identity, &cache.usage, &cache.buffers);
         match tokio::task::spawn_blocking(open).await.ok()? {
             Ok(Some(opened)) => Some(Arc::new(opened)),
             // What there is no room for may have some once the writer has evicted.
@@ -202,6 +206,11 @@ impl DiskCache {
                 tracing::debug!(name, %error, "cannot check a file");
             }
         }));
+    }
+
+    /// No program has a file open: lets go of memory.
+    pub fn rest(&self) {
+        self.buffers.trim();
     }
 
     /// Takes what was fetched, to be written soon, or never if that is too much.

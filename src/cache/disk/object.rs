@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Directory;
+use super::buffers::{Buffer, Buffers};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
@@ -34,6 +35,9 @@ const STAMP_MS: u64 = 250;
 /// Files in the making begin with this.
 pub(super) const NEW: &str = ".new-";
 
+/// Pieces of so many bytes are read past the page cache.
+const DIRECT_FROM: usize = 256 << 10;
+
 /// How long to wait for who removes the files, and for who writes a region.
 const LIFE_PATIENCE: Duration = Duration::from_millis(200);
 const REGION_PATIENCE: Duration = Duration::from_millis(50);
@@ -48,6 +52,9 @@ pub struct CachedObject {
     seed: u64,
     map: File,
     data: File,
+    /// The same without the page cache, where the filesystem can.
+    direct: Option<File>,
+    buffers: Arc<Buffers>,
     /// When regions were last used, as far as it was written.
     stamps: Mutex<HashMap<u64, u64>>,
 }
@@ -106,7 +113,12 @@ impl Drop for LockedRegion<'_> {
 
 impl CachedObject {
     /// Opens the files of an object version, made if need be. None if its key is too long for a map.
-    pub fn open(directory: &Directory, identity: &Identity, usage: &Usage) -> io::Result<Option<Self>> {
+    pub(super) fn open(
+        directory: &Directory,
+        identity: &Identity,
+        usage: &Usage,
+        buffers: &Arc<Buffers>,
+    ) -> io::Result<Option<Self>> {
         let (Some(header), name) = (identity.header(), identity.name()) else { return Ok(None) };
         let (map_path, data_path) = (directory.map(&name), directory.data(&name));
         for _ in 0..ATTEMPTS {
@@ -131,14 +143,24 @@ impl CachedObject {
             set_length(&map, map::length(identity.size))?;
             let data = open(&data_path, directory.file_mode(), true)?;
             set_length(&data, identity.size)?;
-            return Ok(Some(Self::of_files(identity, map, data)));
+            let direct = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(&data_path);
+            let buffers = buffers.clone();
+            return Ok(Some(Self { direct: direct.ok(), buffers, ..Self::of_files(identity, map, data) }));
         }
         Err(io::Error::other("the files of an object are removed again and again"))
     }
 
     /// The object of two open files.
     pub(super) fn of_files(identity: &Identity, map: File, data: File) -> Self {
-        Self { size: identity.size, seed: identity.seed(), map, data, stamps: Mutex::default() }
+        Self {
+            size: identity.size,
+            seed: identity.seed(),
+            map,
+            data,
+            direct: None,
+            buffers: Arc::default(),
+            stamps: Mutex::default(),
+        }
     }
 
     /// Its length in bytes.
@@ -183,8 +205,9 @@ impl CachedObject {
             return Ok(Found::Missing);
         }
         let start = pages.start * PAGE;
-        let mut bytes = vec![0; ((pages.end * PAGE).min(self.size) - start) as usize];
-        let read = read_up_to(&self.data, &mut bytes, start, patience)?;
+        let mut buffer = self.buffers.take(((pages.end * PAGE).min(self.size) - start) as usize);
+        let read = self.read_data(&mut buffer, start, patience)?;
+        let bytes = buffer.bytes();
         // What a file that was cut short lacks stays zero, and does not match.
         bytes[read..].fill(0);
         let checked = pages.zip(entries).zip(bytes.chunks(PAGE as usize));
@@ -192,7 +215,7 @@ impl CachedObject {
             |((page, entry), content): &((u64, u64), &[u8])| !map::matches(*entry, self.seed, *page, content);
         let wrong: Vec<(u64, u64)> = checked.filter(is_wrong).map(|(page, _)| page).collect();
         if wrong.is_empty() {
-            let bytes = Bytes::from(bytes);
+            let bytes = Bytes::from_owner(buffer);
             return Ok(Found::Bytes(bytes.slice((range.start - start) as usize..(range.end - start) as usize)));
         }
         let mut damaged = 0;
@@ -201,6 +224,18 @@ impl CachedObject {
         }
         // Others were given up during the read.
         Ok(if damaged > 0 { Found::Damaged(damaged) } else { Found::Missing })
+    }
+
+    /// Reads as much as there is. What is large and not in the page cache does not get there: programs have it in that of
+    /// the mount.
+    fn read_data(&self, buffer: &mut Buffer, start: u64, patience: Patience) -> io::Result<usize> {
+        let length = buffer.bytes().len();
+        if let Some(direct) = self.direct.as_ref().filter(|_| patience == Patience::Waits && length >= DIRECT_FROM)
+            && let Ok(read) = read_up_to(direct, buffer.pages(), start, patience)
+        {
+            return Ok(read.min(length));
+        }
+        read_up_to(&self.data, buffer.bytes(), start, patience)
     }
 
     /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
