@@ -102,12 +102,11 @@ def measure(system: System, workload: str, context: Context, options: argparse.N
         return measurement | {"problem": "failed", "error": str(error)}
     if problem := runs[0][0].get("not_applicable"):
         return measurement | {"problem": problem}
-    return measurement | {"cold": median(run[0] for run in runs), "warm": median(run[1] for run in runs)}
+    names = ("cold", "warm", "remount")
+    return measurement | {name: median(run[n] for run in runs) for n, name in enumerate(names) if n < len(runs[0])}
 
 
-def measure_repeatedly(
-    system: System, workload: str, context: Context, repeat: int
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def measure_repeatedly(system: System, workload: str, context: Context, repeat: int) -> list[list[dict[str, Any]]]:
     """Measure until there are enough runs, or so slow ones that more would tell nothing new."""
     started = time.monotonic()
     runs = []
@@ -116,13 +115,17 @@ def measure_repeatedly(
     return runs
 
 
-def measure_once(system: System, workload: str, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure a first and a second process on a fresh mount."""
+def measure_once(system: System, workload: str, context: Context) -> list[dict[str, Any]]:
+    """Measure a first and a second process on a fresh mount, and one after a remount with what is kept on disk."""
     names = WORKLOADS[workload].files
     for name in names:
         remember(context.bucket / name)
-    with system.started(context, names) as place:
-        return probe(workload, place, context), probe(workload, place, context)
+    with system.started(context, names) as session:
+        runs = [probe(workload, session.options, context), probe(workload, session.options, context)]
+        if session.restart and "not_applicable" not in runs[0]:
+            session.restart()
+            runs.append(probe(workload, session.options, context))
+        return runs
 
 
 def probe(workload: str, place: list[str], context: Context) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def judge(measurements: list[dict[str, Any]]) -> None:
         right = next((m["cold"]["digest"] for m in measured if m["system"] == "local"), None)
         right = right or (votes.most_common(1)[0][0] if votes else None)
         for m in measured:
-            m["agrees"] = m["cold"]["digest"] == m["warm"]["digest"] == right
+            m["agrees"] = all(m[run]["digest"] == right for run in ("cold", "warm", "remount") if run in m)
 
 
 def progress(network: str, measurement: dict[str, Any]) -> str:
@@ -173,7 +176,9 @@ def progress(network: str, measurement: dict[str, Any]) -> str:
     cold, warm = measurement["cold"], measurement["warm"]
     traffic = cold["traffic"]
     seen = f"  {traffic['gets']} + {traffic['metadata']} requests, {traffic['bytes'] / 1e6:.2f} MB" if traffic else ""
-    return f"{title} {cold['seconds']:8.3f} s, again {warm['seconds']:8.3f} s{seen}"
+    remount = measurement.get("remount")
+    later = f", remounted {remount['seconds']:8.3f} s, {remount['traffic']['gets']} GETs" if remount and traffic else ""
+    return f"{title} {cold['seconds']:8.3f} s, again {warm['seconds']:8.3f} s{later}{seen}"
 
 
 def describe(network: str, options: argparse.Namespace, measurements: list[dict[str, Any]]) -> dict[str, Any]:

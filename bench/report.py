@@ -24,6 +24,8 @@ def markdown(results: dict[str, Any]) -> str:
         setting(results),
         "## Seconds, first run (second run, same mount)",
         table(workloads, systems, cells, seconds_cell),
+        "## Seconds (GETs) after a remount, with what is kept on disk and the page cache dropped",
+        table(workloads, systems, cells, remount_cell),
         "## GETs + metadata requests / MB, first run",
         table(workloads, systems, cells, traffic_cell),
         "## Bytes fetched / bytes that the result needs, first run",
@@ -61,6 +63,15 @@ def seconds_cell(measurement: Measurement) -> str:
     suffix = f" ({warm['seconds']:.3f})" if warm else ""
     wrong = "" if measurement["agrees"] else " **wrong**"
     return f"{measurement['cold']['seconds']:.3f}{suffix}{wrong}"
+
+
+def remount_cell(measurement: Measurement) -> str:
+    """Return the seconds after a remount; those of local disk are its first ones, with the page cache dropped."""
+    run = measurement.get("cold") if measurement["system"] == "local" else measurement.get("remount")
+    if not run:
+        return ""
+    gets = f" ({run['traffic']['gets']})" if run["traffic"] and measurement["system"] != "local" else ""
+    return f"{run['seconds']:.3f}{gets}"
 
 
 def traffic_cell(measurement: Measurement) -> str:

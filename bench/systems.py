@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,14 @@ class Context:
         return self.data / self.server.bucket
 
 
+@dataclass
+class Session:
+    """A system that was started: the options of the probe, and how to start it anew with what it keeps on disk."""
+
+    options: list[str]
+    restart: Callable[[], None] | None = None
+
+
 class System(ABC):
     """A way to files in a bucket."""
 
@@ -52,8 +60,8 @@ class System(ABC):
         return ""
 
     @abstractmethod
-    def started(self, context: Context, names: Sequence[str]) -> AbstractContextManager[list[str]]:
-        """Start the system, yield the options of the probe, stop the system."""
+    def started(self, context: Context, names: Sequence[str]) -> AbstractContextManager[Session]:
+        """Start the system, yield it, stop the system."""
 
 
 class Local(System):
@@ -63,11 +71,11 @@ class Local(System):
     title = "local disk"
 
     @contextmanager
-    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[Session]:
         """Drop the files from the page cache."""
         for name in names:
             forget(context.bucket / name)
-        yield ["--root", str(context.bucket)]
+        yield Session(["--root", str(context.bucket)])
 
 
 class Download(System):
@@ -86,11 +94,11 @@ class Download(System):
         return "takes too long" if seconds > LONGEST_DOWNLOAD_SECONDS else ""
 
     @contextmanager
-    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[Session]:
         """Make an empty directory."""
         with empty_folder(context.work / "downloads") as folder:
             place = ["--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
-            yield ["--access", "download", "--root", str(folder), *place]
+            yield Session(["--access", "download", "--root", str(folder), *place])
 
 
 class Fsspec(System):
@@ -100,9 +108,9 @@ class Fsspec(System):
     title = "astropy + fsspec"
 
     @contextmanager
-    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[Session]:
         """There is nothing to start."""
-        yield ["--access", "url", "--endpoint", context.server.endpoint, "--bucket", context.server.bucket]
+        yield Session(["--access", "url", "--endpoint", context.server.endpoint, "--bucket", context.server.bucket])
 
 
 class Mount(System):
@@ -119,18 +127,38 @@ class Mount(System):
         return "" if shutil.which(self.program) else f"{self.program} is not on the PATH"
 
     @contextmanager
-    def started(self, context: Context, names: Sequence[str]) -> Iterator[list[str]]:
+    def started(self, context: Context, names: Sequence[str]) -> Iterator[Session]:
         """Mount the bucket with an empty cache; unmount it."""
         with empty_folder(context.work / "cache") as cache, empty_folder(context.work / "mnt") as mountpoint:
             command = self.command(context, mountpoint, cache)
-            with (context.work / f"{self.name}.log").open("wb") as log:
-                process = subprocess.Popen(command, stdout=log, stderr=log, env=context.environment)
+            processes = [self.run(context, command, mountpoint)]
+
+            def restart() -> None:
+                unmount(mountpoint)
+                stop(processes.pop())
+                os.sync()
+                for path in cache.rglob("*"):
+                    if path.is_file():
+                        forget(path)
+                processes.append(self.run(context, command, mountpoint))
+
             try:
-                wait_for_mount(mountpoint, process)
-                yield ["--root", str(mountpoint)]
+                yield Session(["--root", str(mountpoint)], restart)
             finally:
                 unmount(mountpoint)
-                stop(process)
+                for process in processes:
+                    stop(process)
+
+    def run(self, context: Context, command: list[str], mountpoint: Path) -> subprocess.Popen[bytes]:
+        """Run the filesystem until it answers."""
+        with (context.work / f"{self.name}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=context.environment)
+        try:
+            wait_for_mount(mountpoint, process)
+        except RuntimeError:
+            stop(process)
+            raise
+        return process
 
 
 class Rclone(Mount):
@@ -188,7 +216,8 @@ class Fitsfs(Mount):
         """Return the command that mounts a public bucket."""
         options = ["--endpoint-url", context.server.endpoint, "--no-sign-request"]
         if "--cache-dir" in output([context.fitsfs, "mount", "--help"]):
-            options += ["--cache-dir", str(cache)]
+            # A remount is soon, but not always within a minute.
+            options += ["--cache-dir", str(cache), "--metadata-ttl", "10m"]
         return [context.fitsfs, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
 
 

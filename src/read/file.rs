@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -46,6 +46,8 @@ pub struct FileState {
     cached: Mutex<Option<Arc<CachedObject>>>,
     /// Bytes that came from there since the file was opened.
     from_disk: AtomicU64,
+    /// Whether something came from the store since the file was opened, or had to.
+    missed: AtomicBool,
     opens: AtomicUsize,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
@@ -62,6 +64,7 @@ impl FileState {
             unanswered: Mutex::default(),
             cached: Mutex::default(),
             from_disk: AtomicU64::new(0),
+            missed: AtomicBool::new(false),
             opens: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
             weight: AtomicU32::new(FILE),
@@ -114,6 +117,16 @@ impl FileState {
     /// Bytes were read from disk.
     pub(super) fn note_from_disk(&self, bytes: usize) {
         self.from_disk.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Something has to come from the store.
+    pub(super) fn note_missed(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that programs have asked for since it was opened was there.
+    pub(super) fn has_all_so_far(&self) -> bool {
+        !self.missed.load(Ordering::Relaxed)
     }
 
     /// How many bytes were read from disk since it was opened.
@@ -177,6 +190,7 @@ impl FileState {
     pub(super) fn close(&self) {
         *self.cached.lock() = None;
         self.from_disk.store(0, Ordering::Relaxed);
+        self.missed.store(false, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();
         let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();

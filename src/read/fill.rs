@@ -1,5 +1,8 @@
 //! Where the bytes of a segment come from: the cache on disk as far as it has them, the store for the rest.
 //!
+//! Who has read a file before mostly reads the same of it again. So as long as all that programs ask for is on disk,
+//! nothing is fetched ahead that is not: whether they go elsewhere this time shows with the first byte that is missing.
+//!
 //! What is missing of a segment is fetched by one GET, from the first missing page to the last. What is between them and
 //! on disk is fetched again: a second round trip would take longer.
 
@@ -12,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::file::FileState;
 use super::reader::Reader;
+use super::stride::PAGE;
 use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched};
 use crate::cache::{Origin, Segment};
 use crate::store::{ErrorKind, Result, StoreError};
@@ -115,12 +119,36 @@ impl Reader {
         }
     }
 
+    /// Whether a part that would be fetched ahead is better left where it is. Says no while the file's place on disk is not
+    /// open yet; it is looked at again before a request is sent.
+    pub(super) fn is_needless(&self, file: &FileState, part: &Range<u64>) -> bool {
+        let lacks = |object: &CachedObject| !object.missing(part).is_ok_and(|missing| missing.is_none());
+        file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
+    }
+
+    /// A program asks for `range` now: notes it if that is not on disk, before anything is fetched ahead of it.
+    pub(super) fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
+        if file.has_all_so_far()
+            && let Some(object) = file.held()
+            && !object.missing(range).is_ok_and(|missing| missing.is_none())
+        {
+            file.note_missed();
+        }
+    }
+
     /// The same for the head of a file that came along with its look-up.
     pub(super) async fn keep_head(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        file.note_missed();
         if let Some((_, object)) = self.cached(file).await {
             self.keep(file, segment, Vec::from([Downloaded { object, range: segment.range(), claim: None }]));
         }
     }
+}
+
+/// Whether a file was read before, and all that programs have asked for since it was opened was on disk.
+fn is_remembered(file: &FileState, object: &CachedObject) -> bool {
+    let has_head = || object.missing(&(0..PAGE.min(object.size()))).is_ok_and(|missing| missing.is_none());
+    file.has_all_so_far() && has_head()
 }
 
 impl Filling<'_, '_> {
@@ -135,6 +163,10 @@ impl Filling<'_, '_> {
             let missing = cache.missing(object, &(at..end)).await;
             let (gap, claim) = missing.unwrap_or((end..end, None));
             at = self.copy(cache, object, at..gap.start).await;
+            if at < end && self.segment.origin() != Origin::Demand && is_remembered(self.file, object) {
+                self.noted.cancelled();
+                return Err(StoreError::new(ErrorKind::Network, "not on disk, and nobody has asked for it yet"));
+            }
             if at == gap.start && at < end {
                 self.download(gap.clone()).await?;
                 at = gap.end;
@@ -167,6 +199,7 @@ impl Filling<'_, '_> {
             return Ok(());
         }
         self.segment.mark_from_store();
+        self.file.note_missed();
         if let Some(slot) = self.slot.take() {
             self.granted = tokio::select! {
                 slot = slot => slot,

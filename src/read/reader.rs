@@ -253,6 +253,7 @@ impl Reader {
             forget_passed(&mut core, range.start);
         }
         let missing = core.segments.gaps(if held { range } else { &demand });
+        missing.iter().for_each(|gap| self.look_on_disk(file, gap));
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }
@@ -267,6 +268,10 @@ impl Reader {
         for Planned { range, origin } in planned {
             for part in core.segments.gaps(&range).into_iter().flat_map(parts) {
                 let bytes = part.end - part.start;
+                if self.is_needless(file, &part) {
+                    core.planner.on_denied(&part);
+                    continue;
+                }
                 // Once there was no room, there is none for what is less urgent.
                 let permit = if denied { None } else { self.idle.make_room(bytes, file, core) };
                 let Some(permit) = permit else {
