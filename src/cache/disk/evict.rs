@@ -6,7 +6,7 @@
 
 use std::collections::BinaryHeap;
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Directory;
 use super::lock::{self, Mode};
-use super::map::{self, PAGE, RECORD, Worth};
+use super::map::{self, Identity, PAGE, RECORD, Worth};
 use super::object::{self, CachedObject, LIFE};
 use super::usage::{Eviction, Usage};
 
@@ -152,7 +152,7 @@ impl Evictor {
 }
 
 /// The right to evict, or none if another process keeps it: what it frees is for all.
-fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
+pub(super) fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
     let began = Instant::now();
     loop {
         match usage.evict()? {
@@ -164,26 +164,31 @@ fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
 
 /// Gives up a part of an object, and its files once nothing is left in them. Returns the bytes that are free by that.
 fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
-    let (map, data) = match object::open_existing(directory, &candidate.name) {
+    let Seen { object, is_open, .. } = match see(directory, &candidate.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        files => files?,
+        seen => match seen? {
+            Some(seen) => seen,
+            None => return Ok(remove(directory, &candidate.name)?.unwrap_or(0)),
+        },
     };
-    if !candidate.is_open && is_open(&map)? {
+    if !candidate.is_open && is_open {
         return Ok(0);
     }
-    let Some(identity) = object::read_identity(&map)? else { return remove(directory, &candidate.name) };
-    let object = CachedObject::of_files(&identity, map, data);
     let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
     let is_empty = freed > 0 && object.next_region(0)?.is_none();
     drop(object);
-    Ok(freed + if is_empty { remove(directory, &candidate.name)? } else { 0 })
+    Ok(freed + if is_empty { remove(directory, &candidate.name)?.unwrap_or(0) } else { 0 })
 }
 
-/// Removes the files of an object that nobody has open. Returns the bytes that are free by that.
-pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<u64> {
-    let taken = |path: &Path| path.symlink_metadata().map_or(0, |found| found.blocks() * 512);
+/// Removes the files of an object. Returns the bytes that are free by that; none if someone has it open.
+pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<Option<u64>> {
     let bytes = taken(&directory.map(name)) + taken(&directory.data(name));
-    Ok(if object::remove(directory, name)? { bytes } else { 0 })
+    Ok(object::remove(directory, name)?.then_some(bytes))
+}
+
+/// What a file takes on the disk.
+pub(super) fn taken(path: &Path) -> u64 {
+    path.symlink_metadata().map_or(0, |found| found.blocks() * 512)
 }
 
 /// Looks through all maps.
@@ -251,24 +256,12 @@ fn is_left_over(metadata: &Metadata, name: &OsStr) -> bool {
 
 /// Notes what of an object can be given up.
 fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()> {
-    let (map, data) = object::open_existing(directory, name)?;
-    let Some(identity) = object::read_identity(&map)? else { return remove(directory, name).map(drop) };
-    if identity.name() != name {
-        return remove(directory, name).map(drop);
-    }
-    let is_open = is_open(&map)?;
-    let object = CachedObject::of_files(&identity, map, data);
-    let mut region = 0;
-    while let Some(next) = object.next_region(region)? {
-        note(&object, name, next, is_open, census)?;
-        region = next + 1;
-    }
-    Ok(())
+    let Some(Seen { object, is_open, .. }) = see(directory, name)? else { return remove(directory, name).map(drop) };
+    object.records().try_for_each(|record| record.map(|(region, record)| note(&record, name, region, is_open, census)))
 }
 
 /// Notes what of a region can be given up.
-fn note(object: &CachedObject, name: &str, region: u64, is_open: bool, census: &mut Census) -> io::Result<()> {
-    let record = object.record(region)?;
+fn note(record: &[u64], name: &str, region: u64, is_open: bool, census: &mut Census) {
     let count = |worth| {
         let pages = record.iter().skip(1).filter(|entry| **entry != 0 && map::worth_of(**entry) == worth);
         pages.count() as u64 * PAGE
@@ -283,10 +276,26 @@ fn note(object: &CachedObject, name: &str, region: u64, is_open: bool, census: &
     if headers > 0 || data == 0 {
         census.note(candidate(true, headers + RECORD));
     }
-    Ok(())
 }
 
-/// Whether a program has the object open, or has had it open just now.
-fn is_open(map: &File) -> io::Result<bool> {
-    lock::is_locked(map, &LIFE, Mode::Exclusive)
+/// An object as its files show it.
+pub(super) struct Seen {
+    pub identity: Identity,
+    pub object: CachedObject,
+    /// How often a program has opened it.
+    pub opens: u64,
+    /// Whether a program has it open, or has had it open just now.
+    pub is_open: bool,
+}
+
+/// Looks at the files of an object; none if the map is damaged, or is that of another object.
+pub(super) fn see(directory: &Directory, name: &str) -> io::Result<Option<Seen>> {
+    let (map, data) = object::open_existing(directory, name)?;
+    let Some(identity) = object::read_identity(&map)?.filter(|identity| identity.name() == name) else {
+        return Ok(None);
+    };
+    let is_open = lock::is_locked(&map, &LIFE, Mode::Exclusive)?;
+    let opens = object::read_number(&map, map::HITS_AT)?;
+    let object = CachedObject::of_files(&identity, map, data);
+    Ok(Some(Seen { identity, object, opens, is_open }))
 }

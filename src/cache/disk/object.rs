@@ -211,6 +211,28 @@ impl CachedObject {
         Ok(same)
     }
 
+    /// Checks a page that is there, as a use of it would, but does not count as one. True if it was damaged, and is
+    /// not there any more.
+    pub(super) fn check(&self, page: u64, entry: u64) -> io::Result<bool> {
+        if self.is_intact(page, entry)? {
+            return Ok(false);
+        }
+        // It may have been given up and written anew during that: while nobody else can, it is looked at again. Where
+        // the kernel reads the file nobody can either.
+        let lock = region_lock(page / PAGES_OF_RECORD);
+        let _locked = lock::try_lock(&self.map, &lock, Mode::Exclusive)?.then(|| LockedRegion(&self.map, lock));
+        let entry = read_number(&self.map, map::entry_at(page))?;
+        Ok(entry != 0 && !self.is_intact(page, entry)? && self.drop_damaged(page, entry)?)
+    }
+
+    fn is_intact(&self, page: u64, entry: u64) -> io::Result<bool> {
+        let mut bytes = [0; PAGE as usize];
+        let bytes = &mut bytes[..(self.size - page * PAGE).min(PAGE) as usize];
+        let read = read_up_to(&self.data, bytes, page * PAGE, Patience::Waits)?;
+        bytes[read..].fill(0);
+        Ok(map::matches(entry, self.seed, page, bytes))
+    }
+
     /// Writes the whole pages in `range`, whose bytes `slice` has, with their worth. What was not paid for in `usage` is
     /// not written.
     pub fn write(
@@ -349,6 +371,16 @@ impl CachedObject {
         let read = read_up_to(&self.map, &mut bytes, map::record_at(region), Patience::Waits)?;
         bytes[read..].fill(0);
         Ok(map::numbers(&bytes).collect())
+    }
+
+    /// The regions that have a record, and these.
+    pub(super) fn records(&self) -> impl Iterator<Item = io::Result<(u64, Vec<u64>)>> {
+        let mut region = 0;
+        std::iter::from_fn(move || {
+            let next = self.next_region(region).transpose()?;
+            region = next.as_ref().map_or(u64::MAX, |next| next + 1);
+            Some(next.and_then(|next| Ok((next, self.record(next)?))))
+        })
     }
 
     /// The regions that have a record, from `region` on; none if there is no further one.
