@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
-use crate::cache::disk;
 use crate::config::{MountConfig, Ownership};
 use crate::control;
 use crate::fs::Found;
@@ -59,19 +58,13 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
         s3: args.s3.resolve()?,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
-        cache_dir: cache_place(args.cache_dir, args.cache_size.as_u64())?,
+        cache_dir: super::cache_place(args.cache_dir)?.filter(|_| args.cache_size.as_u64() > 0),
         cache_size: args.cache_size.as_u64(),
         cache_shared: args.cache_shared,
         metadata_ttl: args.metadata_ttl,
         allow_other: args.allow_other,
         ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })
-}
-
-/// Where the cache is to be, as an absolute path: a daemon in the background leaves the current folder.
-fn cache_place(given: Option<PathBuf>, size: u64) -> Result<Option<PathBuf>, String> {
-    let place = given.or_else(|| disk::default_place(super::environment)).filter(|_| size > 0);
-    place.map(std::path::absolute).transpose().map_err(|error| format!("cannot find the cache directory: {error}"))
 }
 
 /// The last argument is the mountpoint if it is a path; the others are sources.

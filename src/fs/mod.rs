@@ -17,7 +17,7 @@ mod listing;
 mod namespace;
 mod peek;
 mod sweep;
-mod xattr;
+pub mod xattr;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -150,6 +150,7 @@ impl Reader {
     pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         if file.opened(direct) {
             self.journal.opened(file.ino());
+            self.keep_held(file);
         }
         self.expect(file);
         self.walk(file, None);
