@@ -43,7 +43,7 @@ mod tests {
         assert_eq!(found("/x-m/a/b.fits").as_deref(), Ok("/x-m"));
         assert_eq!(found("/x-m").as_deref(), Ok("/x-m"));
         assert_eq!(found("/x-m/t/n/a").as_deref(), Ok("/x-m/t/n"));
-        for outside in ["/x-m/t/a", "/x-mm", "/x-m/../x-y"] {
+        for outside in ["/x-m/t/a", "/x-mm", "/x-n/a"] {
             assert!(found(outside).unwrap_err().contains("fitsfs mount"), "{outside}");
         }
     }

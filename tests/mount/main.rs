@@ -20,3 +20,4 @@ mod status;
 mod support;
 mod trace;
 mod versions;
+mod warm;

@@ -1,12 +1,13 @@
 //! What is in the cache, as a whole: listed, checked, cleared. For people, beside all mounts that use it.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::evict::{self, Kind, Seen};
-use super::map::{PAGE, PAGES_OF_RECORD};
+use super::map::{PAGE, PAGES_OF_RECORD, REGION};
 use super::usage::Usage;
 use super::{CachedObject, Directory};
 
@@ -151,6 +152,9 @@ pub fn verify(directory: &Directory, mut progress: impl FnMut(u64)) -> io::Resul
             pages += check(&seen.object, region, &record)?;
             verified.bytes += seen.object.bytes_of(region, &record);
             progress(verified.bytes);
+            if !seen.is_open {
+                let_go(&seen.object, region);
+            }
         }
         if pages > 0 {
             let Seen { identity, .. } = seen;
@@ -165,6 +169,13 @@ pub fn verify(directory: &Directory, mut progress: impl FnMut(u64)) -> io::Resul
 fn check(object: &CachedObject, region: u64, record: &[u64]) -> io::Result<u64> {
     let damaged = pages_of(region, record).map(|(page, entry)| object.check(page, entry).map(u64::from));
     damaged.sum()
+}
+
+/// What was read for a check need not stay in memory, where it would take the place of what programs use.
+fn let_go(object: &CachedObject, region: u64) {
+    let (at, length) = ((region * REGION) as libc::off_t, REGION as libc::off_t);
+    // SAFETY: the descriptor is open; the call takes no pointers. It is an advice, whose failure changes nothing.
+    unsafe { libc::posix_fadvise(object.data().as_raw_fd(), at, length, libc::POSIX_FADV_DONTNEED) };
 }
 
 /// What was cleared.

@@ -176,6 +176,11 @@ impl DiskCache {
         }
     }
 
+    /// Whether some of `range` is not there.
+    pub fn lacks(&self, object: &CachedObject, range: &Range<u64>) -> bool {
+        object.missing(range).is_ok_and(|missing| missing.is_some())
+    }
+
     /// How many bytes of an object version are there. Makes no files for it.
     pub async fn present(&self, object: &ObjectMeta) -> io::Result<u64> {
         let (directory, name) = (self.directory.clone(), Identity::new(&self.store_id, object).name());

@@ -143,7 +143,7 @@ impl CachedObject {
         self.size
     }
 
-    /// Its bytes as a file, for the kernel to read.
+    /// Its bytes as a file, for the kernel.
     pub(super) fn data(&self) -> &File {
         &self.data
     }
