@@ -120,9 +120,10 @@ fn clear(args: CacheClearArgs) -> Result<(), String> {
 }
 
 fn told(cleared: &Cleared) -> String {
-    let in_use = match cleared.in_use {
-        0 => String::new(),
-        open => format!("; {} in use, emptied but for {}", files(open), size(cleared.left)),
+    let in_use = match (cleared.in_use, cleared.left) {
+        (0, _) => String::new(),
+        (open, 0) => format!("; {} in use, emptied", files(open)),
+        (open, left) => format!("; {} in use, emptied but for {}", files(open), size(left)),
     };
     format!("{} removed, {} free by that{in_use}\n", files(cleared.files), size(cleared.bytes))
 }
@@ -179,6 +180,8 @@ mod tests {
     #[test]
     fn what_was_cleared_is_told() {
         let cleared = Cleared { files: 1, bytes: 5_000, in_use: 2, left: 0 };
-        assert_eq!(told(&cleared), "1 file removed, 5.0 kB free by that; 2 files in use, emptied but for 0 B\n");
+        assert_eq!(told(&cleared), "1 file removed, 5.0 kB free by that; 2 files in use, emptied\n");
+        let told = told(&Cleared { left: 4_096, ..cleared });
+        assert!(told.ends_with("; 2 files in use, emptied but for 4.1 kB\n"), "{told}");
     }
 }

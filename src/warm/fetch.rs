@@ -22,8 +22,10 @@ use super::{Failure, Observer, Task, Warmed};
 use crate::fits;
 use crate::fs::xattr::{CACHED, LAYOUT};
 
-/// Large files are read in parts of this many bytes: as much as the daemon leads a reader by.
-const PART: u64 = 64 << 20;
+/// Files are read in parts of this many bytes, in order: whoever is free takes the next one. So all that read a file go
+/// side by side, and the daemon leads them as one, by many parallel requests. With parts of 64 MiB each reader was led
+/// into the part of the next one, and two thirds of a file were read twice.
+const PART: u64 = 2 << 20;
 
 /// So many bytes are read by one call, into memory that begins at a multiple of this: where the kernel reads the disk
 /// itself, `O_DIRECT` wants that.

@@ -43,10 +43,9 @@ impl Directory {
         let found = std::fs::metadata(&root).map_err(make)?;
         trust(&root, &found, shared)?;
         let directory = directory(root);
-        match directory.tag() {
-            // A directory that cannot be written shows that when something is.
-            Err(error) => tracing::debug!(%error, "no tag in the cache directory"),
-            Ok(()) => {}
+        // A directory that cannot be written shows that when something is.
+        if let Err(error) = directory.tag() {
+            tracing::debug!(%error, "no tag in the cache directory");
         }
         Ok(directory)
     }

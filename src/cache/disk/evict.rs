@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Directory;
+use super::file;
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, RECORD, Worth};
 use super::object::{self, CachedObject, LIFE};
@@ -295,7 +296,7 @@ pub(super) fn see(directory: &Directory, name: &str) -> io::Result<Option<Seen>>
         return Ok(None);
     };
     let is_open = lock::is_locked(&map, &LIFE, Mode::Exclusive)?;
-    let opens = object::read_number(&map, map::HITS_AT)?;
+    let opens = file::read_number(&map, map::HITS_AT)?;
     let object = CachedObject::of_files(&identity, map, data);
     Ok(Some(Seen { identity, object, opens, is_open }))
 }

@@ -8,6 +8,7 @@
 //! - [`directory`]: where the files are, and who may write them
 //! - [`object`]: one object version: read, write, claim, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
+//! - [`mod@file`]: what the standard library lacks for these
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
 //! - [`writer`]: the thread
 //! - [`catalog`]: the whole of it, for people who look at it or clear it
@@ -17,6 +18,7 @@
 pub mod catalog;
 mod directory;
 mod evict;
+mod file;
 mod lock;
 mod map;
 mod object;

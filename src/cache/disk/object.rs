@@ -1,11 +1,11 @@
 //! One cached object version: a sparse file with its bytes, and its map.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Directory;
+use super::file::{Patience, open, punch, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
@@ -454,76 +455,6 @@ fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io:
         Err(error) => Err(error.error),
         Ok(_) => Ok(()),
     }
-}
-
-fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
-    options.open(path)
-}
-
-/// Gives a file the length that it was made with, if it has another one.
-fn set_length(file: &File, length: u64) -> io::Result<()> {
-    if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
-}
-
-/// Whether to wait for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    Waits,
-    None,
-}
-
-/// Reads as much as the file has at `offset`, at most as fits. Without patience what is not in memory is an error.
-fn read_up_to(file: &File, mut buffer: &mut [u8], mut offset: u64, patience: Patience) -> io::Result<usize> {
-    let wanted = buffer.len();
-    while !buffer.is_empty() {
-        let read = match patience {
-            Patience::Waits => file.read_at(buffer, offset),
-            Patience::None => read_from_memory(file, buffer, offset),
-        };
-        match read {
-            Ok(0) => break,
-            Ok(read) => {
-                offset += read as u64;
-                buffer = &mut buffer[read..];
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(wanted - buffer.len())
-}
-
-/// Reads what the page cache has (`preadv2(2)`, `RWF_NOWAIT`). Where the filesystem cannot tell, it says that it would
-/// have to wait.
-fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // SAFETY: the descriptor is open, and the vector describes `buffer`, which is borrowed for the call.
-    match unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) } {
-        -1 => match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
-            error => Err(error),
-        },
-        read => Ok(read as usize),
-    }
-}
-
-/// Makes a hole.
-fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: the descriptor is open; the call takes no pointers.
-    match unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, length as libc::off_t) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-pub(super) fn read_number(file: &File, at: u64) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
-    Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
 }
 
 /// The pages that have some of `range`.

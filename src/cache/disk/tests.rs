@@ -274,7 +274,7 @@ fn the_quota_holds_and_headers_stay_longest() {
     let cache = rig.cache(quota);
     let objects: Vec<_> = (0..40).map(|n| object(&format!("{n}.fits"), 1 << 20)).collect();
     for object in &objects {
-        rig.keep(&cache, object, 0..object.size, vec![0..5760]);
+        rig.keep(&cache, object, 0..object.size, std::iter::once(0..5760).collect());
         cache.finish();
         assert!(rig.taken() <= quota + quota / 100, "{} bytes taken of {quota}", rig.taken());
         // Those that were read last stay; a time of last use is as fine as a millisecond.

@@ -23,7 +23,7 @@ fn filled() -> Rig {
     rig.keep(&cache, &object("a/whole.fits", 3 * MIB + 5), 0..3 * MIB + 5, vec![]);
     cache.finish();
     std::thread::sleep(std::time::Duration::from_millis(3));
-    rig.keep(&cache, &object("b/part.fits", 8 * MIB), 2 * MIB..3 * MIB, vec![0..5760]);
+    rig.keep(&cache, &object("b/part.fits", 8 * MIB), 2 * MIB..3 * MIB, std::iter::once(0..5760).collect());
     cache.finish();
     rig
 }
