@@ -19,9 +19,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
-
 use crate::cache::disk;
+use args::{Cli, Command};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {

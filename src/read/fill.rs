@@ -103,8 +103,11 @@ impl Reader {
     /// A file was opened: what memory holds of it, and the disk has given up since, or never had the time to take, is
     /// kept again. Reads of it would not come to know.
     pub(super) fn keep_held(self: &Arc<Self>, file: &Arc<FileState>) {
+        if self.config.disk.is_none() {
+            return;
+        }
         let held: Vec<_> = file.core.lock().segments.iter().filter(|s| s.is_complete()).cloned().collect();
-        if held.is_empty() || self.config.disk.is_none() {
+        if held.is_empty() {
             return;
         }
         let (reader, file) = (self.clone(), file.clone());

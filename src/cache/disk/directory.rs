@@ -57,7 +57,10 @@ impl Directory {
                 return Ok(None);
             }
             found => found.map_err(|error| {
-                Unfit::Unusable(format!("cannot use the cache directory {}: {error}", root.display()))
+                Unfit::Unusable(format!(
+                    "cannot use the cache directory {}: {error}; is it one of yours?",
+                    root.display()
+                ))
             })?,
         };
         let shared = found.mode() & 0o020 != 0;
