@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: the command line: parses, runs, sets the exit status
 //! - [`mount`]: builds the layers for one mount and takes them down; [`control`]: its status socket
+//! - [`warm`]: fetches files into the cache of their mount, by reading them
 //! - [`check`]: why a source cannot be mounted, question by question
 //! - [`fuse`]: decodes the kernel's requests and replies to them
 //! - [`fs`]: file operations without a kernel: names, inodes, attributes, directories
@@ -26,3 +27,4 @@ pub mod mount;
 pub mod read;
 pub mod store;
 pub mod trace;
+pub mod warm;

@@ -33,7 +33,8 @@ type Options = BTreeMap<String, String>;
 
 /// The options that `fitsfs COMMAND --help` lists.
 fn listed(command: &str) -> Options {
-    let help = Command::new(PROGRAM).args([command, "--help"]).env("COLUMNS", "100").output().expect("run fitsfs");
+    let mut help = Command::new(PROGRAM);
+    let help = help.args(command.split(' ')).arg("--help").env("COLUMNS", "100").output().expect("run fitsfs");
     let help = String::from_utf8(help.stdout).expect("help in UTF-8");
     let joined = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut options = Options::new();
@@ -67,7 +68,9 @@ fn the_options_of_mount_are_those_documented() {
 
 #[test]
 fn the_options_of_the_other_commands_are_those_documented() {
-    for command in ["status", "trace", "layout", "check", "unmount"] {
+    for command in
+        ["status", "trace", "layout", "warm", "cache list", "cache verify", "cache clear", "check", "unmount"]
+    {
         let name = format!("fitsfs {command}");
         let rows = rows(CONFIGURATION, "## Options of the other commands");
         let own = rows.iter().filter(|row| bare(row[0]) == name).map(|row| (bare(row[1]).to_owned(), String::new()));

@@ -34,6 +34,10 @@ pub enum Command {
     Trace(TraceArgs),
     /// Show where the HDUs of a FITS file are, or the blocks of an ASDF file
     Layout(LayoutArgs),
+    /// Fetch files into the cache of their mount, so that reading them needs no network
+    Warm(WarmArgs),
+    /// Show, check or clear what is kept on disk
+    Cache(CacheArgs),
     /// Find out why a source cannot be mounted, and what to do about it
     Check(CheckArgs),
 }
@@ -185,6 +189,84 @@ pub struct LayoutArgs {
     pub json: bool,
     #[command(flatten)]
     pub s3: S3Args,
+}
+
+/// `fitsfs warm`
+#[derive(Args, Debug)]
+pub struct WarmArgs {
+    /// Files, or folders with all that is in them, in mounts of fitsfs
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Fetch only the headers, of FITS and ASDF files
+    #[arg(long)]
+    pub headers: bool,
+    /// How many files, or parts of large ones, to fetch at once (default: 8)
+    #[arg(long, value_name = "N", default_value = "8", hide_default_value = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fitsfs cache`
+#[derive(Args, Debug)]
+pub struct CacheArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+/// What can be done about the cache.
+#[derive(Subcommand, Debug)]
+pub enum CacheCommand {
+    /// Show what is there of which file, and when it was used
+    List(CacheListArgs),
+    /// Check all that is there; what is damaged is forgotten, and fetched again
+    Verify(CacheVerifyArgs),
+    /// Give up what is there, of all files or some
+    Clear(CacheClearArgs),
+}
+
+/// Where the cache is.
+#[derive(Args, Debug)]
+pub struct CachePlace {
+    /// Where the cache is (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, ~/.cache/fitsfs)
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// `fitsfs cache list`
+#[derive(Args, Debug)]
+pub struct CacheListArgs {
+    /// Only keys that contain one of these; * stands for anything
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    #[command(flatten)]
+    pub place: CachePlace,
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fitsfs cache verify`
+#[derive(Args, Debug)]
+pub struct CacheVerifyArgs {
+    #[command(flatten)]
+    pub place: CachePlace,
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fitsfs cache clear`
+#[derive(Args, Debug)]
+pub struct CacheClearArgs {
+    /// Only keys that contain one of these; * stands for anything
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    #[command(flatten)]
+    pub place: CachePlace,
 }
 
 /// `fitsfs check`

@@ -1,6 +1,7 @@
 //! The command line: parses, runs, and turns an error into one line and an exit status.
 
 mod args;
+mod cache;
 mod check;
 mod fstab;
 mod layout;
@@ -9,12 +10,16 @@ mod mount;
 mod status;
 mod terminal;
 mod trace;
+mod warm;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::cache::disk;
 use args::{Cli, Command};
 
 /// Runs the command that the process was started with.
@@ -40,6 +45,8 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Layout(args) => layout::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Warm(args) => warm::run(&args),
+        Command::Cache(args) => cache::run(args.command),
         Command::Check(args) => check::run(args),
     }
 }
@@ -47,6 +54,21 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
 fn fail(error: &str) -> ExitCode {
     eprintln!("{}: {error}", terminal::Style::for_stderr().red("fitsfs"));
     ExitCode::FAILURE
+}
+
+/// Prints; whoever closes the pipe has seen enough.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
+        _ => Ok(()),
+    }
+}
+
+/// Where the cache is, as it was said or by default, as an absolute path: a daemon in the background leaves the current
+/// folder.
+fn cache_place(given: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
+    let place = given.or_else(|| disk::default_place(environment));
+    place.map(std::path::absolute).transpose().map_err(|error| format!("cannot find the cache directory: {error}"))
 }
 
 /// The environment, as the functions that resolve options want it.

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
-use crate::cache::disk;
 use crate::config::{MountConfig, Ownership};
 use crate::control;
 use crate::fs::Found;
@@ -55,7 +54,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let source = Source::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-    let cache_dir = cache_place(args.cache_dir, args.cache_size.as_u64())?;
+    let cache_dir = super::cache_place(args.cache_dir)?.filter(|_| args.cache_size.as_u64() > 0);
     if args.offline && cache_dir.is_none() {
         return Err(
             "--offline serves what is in the cache, and there is none: name a folder with --cache-dir, and no \
@@ -76,12 +75,6 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
         allow_other: args.allow_other,
         ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })
-}
-
-/// Where the cache is to be, as an absolute path: a daemon in the background leaves the current folder.
-fn cache_place(given: Option<PathBuf>, size: u64) -> Result<Option<PathBuf>, String> {
-    let place = given.or_else(|| disk::default_place(super::environment)).filter(|_| size > 0);
-    place.map(std::path::absolute).transpose().map_err(|error| format!("cannot find the cache directory: {error}"))
 }
 
 /// The last argument is the mountpoint if it is a path; the others are sources.
@@ -188,12 +181,6 @@ fn keep_memory_small() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cache_is_a_full_path_or_none() {
-        assert_eq!(cache_place(Some("/c".into()), 0), Ok(None));
-        assert!(cache_place(Some("c".into()), 1).unwrap().unwrap().is_absolute());
-    }
 
     #[test]
     fn the_last_argument_is_the_mountpoint_if_it_is_a_path() {

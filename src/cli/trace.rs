@@ -23,10 +23,10 @@ pub fn run(args: &TraceArgs) -> Result<(), String> {
         target.write(&svg::render(&trace))?;
     }
     if args.json || !drawn && !io::stdout().is_terminal() {
-        print(&(serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())? + "\n"))
+        super::print(&(serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())? + "\n"))
     } else if !drawn {
         let style = Style::for_stdout();
-        print(&text::render(&trace, |heading| style.bold(heading)))
+        super::print(&text::render(&trace, |heading| style.bold(heading)))
     } else {
         Ok(())
     }
@@ -110,14 +110,6 @@ impl Target {
 
 fn cannot_write(name: &str, error: &io::Error) -> String {
     format!("cannot write {name}: {error}; name a file in a folder that you may write: --svg FILE")
-}
-
-/// Prints; whoever closes the pipe has seen enough.
-fn print(text: &str) -> Result<(), String> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod namespace;
 mod peek;
 mod sweep;
 mod ttl;
-mod xattr;
+pub mod xattr;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -313,17 +313,32 @@ impl Filesystem {
     /// The names of a file's extended attributes.
     pub fn attribute_names(&self, ino: u64) -> Result<Vec<&'static str>> {
         let inode = self.inode(ino)?;
-        Ok(object_of(&inode).map(|object| xattr::names(object)).unwrap_or_default())
+        Ok(object_of(&inode).map(|object| xattr::names(object, self.reader.disk().is_some())).unwrap_or_default())
     }
 
     /// The value of an extended attribute.
     pub async fn attribute(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode).map_err(|_| Errno::ENODATA)?;
-        if name != xattr::LAYOUT {
-            return xattr::value(self.store.as_ref(), object, name).ok_or(Errno::ENODATA);
+        match name {
+            xattr::LAYOUT => self.layout(&inode, object).await,
+            xattr::CACHED => self.cached(object).await,
+            _ => xattr::value(self.store.as_ref(), object, name).ok_or(Errno::ENODATA),
         }
-        let file = self.state(&inode, object);
+    }
+
+    /// How much of an object is in the cache on disk.
+    async fn cached(&self, object: &ObjectMeta) -> Result<Vec<u8>> {
+        let disk = self.reader.disk().ok_or(Errno::ENODATA)?;
+        let bytes = disk.present(object).await.map_err(|error| {
+            tracing::warn!(key = object.key, %error, "cannot tell what of a file is in the cache");
+            Errno(libc::EIO)
+        })?;
+        Ok(bytes.to_string().into_bytes())
+    }
+
+    async fn layout(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Result<Vec<u8>> {
+        let file = self.state(inode, object);
         let layout = self.reader.layout(&file).await.map_err(|error| Errno::of_read(&error))?;
         let url = self.store.url(&object.key);
         crate::fits::render::json(&layout, None, Some(&url)).map(String::into_bytes).map_err(|_| Errno::EINVAL)

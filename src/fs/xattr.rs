@@ -5,18 +5,22 @@ use crate::store::{ObjectMeta, Store};
 /// The attribute that holds the map of HDUs, or of the blocks of an ASDF file; the only one that may cost requests.
 pub const LAYOUT: &str = "user.fitsfs.layout";
 
+/// The attribute that tells how many bytes of a file are in the cache on disk.
+pub const CACHED: &str = "user.fitsfs.cached";
+
 const URL: &str = "user.fitsfs.url";
 const ETAG: &str = "user.fitsfs.etag";
 const VERSION: &str = "user.fitsfs.version";
 const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
 
-/// The names of the attributes that a file has.
-pub fn names(object: &ObjectMeta) -> Vec<&'static str> {
+/// The names of the attributes that a file has, in a mount that has a cache on disk or not.
+pub fn names(object: &ObjectMeta, has_cache: bool) -> Vec<&'static str> {
     let held = [
         (URL, true),
         (ETAG, object.version.etag.is_some()),
         (VERSION, object.version.id.is_some()),
         (STORAGE_CLASS, true),
+        (CACHED, has_cache),
         (LAYOUT, crate::fits::is_fits_name(&object.key)),
     ];
     held.into_iter().filter(|(_, held)| *held).map(|(name, _)| name).collect()

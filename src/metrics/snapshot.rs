@@ -91,6 +91,9 @@ pub struct DiskSnapshot {
     pub quota_bytes: u64,
     /// What it takes, by all that use it, in bytes; none if that is being counted.
     pub used_bytes: Option<u64>,
+    /// Fetched, and still to be written to it.
+    #[serde(default)]
+    pub waiting_bytes: u64,
 }
 
 /// Memory for data in flight, in bytes.

@@ -136,7 +136,27 @@ impl Reader {
         }
     }
 
-    /// The same for the head of a file that came along with its look-up.
+    /// A file was opened: what memory holds of it, and the disk has given up since, or never had the time to take, is
+    /// kept again. Reads of it would not come to know.
+    pub(super) fn keep_held(self: &Arc<Self>, file: &Arc<FileState>) {
+        if self.config.disk.is_none() {
+            return;
+        }
+        let held: Vec<_> = file.core.lock().segments.iter().filter(|s| s.is_complete()).cloned().collect();
+        if held.is_empty() {
+            return;
+        }
+        let (reader, file) = (self.clone(), file.clone());
+        self.config.runtime.spawn(async move {
+            let Some((cache, object)) = reader.cached(&file).await else { return };
+            for segment in held.into_iter().filter(|segment| cache.lacks(&object, &segment.range())) {
+                let downloaded = Downloaded { object: object.clone(), range: segment.range(), claim: None };
+                reader.keep(&file, &segment, Vec::from([downloaded]));
+            }
+        });
+    }
+
+    /// Has the head of a file written to disk that came along with its look-up.
     pub(super) async fn keep_head(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
         file.note_missed();
         if let Some((_, object)) = self.cached(file).await {

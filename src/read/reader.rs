@@ -159,6 +159,7 @@ impl Reader {
     /// the head of the file, if that is on its way: what the kernel has, it need not ask for.
     pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.opened_in_kernel(file, direct);
+        self.keep_held(file);
         self.served_after_all(file, direct).await;
     }
 

@@ -21,3 +21,4 @@ mod status;
 mod support;
 mod trace;
 mod versions;
+mod warm;

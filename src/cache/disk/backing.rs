@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::lock::{self, Mode};
 use super::object::{self, CachedObject, Found};
-use super::{Directory, map};
+use super::{Directory, file, map};
 
 /// So many files are known to have been checked.
 const MAX_CHECKED: u64 = 10_000;
@@ -31,7 +31,7 @@ type State = (u64, u64, i64, i64);
 pub struct Backing {
     data: File,
     /// Has the regions locked.
-    _map: File,
+    map: File,
 }
 
 impl AsFd for Backing {
@@ -59,7 +59,11 @@ impl Checked {
     pub fn backing(&self, directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
         let Some(checked) = self.states.get(name) else { return Ok(None) };
         let Some(backing) = hold(directory, name, size)? else { return Ok(None) };
-        Ok((state(&backing.data)? == checked).then_some(backing))
+        if state(&backing.data)? != checked {
+            return Ok(None);
+        }
+        object::count_open(&backing.map)?;
+        Ok(Some(backing))
     }
 
     /// Checks all of a file, unless that was done or others are being checked. True if it is complete and sound.
@@ -86,8 +90,11 @@ impl Checked {
 
 /// Locks the files of an object against changes; none while someone changes them.
 fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
-    let backing = Backing { data: open(&directory.data(name))?, _map: open(&directory.map(name))? };
-    let held = lock::try_lock(&backing._map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
+    let backing = Backing {
+        data: open(&directory.data(name))?,
+        map: file::open(&directory.map(name), directory.file_mode(), false)?,
+    };
+    let held = lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
     Ok(held.then_some(backing))
 }
 

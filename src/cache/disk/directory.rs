@@ -7,7 +7,7 @@
 //! DIR/objects/ab/ab...ef.data   its bytes
 //! ```
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -44,15 +44,31 @@ impl Directory {
         if !found.is_dir() {
             return Err(make(io::ErrorKind::NotADirectory.into()));
         }
-        is_trusted(found.uid(), found.mode(), user(), shared)
-            .map_err(|why| Unfit::Untrusted(format!("the cache directory {place} {why}")))?;
+        trust(&root, &found, shared)?;
         let directory = directory(root);
-        match directory.tag() {
-            // A directory that cannot be written shows that when something is.
-            Err(error) => tracing::debug!(%error, "no tag in the cache directory"),
-            Ok(()) => {}
+        // A directory that cannot be written shows that when something is.
+        if let Err(error) = directory.tag() {
+            tracing::debug!(%error, "no tag in the cache directory");
         }
         Ok(directory)
+    }
+
+    /// The cache that is at `root`, shared as it was made; none if there is none.
+    pub fn find(root: &Path) -> Result<Option<Self>, Unfit> {
+        let found = match std::fs::metadata(root.join("objects")).and_then(|_| std::fs::metadata(root)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            found => found.map_err(|error| {
+                Unfit::Unusable(format!(
+                    "cannot use the cache directory {}: {error}; is it one of yours?",
+                    root.display()
+                ))
+            })?,
+        };
+        let shared = found.mode() & 0o020 != 0;
+        trust(root, &found, shared)?;
+        Ok(Some(Self { root: root.to_owned(), shared }))
     }
 
     /// Where it is.
@@ -125,6 +141,11 @@ pub fn default_place(environment: impl Fn(&str) -> Option<String>) -> Option<Pat
         None if user() == 0 => Some(PathBuf::from("/var/cache/fitsfs")),
         None => set("HOME").map(|home| home.join(".cache/fitsfs")),
     }
+}
+
+fn trust(root: &Path, found: &Metadata, shared: bool) -> Result<(), Unfit> {
+    let trusted = is_trusted(found.uid(), found.mode(), user(), shared);
+    trusted.map_err(|why| Unfit::Untrusted(format!("the cache directory {} {why}", root.display())))
 }
 
 /// Whether what is in a directory was written by this user, by root, or by those it is shared with.

@@ -6,15 +6,16 @@
 
 use std::collections::BinaryHeap;
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Directory;
+use super::file;
 use super::lock::{self, Mode};
-use super::map::{self, PAGE, RECORD, Worth};
+use super::map::{self, Identity, PAGE, RECORD, Worth};
 use super::object::{self, CachedObject, LIFE};
 use super::usage::{Eviction, Usage};
 
@@ -159,7 +160,7 @@ impl Evictor {
 }
 
 /// The right to evict, or none if another process keeps it: what it frees is for all.
-fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
+pub(super) fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
     let began = Instant::now();
     loop {
         match usage.evict()? {
@@ -171,26 +172,31 @@ fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
 
 /// Gives up a part of an object, and its files once nothing is left in them. Returns the bytes that are free by that.
 fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
-    let (map, data) = match object::open_existing(directory, &candidate.name) {
+    let Seen { object, is_open, .. } = match see(directory, &candidate.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        files => files?,
+        seen => match seen? {
+            Some(seen) => seen,
+            None => return Ok(remove(directory, &candidate.name)?.unwrap_or(0)),
+        },
     };
-    if !candidate.is_open && is_open(&map)? {
+    if !candidate.is_open && is_open {
         return Ok(0);
     }
-    let Some(identity) = object::read_identity(&map)? else { return remove(directory, &candidate.name) };
-    let object = CachedObject::of_files(&identity, map, data);
     let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
     let is_empty = freed > 0 && object.next_region(0)?.is_none();
     drop(object);
-    Ok(freed + if is_empty { remove(directory, &candidate.name)? } else { 0 })
+    Ok(freed + if is_empty { remove(directory, &candidate.name)?.unwrap_or(0) } else { 0 })
 }
 
-/// Removes the files of an object that nobody has open. Returns the bytes that are free by that.
-pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<u64> {
-    let taken = |path: &Path| path.symlink_metadata().map_or(0, |found| found.blocks() * 512);
+/// Removes the files of an object. Returns the bytes that are free by that; none if someone has it open.
+pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<Option<u64>> {
     let bytes = taken(&directory.map(name)) + taken(&directory.data(name));
-    Ok(if object::remove(directory, name)? { bytes } else { 0 })
+    Ok(object::remove(directory, name)?.then_some(bytes))
+}
+
+/// What a file takes on the disk.
+pub(super) fn taken(path: &Path) -> u64 {
+    path.symlink_metadata().map_or(0, |found| found.blocks() * 512)
 }
 
 /// Looks through all maps.
@@ -256,46 +262,34 @@ fn is_left_over(metadata: &Metadata, name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(object::NEW.as_bytes()) && age.is_some_and(|age| age > LEFT_OVER_AGE)
 }
 
-/// What is known of an object whose regions are looked at.
-struct Place<'a> {
-    name: &'a str,
-    is_open: bool,
-    opens: u64,
-}
-
 /// Notes what of an object can be given up.
 fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()> {
-    let (map, data) = object::open_existing(directory, name)?;
-    let Some(identity) = object::read_identity(&map)? else { return remove(directory, name).map(drop) };
-    if identity.name() != name {
-        return remove(directory, name).map(drop);
-    }
-    let is_open = is_open(&map)?;
-    let opens = object::read_number(&map, map::HITS_AT)?;
-    let object = CachedObject::of_files(&identity, map, data);
-    let mut next = 0;
-    while let Some(region) = object.next_region(next)? {
-        note(&object, region, &Place { name, is_open, opens }, census)?;
-        next = region + 1;
-    }
-    Ok(())
+    let Some(seen) = see(directory, name)? else { return remove(directory, name).map(drop) };
+    seen.object.records().try_for_each(|record| {
+        let (region, record) = record?;
+        note(&record, region, name, &seen, census);
+        Ok(())
+    })
 }
 
 /// Notes what of a region can be given up.
-fn note(object: &CachedObject, region: u64, place: &Place<'_>, census: &mut Census) -> io::Result<()> {
-    let record = object.record(region)?;
+fn note(record: &[u64], region: u64, name: &str, seen: &Seen, census: &mut Census) {
     let count = |worth| {
         let pages = record.iter().skip(1).filter(|entry| **entry != 0 && map::worth_of(**entry) == worth);
         pages.count() as u64 * PAGE
     };
     let (data, headers) = (count(Worth::Data), count(Worth::Header));
-    let stamp = record.first().copied().unwrap_or_default();
-    let age = census.now.saturating_sub(stamp);
-    let rank = census.now - age / place.opens.clamp(1, MAX_OPENS);
-    let (is_open, name) = (place.is_open, place.name);
-    let candidate = |headers: bool, bytes: u64| {
-        let name = name.to_owned();
-        Candidate { is_open, rank, stamp, name, region, headers, bytes }
+    // What the kernel reads by itself is used without a trace, but for its being opened.
+    let stamp = record.first().copied().unwrap_or_default().max(seen.opened);
+    let rank = census.now - census.now.saturating_sub(stamp) / seen.opens.clamp(1, MAX_OPENS);
+    let candidate = |headers: bool, bytes: u64| Candidate {
+        is_open: seen.is_open,
+        rank,
+        stamp,
+        name: name.to_owned(),
+        region,
+        headers,
+        bytes,
     };
     if data > 0 {
         census.note(candidate(false, data));
@@ -303,10 +297,29 @@ fn note(object: &CachedObject, region: u64, place: &Place<'_>, census: &mut Cens
     if headers > 0 || data == 0 {
         census.note(candidate(true, headers + RECORD));
     }
-    Ok(())
 }
 
-/// Whether a program has the object open, or has had it open just now.
-fn is_open(map: &File) -> io::Result<bool> {
-    lock::is_locked(map, &LIFE, Mode::Exclusive)
+/// An object as its files show it.
+pub(super) struct Seen {
+    pub identity: Identity,
+    pub object: CachedObject,
+    /// How often a program has opened it.
+    pub opens: u64,
+    /// When one did last, in ms since 1970.
+    pub opened: u64,
+    /// Whether a program has it open, or has had it open just now.
+    pub is_open: bool,
+}
+
+/// Looks at the files of an object; none if the map is damaged, or is that of another object.
+pub(super) fn see(directory: &Directory, name: &str) -> io::Result<Option<Seen>> {
+    let (map, data) = object::open_existing(directory, name)?;
+    let Some(identity) = object::read_identity(&map)?.filter(|identity| identity.name() == name) else {
+        return Ok(None);
+    };
+    let is_open = lock::is_locked(&map, &LIFE, Mode::Exclusive)?;
+    let opens = file::read_number(&map, map::OPENS_AT)?;
+    let opened = file::read_number(&map, map::OPENED_AT)?;
+    let object = CachedObject::of_files(&identity, map, data);
+    Ok(Some(Seen { identity, object, opens, opened, is_open }))
 }

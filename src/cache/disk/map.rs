@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0      magic line, "<16 hex digits: xxh3 of the rest> <JSON of the identity>\n"
-//! 3584   how often a program has opened the file, u64
+//! 3584   how often a program has opened the file, u64, and when the last one did, ms since 1970
 //! 4096   a record for every 511 pages: when they were last used (u64, ms since 1970), then a u64 for each page
 //! ```
 //!
@@ -33,7 +33,10 @@ pub const HEADER: u64 = 4096;
 pub const RECORD: u64 = 4096;
 
 /// Where the number of opens is.
-pub const HITS_AT: u64 = 3584;
+pub const OPENS_AT: u64 = 3584;
+
+/// Where the time of the last open is.
+pub const OPENED_AT: u64 = OPENS_AT + 8;
 
 const MAGIC: &str = "fitsfs cache map 1\n";
 
@@ -82,7 +85,7 @@ impl Identity {
     pub fn header(&self) -> Option<Vec<u8>> {
         let json = serde_json::to_string(self).ok()?;
         let header = format!("{MAGIC}{:016x} {json}\n", xxh3_64(json.as_bytes())).into_bytes();
-        (header.len() as u64 <= HITS_AT).then_some(header)
+        (header.len() as u64 <= OPENS_AT).then_some(header)
     }
 
     /// The identity that the first bytes of a map tell; none if they are damaged.

@@ -9,15 +9,19 @@
 //! - [`object`]: one object version: read, write, claim, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
 //! - [`backing`]: complete files, which the kernel may read by itself
+//! - [`mod@file`]: what the standard library lacks for these
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
 //! - [`writer`]: the thread
+//! - [`catalog`]: the whole of it, for people who look at it or clear it
 //!
 //! Whatever fails here costs a fetch and never a read: a full disk, a directory that cannot be written, a damaged file.
 
 mod backing;
 mod buffers;
+pub mod catalog;
 mod directory;
 mod evict;
+mod file;
 mod lock;
 mod map;
 mod object;
@@ -107,6 +111,7 @@ impl DiskCache {
             directory: Some(self.directory.root().display().to_string()),
             quota_bytes: self.usage.quota(),
             used_bytes: self.usage.used(),
+            waiting_bytes: self.writer.waiting(),
         }
     }
 
@@ -181,6 +186,21 @@ impl DiskCache {
                 Ok(None) | Err(_) => return Some((missing, None)),
             }
         }
+    }
+
+    /// Whether some of `range` is not there.
+    pub fn lacks(&self, object: &CachedObject, range: &Range<u64>) -> bool {
+        object.missing(range).is_ok_and(|missing| missing.is_some())
+    }
+
+    /// How many bytes of an object version are there. Makes no files for it.
+    pub async fn present(&self, object: &ObjectMeta) -> io::Result<u64> {
+        let (directory, name) = (self.directory.clone(), Identity::new(&self.store_id, object).name());
+        let look = move || match evict::see(&directory, &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            seen => seen?.map_or(Ok(0), |seen| seen.object.present()),
+        };
+        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
     }
 
     /// A program has opened the object.

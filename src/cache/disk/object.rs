@@ -1,11 +1,11 @@
 //! One cached object version: a sparse file with its bytes, and its map.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::Directory;
 use super::buffers::{Buffer, Buffers};
+use super::file::{self, Patience, open, punch, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
@@ -143,9 +144,9 @@ impl CachedObject {
             set_length(&map, map::length(identity.size))?;
             let data = open(&data_path, directory.file_mode(), true)?;
             set_length(&data, identity.size)?;
-            let direct = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(&data_path);
+            let direct = file::open_direct(&data_path).ok();
             let buffers = buffers.clone();
-            return Ok(Some(Self { direct: direct.ok(), buffers, ..Self::of_files(identity, map, data) }));
+            return Ok(Some(Self { direct, buffers, ..Self::of_files(identity, map, data) }));
         }
         Err(io::Error::other("the files of an object are removed again and again"))
     }
@@ -168,10 +169,14 @@ impl CachedObject {
         self.size
     }
 
+    /// Its bytes as a file.
+    pub(super) fn data(&self) -> &File {
+        &self.data
+    }
+
     /// A program has opened it.
     pub fn count_open(&self) -> io::Result<()> {
-        let opens = read_number(&self.map, map::HITS_AT)?;
-        self.map.write_all_at(&(opens + 1).to_le_bytes(), map::HITS_AT)
+        count_open(&self.map)
     }
 
     /// From the first to the last page of `range` that is not there, as bytes of the object; none if all are there.
@@ -246,6 +251,28 @@ impl CachedObject {
             self.map.write_all_at(&[0; 8], at)?;
         }
         Ok(same)
+    }
+
+    /// Checks a page that is there, as a use of it would, but does not count as one. True if it was damaged, and is
+    /// not there any more.
+    pub(super) fn check(&self, page: u64, entry: u64) -> io::Result<bool> {
+        if self.is_intact(page, entry)? {
+            return Ok(false);
+        }
+        // It may have been given up and written anew during that: while nobody else can, it is looked at again. Where
+        // the kernel reads the file nobody can either.
+        let lock = region_locks(page / PAGES_OF_RECORD..page / PAGES_OF_RECORD + 1);
+        let _locked = lock::try_lock(&self.map, &lock, Mode::Exclusive)?.then(|| LockedRegion(&self.map, lock));
+        let entry = read_number(&self.map, map::entry_at(page))?;
+        Ok(entry != 0 && !self.is_intact(page, entry)? && self.drop_damaged(page, entry)?)
+    }
+
+    fn is_intact(&self, page: u64, entry: u64) -> io::Result<bool> {
+        let mut bytes = [0; PAGE as usize];
+        let bytes = &mut bytes[..(self.size - page * PAGE).min(PAGE) as usize];
+        let read = read_up_to(&self.data, bytes, page * PAGE, Patience::Waits)?;
+        bytes[read..].fill(0);
+        Ok(map::matches(entry, self.seed, page, bytes))
     }
 
     /// Writes the whole pages in `range`, whose bytes `slices` has, with their worth. What was not paid for in `usage` is
@@ -371,7 +398,8 @@ impl CachedObject {
         }
         let _locked = LockedRegion(&self.map, lock);
         let record = self.record(region)?;
-        if record.first().is_none_or(|used| *used > stamp) {
+        let opened = read_number(&self.map, map::OPENED_AT)?;
+        if record.first().is_none_or(|used| (*used).max(opened) > stamp) {
             return Ok(0);
         }
         let goes = |entry: u64| entry != 0 && (headers || map::worth_of(entry) == Worth::Data);
@@ -404,6 +432,16 @@ impl CachedObject {
         Ok(map::numbers(&bytes).collect())
     }
 
+    /// The regions that have a record, and these.
+    pub(super) fn records(&self) -> impl Iterator<Item = io::Result<(u64, Vec<u64>)>> {
+        let mut region = 0;
+        std::iter::from_fn(move || {
+            let next = self.next_region(region).transpose()?;
+            region = next.as_ref().map_or(u64::MAX, |next| next + 1);
+            Some(next.and_then(|next| Ok((next, self.record(next)?))))
+        })
+    }
+
     /// The regions that have a record, from `region` on; none if there is no further one.
     pub(super) fn next_region(&self, region: u64) -> io::Result<Option<u64>> {
         if region >= map::regions(self.size) {
@@ -427,9 +465,16 @@ pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(Fi
     Ok((map, open(&directory.data(name), directory.file_mode(), true)?))
 }
 
+/// A program has opened the object of a map.
+pub(super) fn count_open(map: &File) -> io::Result<()> {
+    let opens = read_number(map, map::OPENS_AT)?;
+    let numbers: Vec<u8> = [opens + 1, now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
+    map.write_all_at(&numbers, map::OPENS_AT)
+}
+
 /// The identity that a map tells; none if it is damaged.
 pub(super) fn read_identity(map: &File) -> io::Result<Option<Identity>> {
-    let mut header = vec![0; map::HITS_AT as usize];
+    let mut header = vec![0; map::OPENS_AT as usize];
     let read = read_up_to(map, &mut header, 0, Patience::Waits)?;
     Ok(Identity::parse(&header[..read]))
 }
@@ -475,76 +520,6 @@ fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io:
         Err(error) => Err(error.error),
         Ok(_) => Ok(()),
     }
-}
-
-fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
-    options.open(path)
-}
-
-/// Gives a file the length that it was made with, if it has another one.
-fn set_length(file: &File, length: u64) -> io::Result<()> {
-    if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
-}
-
-/// Whether to wait for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    Waits,
-    None,
-}
-
-/// Reads as much as the file has at `offset`, at most as fits. Without patience what is not in memory is an error.
-fn read_up_to(file: &File, mut buffer: &mut [u8], mut offset: u64, patience: Patience) -> io::Result<usize> {
-    let wanted = buffer.len();
-    while !buffer.is_empty() {
-        let read = match patience {
-            Patience::Waits => file.read_at(buffer, offset),
-            Patience::None => read_from_memory(file, buffer, offset),
-        };
-        match read {
-            Ok(0) => break,
-            Ok(read) => {
-                offset += read as u64;
-                buffer = &mut buffer[read..];
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(wanted - buffer.len())
-}
-
-/// Reads what the page cache has (`preadv2(2)`, `RWF_NOWAIT`). Where the filesystem cannot tell, it says that it would
-/// have to wait.
-fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // SAFETY: the descriptor is open, and the vector describes `buffer`, which is borrowed for the call.
-    match unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) } {
-        -1 => match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
-            error => Err(error),
-        },
-        read => Ok(read as usize),
-    }
-}
-
-/// Makes a hole.
-fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: the descriptor is open; the call takes no pointers.
-    match unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, length as libc::off_t) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-pub(super) fn read_number(file: &File, at: u64) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
-    Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
 }
 
 /// Slices that end where pages end, but for the last: as they are, mostly.

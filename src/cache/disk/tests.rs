@@ -14,36 +14,46 @@ use crate::store::Version;
 
 const QUOTA: u64 = 64 << 20;
 
-struct Rig {
+pub(super) struct Rig {
     folder: TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { folder: tempfile::tempdir().unwrap(), runtime }
     }
 
-    fn cache(&self, quota: u64) -> Arc<DiskCache> {
+    pub(super) fn cache(&self, quota: u64) -> Arc<DiskCache> {
         let directory = Directory::open(self.folder.path(), false).unwrap();
         DiskCache::open(directory, "s3://here/bucket", quota, 64 << 20, Arc::new(Metrics::new())).unwrap()
     }
 
-    fn open(&self, cache: &Arc<DiskCache>, object: &ObjectMeta) -> Arc<CachedObject> {
+    pub(super) fn open(&self, cache: &Arc<DiskCache>, object: &ObjectMeta) -> Arc<CachedObject> {
         self.runtime.block_on(cache.object(object)).expect("its files can be made")
     }
 
-    fn read(&self, cache: &Arc<DiskCache>, object: &ObjectMeta, range: Range<u64>) -> Option<Bytes> {
+    pub(super) fn read(&self, cache: &Arc<DiskCache>, object: &ObjectMeta, range: Range<u64>) -> Option<Bytes> {
         let opened = self.open(cache, object);
         self.runtime.block_on(cache.read(&opened, range))
     }
 
-    fn keep(&self, cache: &Arc<DiskCache>, object: &ObjectMeta, range: Range<u64>, headers: Vec<Range<u64>>) {
+    pub(super) fn keep(
+        &self,
+        cache: &Arc<DiskCache>,
+        object: &ObjectMeta,
+        range: Range<u64>,
+        headers: Vec<Range<u64>>,
+    ) {
         let segment = Segment::new(range.clone(), Origin::Demand, None);
         segment.append(Bytes::from(content(object, &range)));
         let (object, segment) = (self.open(cache, object), Arc::new(segment));
         cache.keep(Fetched { object, segment, range, headers, claim: None });
+    }
+
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// What `du` would say.
@@ -53,7 +63,7 @@ impl Rig {
         bytes
     }
 
-    fn files(&self, kind: &str) -> Vec<PathBuf> {
+    pub(super) fn files(&self, kind: &str) -> Vec<PathBuf> {
         let directory = Directory::open(self.folder.path(), false).unwrap();
         let names = evict::files(&directory, &mut 0).unwrap();
         let path = |(name, found): (String, evict::Kind)| match (found, kind) {
@@ -67,7 +77,7 @@ impl Rig {
     }
 }
 
-fn object(key: &str, size: u64) -> ObjectMeta {
+pub(super) fn object(key: &str, size: u64) -> ObjectMeta {
     let version = Version { etag: Some("\"1\"".into()), id: None };
     ObjectMeta { key: key.into(), size, last_modified: SystemTime::UNIX_EPOCH, version, storage_class: None }
 }
@@ -264,7 +274,7 @@ fn the_quota_holds_and_headers_stay_longest() {
     let cache = rig.cache(quota);
     let objects: Vec<_> = (0..40).map(|n| object(&format!("{n}.fits"), 1 << 20)).collect();
     for object in &objects {
-        rig.keep(&cache, object, 0..object.size, vec![0..5760]);
+        rig.keep(&cache, object, 0..object.size, std::iter::once(0..5760).collect());
         cache.finish();
         assert!(rig.taken() <= quota + quota / 100, "{} bytes taken of {quota}", rig.taken());
         // Those that were read last stay; a time of last use is as fine as a millisecond.

@@ -52,6 +52,8 @@ impl Fetched {
 struct Queue {
     jobs: VecDeque<Fetched>,
     waiting: u64,
+    /// What is being written.
+    writing: u64,
     full: bool,
     busy: bool,
     stopped: bool,
@@ -105,6 +107,12 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
+    /// Bytes that are still to be written.
+    pub fn waiting(&self) -> u64 {
+        let queue = self.shared.queue.lock();
+        queue.waiting + queue.writing
+    }
+
     /// Waits until nothing is left to be written, at most so long.
     pub fn finish(&self, patience: Duration) {
         let mut queue = self.shared.queue.lock();
@@ -148,9 +156,16 @@ impl Shared {
                 paused = Some(Instant::now());
             }
             drop(task);
-            self.queue.lock().busy = false;
+            self.rest();
             self.changed.notify_all();
         }
+    }
+
+    /// Nothing is being done.
+    fn rest(&self) {
+        let mut queue = self.queue.lock();
+        queue.busy = false;
+        queue.writing = 0;
     }
 
     /// The next task; none once stopped and done.
@@ -159,6 +174,7 @@ impl Shared {
         loop {
             if let Some(fetched) = queue.jobs.pop_front() {
                 queue.waiting -= fetched.len();
+                queue.writing = fetched.len();
                 queue.busy = true;
                 return Some(Task::Write(fetched));
             }

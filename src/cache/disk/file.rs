@@ -1,0 +1,86 @@
+//! What the standard library lacks for the files of the cache.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens a file for reading and writing, which is made with this mode if it may be. A symbolic link is not followed.
+pub fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    options.open(path)
+}
+
+/// Opens a file for reading past the page cache.
+pub fn open_direct(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(path)
+}
+
+/// Gives a file the length that it was made with, if it has another one.
+pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
+}
+
+/// Whether to wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it has answered.
+    Waits,
+    /// Not at all.
+    None,
+}
+
+/// Reads as much as the file has at `offset`, at most as fits. Without patience what is not in memory is an error.
+pub fn read_up_to(file: &File, mut buffer: &mut [u8], mut offset: u64, patience: Patience) -> io::Result<usize> {
+    let wanted = buffer.len();
+    while !buffer.is_empty() {
+        let read = match patience {
+            Patience::Waits => file.read_at(buffer, offset),
+            Patience::None => read_from_memory(file, buffer, offset),
+        };
+        match read {
+            Ok(0) => break,
+            Ok(read) => {
+                offset += read as u64;
+                buffer = &mut buffer[read..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wanted - buffer.len())
+}
+
+/// Reads what the page cache has (`preadv2(2)`, `RWF_NOWAIT`). Where the filesystem cannot tell, it says that it would
+/// have to wait.
+fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the descriptor is open, and the vector describes `buffer`, which is borrowed for the call.
+    match unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
+            error => Err(error),
+        },
+        read => Ok(read as usize),
+    }
+}
+
+/// Makes a hole.
+pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the descriptor is open; the call takes no pointers.
+    match unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, length as libc::off_t) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The number at an offset; 0 beyond the end.
+pub fn read_number(file: &File, at: u64) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
+    Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
+}
