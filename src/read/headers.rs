@@ -75,8 +75,8 @@ pub(super) struct Headers {
     lookahead: usize,
     /// The HDU furthest into the file that a program touched.
     touched: usize,
-    /// Up to where programs have read: further than the walk has come where the header is read that it waits for.
-    furthest: u64,
+    /// The read that went furthest: further than the walk has come where the header is read that it waits for.
+    furthest: Range<u64>,
     guesses: usize,
 }
 
@@ -89,7 +89,7 @@ impl Headers {
             pursued: None,
             lookahead: MIN_LOOKAHEAD,
             touched: 0,
-            furthest: 0,
+            furthest: 0..0,
             guesses: FIRST_GUESSES,
         }
     }
@@ -120,16 +120,19 @@ impl Headers {
     /// Notes where a reader is among the HDUs; the further it walks, the further the chain is walked ahead of it. What
     /// counts is the last byte: the page in which a header begins mostly begins with the data before it.
     pub fn note_reader(&mut self, read: &Range<u64>) {
-        self.furthest = self.furthest.max(read.end);
-        self.note_touch(read.end.saturating_sub(1));
+        if read.end > self.furthest.end {
+            self.furthest = read.clone();
+        }
+        self.note_touch(read);
     }
 
-    fn note_touch(&mut self, offset: u64) {
+    fn note_touch(&mut self, read: &Range<u64>) {
         let layout = self.chain.layout_so_far();
-        if let Some(hdu) = layout.hdu_at(offset)
+        if let Some(hdu) = layout.hdu_at(read.end.saturating_sub(1))
             && hdu.index > self.touched
         {
-            if layout.in_header(offset) {
+            // A buffer's read of a short header goes on into the data.
+            if hdu.header_offset < read.end && hdu.data_offset > read.start {
                 self.lookahead = (self.lookahead + self.lookahead / 2).min(MAX_LOOKAHEAD);
             }
             self.touched = hdu.index;
@@ -149,7 +152,7 @@ impl Headers {
             }
         }
         if self.layout().hdus.len() > known {
-            self.note_touch(self.furthest.saturating_sub(1));
+            self.note_touch(&self.furthest.clone());
         }
         if self.layout().hdus.len() > known + 1 {
             self.guesses = (self.guesses * 4).min(MAX_GUESSES);

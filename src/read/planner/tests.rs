@@ -119,6 +119,17 @@ fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
     assert!(rounds < 60, "{rounds} rounds for 300 headers");
 }
 
+/// Regression: a program's buffer is larger than a short header, so that its reads end in the data behind it. They were
+/// not taken for reads of headers, and a hundred of them took sixteen rounds.
+#[test]
+fn who_reads_short_headers_by_buffers_is_led_further_each_time() {
+    let (headers, size) = images(100, 4);
+    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let reads = headers.iter().map(|(offset, _)| *offset..offset + (20 << 10));
+    let leads = reads.filter(|range| read(&mut planner, &headers, range.clone()).0.len() > 1).count();
+    assert!(leads <= 10, "led {leads} times along {} headers", headers.len());
+}
+
 #[test]
 fn a_header_that_could_not_be_fetched_is_asked_for_again() {
     let (headers, size) = images(3, 4);
@@ -517,7 +528,7 @@ proptest! {
         let reads = reads_of(&Use::Random { seed, count }, planner.layout(), file.1);
         let bytes = follow(&mut planner, &file, &reads, &mut Fetched::default())?;
         // Now and then one of the first pages lies in the rows that were fetched with another, by chance, and seems
-        // to go on there.
-        prop_assert!(bytes <= 2 * count * WINDOW + 128 * MIB, "{bytes} bytes for {count} pages");
+        // to go on there: some leads of 64 MiB.
+        prop_assert!(bytes <= 2 * count * WINDOW + 256 * MIB, "{bytes} bytes for {count} pages");
     }
 }
