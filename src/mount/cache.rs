@@ -36,11 +36,12 @@ pub fn directory(config: &MountConfig) -> Result<Option<Directory>, String> {
 pub fn remembering(
     store: Arc<dyn Store>,
     directory: Option<&Directory>,
+    disk: Option<&Arc<DiskCache>>,
     config: &MountConfig,
     ttl: Ttl,
 ) -> Result<Arc<dyn Store>, String> {
-    let Some(directory) = directory else { return Ok(store) };
-    match Names::open(directory.root(), directory.file_mode()) {
+    let Some((directory, disk)) = directory.zip(disk) else { return Ok(store) };
+    match Names::open(directory.root(), directory.file_mode(), Box::new(disk.room())) {
         Ok(names) => {
             let belief = Belief { found: ttl.positive, missing: ttl.negative };
             Ok(Arc::new(Remembered::new(store, Arc::new(names), belief, config.offline)))
@@ -55,16 +56,22 @@ pub fn remembering(
 
 /// What was fetched before, where there is a cache.
 pub fn disk(
-    directory: Option<Directory>,
+    directory: Option<&Directory>,
     config: &MountConfig,
     store_id: &str,
     memory: u64,
     metrics: &Arc<Metrics>,
-) -> Option<Arc<DiskCache>> {
-    let directory = directory?;
-    let place = directory.root().display().to_string();
-    let opened = DiskCache::open(directory, store_id, config.cache_size, memory / WAITING_SHARE, metrics.clone());
-    opened.inspect_err(|error| tracing::warn!(%error, dir = place, "what is read is not kept")).ok()
+) -> Result<Option<Arc<DiskCache>>, String> {
+    let Some(directory) = directory else { return Ok(None) };
+    let (waiting, place) = (memory / WAITING_SHARE, directory.root().display());
+    match DiskCache::open(directory.clone(), store_id, config.cache_size, waiting, metrics.clone()) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) if config.offline => Err(format!("cannot use the cache {place}: {error}")),
+        Err(error) => {
+            tracing::warn!(%error, dir = %place, "mounting without a cache: what is read is fetched each time");
+            Ok(None)
+        }
+    }
 }
 
 fn in_itself(place: &Path) -> String {

@@ -74,13 +74,13 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
     // Outermost: what is remembered opens no connections.
     let directory = cache::directory(config)?;
-    let store = cache::remembering(store, directory.as_ref(), config, ttl)?;
+    let memory = memory_budget(config.memory);
+    let disk = cache::disk(directory.as_ref(), config, store.id(), memory, &metrics)?;
+    let store = cache::remembering(store, directory.as_ref(), disk.as_ref(), config, ttl)?;
     let handle = runtime.handle().clone();
     let namespace = Namespace::new(store.clone(), ttl, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
-    let memory = memory_budget(config.memory);
-    let disk = cache::disk(directory, config, store.id(), memory, &metrics);
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
         disk,

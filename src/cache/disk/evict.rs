@@ -18,6 +18,7 @@ use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, RECORD, Worth};
 use super::object::{self, CachedObject, LIFE};
 use super::usage::{Eviction, Usage};
+use crate::cache::names;
 
 /// Of data and of headers so many candidates are looked for at once: those of 200 GB.
 const MAX_CANDIDATES: usize = 100_000;
@@ -34,6 +35,9 @@ const MAX_OPENS: u64 = 8;
 
 /// An eviction frees this share of the quota, so that the next one is not due at once.
 const FREED_SHARE: u64 = 256;
+
+/// What is remembered of names may take this share of the quota.
+const NAMES_SHARE: u64 = 16;
 
 /// Files that have been in the making for so long never will be made.
 const LEFT_OVER_AGE: Duration = Duration::from_secs(3600);
@@ -132,6 +136,9 @@ impl Evictor {
     /// Counts what is there, and notes what can be given up.
     pub fn count(&mut self, directory: &Directory, usage: &Usage, eviction: &Eviction<'_>) -> io::Result<()> {
         usage.settle();
+        if let Err(error) = names::trim(directory.root(), usage.quota() / NAMES_SHARE) {
+            tracing::debug!(%error, "cannot give up names");
+        }
         let before = usage.used();
         let census = census(directory)?;
         usage.correct(before, census.bytes, eviction);

@@ -105,6 +105,12 @@ impl DiskCache {
         }))
     }
 
+    /// For whoever else writes to the directory: takes bytes of its quota.
+    pub fn room(&self) -> impl Fn(u64) -> bool + Send + Sync + use<> {
+        let usage = self.usage.clone();
+        move |bytes| usage.take(bytes).is_ok()
+    }
+
     /// What the directory takes.
     pub fn snapshot(&self) -> DiskSnapshot {
         DiskSnapshot {

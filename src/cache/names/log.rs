@@ -126,6 +126,11 @@ impl Log {
         }
     }
 
+    /// Whether it has been made.
+    pub(super) fn exists(&self) -> bool {
+        self.path.symlink_metadata().is_ok()
+    }
+
     /// Appends a line.
     pub(super) fn append(&self, line: &[u8]) -> io::Result<()> {
         append(&self.open_to_append()?, line)

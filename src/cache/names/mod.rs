@@ -17,6 +17,7 @@ mod remembered;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -39,11 +40,17 @@ const MAX_LOADED: u64 = 32 << 20;
 /// So many bytes of a log may be of no use, however small it is.
 const MAX_DEAD: u64 = 1 << 20;
 
+/// Whether so many bytes may be written, which then count as taken.
+pub type Room = Box<dyn Fn(u64) -> bool + Send + Sync>;
+
+/// What a new file takes at least, in bytes.
+const NEW_FILE: u64 = 4096;
+
 /// The logs in a folder.
-#[derive(Debug)]
 pub struct Names {
     folder: PathBuf,
     mode: u32,
+    room: Room,
     loaded: moka::sync::Cache<u128, Arc<Held>>,
     /// Nothing is written any more.
     unwritable: AtomicBool,
@@ -67,15 +74,22 @@ struct Directory<'a> {
     prefix: &'a str,
 }
 
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
 impl Names {
-    /// The names that are kept below `dir`, which exists. Files get this mode: 0o600, or 0o660 if the group of `dir`
-    /// shares them.
-    pub fn open(dir: &Path, mode: u32) -> io::Result<Self> {
+    /// The names that are kept below `dir`, which exists, as long as there is `room`. Files get this mode: 0o600, or 0o660
+    /// if the group of `dir` shares them.
+    pub fn open(dir: &Path, mode: u32, room: Room) -> io::Result<Self> {
         let folder = dir.join("names");
         log::make_folder(&folder, mode)?;
         Ok(Self {
             folder,
             mode,
+            room,
             loaded: moka::sync::Cache::builder()
                 .max_capacity(MAX_LOADED)
                 .weigher(|_, held: &Arc<Held>| held.weight.load(Ordering::Relaxed))
@@ -183,6 +197,10 @@ impl Names {
         let directory = Directory { store, prefix: record.directory() };
         let Some(line) = record.encode() else { return };
         let log = self.log(directory);
+        let new = if log.exists() { 0 } else { NEW_FILE };
+        if !(self.room)(line.len() as u64 + new) {
+            return;
+        }
         let outcome = log.append(&line).and_then(|()| self.compact_if_due(directory, &log));
         if let Err(error) = outcome {
             self.unwritable.store(true, Ordering::Relaxed);
@@ -224,6 +242,35 @@ impl Names {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, folder = %self.folder.display(), "names cannot be remembered on disk");
         }
+    }
+}
+
+/// Removes the logs that have not been written to for longest, until the others take no more than `allowed` bytes.
+pub fn trim(dir: &Path, allowed: u64) -> io::Result<()> {
+    let mut logs = Vec::new();
+    for folder in entries(&dir.join("names"))? {
+        for path in entries(&folder)? {
+            let Ok(found) = path.symlink_metadata() else { continue };
+            logs.push((found.modified()?, found.blocks() * 512, path));
+        }
+    }
+    logs.sort_by(|a, b| b.0.cmp(&a.0));
+    let mut kept = 0;
+    for (_, bytes, path) in logs {
+        kept += bytes;
+        if kept > allowed {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a folder; nothing if there is none.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(folder) {
+        Ok(found) => found.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

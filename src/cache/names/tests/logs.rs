@@ -119,13 +119,38 @@ async fn a_cache_that_is_emptied_fills_again() {
 async fn files_belong_to_their_owner_or_to_the_group() {
     for (mode, folder) in [(0o600, 0o700), (0o660, 0o2770)] {
         let bench = Bench::new(&["d/a"]);
-        let names = Arc::new(Names::open(bench.dir.path(), mode).unwrap());
+        let names = Arc::new(Names::open(bench.dir.path(), mode, Box::new(|_| true)).unwrap());
         ask(&Remembered::new(bench.bucket.clone(), names, ALWAYS, false), "d/a", 32).await.unwrap();
         let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let log = bench.log();
         assert_eq!(mode_of(&log), mode);
         assert!(log.ancestors().skip(1).take(2).all(|above| mode_of(above) == folder));
     }
+}
+
+#[test]
+fn names_keep_to_the_room_that_there_is_and_the_oldest_go_first() {
+    let (dir, store) = (TempDir::new().unwrap(), Arc::<str>::from("s"));
+    let left = std::sync::Mutex::new(30_000);
+    let room = move |bytes: u64| {
+        let mut left = left.lock().unwrap();
+        let fits = *left >= bytes;
+        *left -= if fits { bytes } else { 0 };
+        fits
+    };
+    let names = Names::open(dir.path(), 0o600, Box::new(room)).unwrap();
+    let key = |n: u64| format!("{n:02}/a");
+    for n in 0..20 {
+        let page = ListPage { objects: vec![object(&key(n), 1)], ..ListPage::default() };
+        names.write(&store, &Record::of_list("s", 1, &request(&key(n), 32), &page).unwrap());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let known = |names: &Names| {
+        (0..20).filter(|n| names.page(&store, &request(&key(*n), 32), Trust::Any, true).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&names), (0..6).collect::<Vec<_>>(), "each takes a block and its line");
+    trim(dir.path(), 3 * 4096).unwrap();
+    assert_eq!(known(&Names::open(dir.path(), 0o600, Box::new(|_| true)).unwrap()), [3, 4, 5]);
 }
 
 /// Writes records until the log was written anew, which is to happen once.
@@ -147,7 +172,7 @@ fn write_until_compacted(names: &Names, store: &Arc<str>, record: impl Fn(u64) -
 async fn a_log_of_dead_lines_is_written_anew() {
     let bench = Bench::new(&["d/a", "d/b", "d/c"]);
     let store: Arc<str> = bench.bucket.id().into();
-    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600).unwrap() };
+    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap() };
     let look_up = request("d/a", 32);
     let found = bench.bucket.list(&look_up).await.unwrap();
     names.write(&store, &Record::of_list(&store, now(), &look_up, &found).unwrap());
@@ -162,7 +187,7 @@ async fn a_log_of_dead_lines_is_written_anew() {
         }
     };
     assert!(write_until_compacted(&names, &store, listed) < 2_000);
-    let names = Names::open(bench.dir.path(), 0o600).unwrap();
+    let names = Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap();
     let page = |trust| names.page(&store, &look_up, trust, true);
     assert_eq!(page(Trust::Any).unwrap().objects, found.objects);
     assert_eq!(names.page(&store, &request("d/", 1000), Trust::Any, true).unwrap().objects, found.objects);
@@ -175,7 +200,7 @@ async fn who_reads_while_another_writes_anew_goes_on() {
     let (bench, _) = filled().await;
     let (store, reader): (Arc<str>, _) = (bench.bucket.id().into(), bench.store(ALWAYS));
     assert_eq!(asked_for_three(&bench, &reader).await, 0);
-    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600).unwrap() };
+    let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap() };
     let head = |_| Record::of_head(&store, now(), &object("d/a", 1)).unwrap();
     write_until_compacted(&names, &store, head);
     assert_eq!(asked_for_three(&bench, &reader).await, 0);
@@ -266,7 +291,7 @@ proptest! {
         harms in prop::collection::vec(harm(), 0..6),
     ) {
         let (dir, store) = (TempDir::new().unwrap(), Arc::<str>::from("s"));
-        let names = Names::open(dir.path(), 0o600).unwrap();
+        let names = Names::open(dir.path(), 0o600, Box::new(|_| true)).unwrap();
         let keys = ["d/a", "d/b", "d/c", "d/e"];
         let mut written = Vec::new();
         for (n, size) in sizes {
@@ -281,7 +306,7 @@ proptest! {
             let mut bytes = fs::read(&log).unwrap();
             strike(&mut bytes, harm);
             fs::write(&log, bytes).unwrap();
-            let fresh = Names::open(dir.path(), 0o600).unwrap();
+            let fresh = Names::open(dir.path(), 0o600, Box::new(|_| true)).unwrap();
             for key in keys {
                 for names in [&names, &fresh] {
                     let page = names.page(&store, &request(key, 32), Trust::Any, true);
