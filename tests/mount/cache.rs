@@ -201,6 +201,60 @@ fn a_cache_that_cannot_be_used_costs_nothing_but_fetches() {
     assert!(rig.status()["disk"]["directory"].is_null());
 }
 
+/// A file system of so many MiB, where this process may mount one.
+struct SmallDisk(String);
+
+impl SmallDisk {
+    fn new(place: &str, mib: u64) -> Option<Self> {
+        fs::create_dir(place).unwrap();
+        let made = mount(&["-t", "tmpfs", "-o", &format!("size={mib}m,mode=700"), "tmpfs", place]);
+        if !made {
+            eprintln!("not tested: this process may not mount");
+        }
+        made.then(|| Self(place.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").args(["-l", &self.0]).output();
+    }
+}
+
+fn mount(arguments: &[&str]) -> bool {
+    std::process::Command::new("mount").args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_cost_nothing_but_fetches() {
+    let (rig, cache) = unmounted(|lab| {
+        (0..6).for_each(|n| drop(lab.put(BUCKET, &format!("{n}.fits"), pattern(8 * MIB, n))));
+    });
+    let Some(disk) = SmallDisk::new(&cache, 20) else { return };
+    let check = || {
+        for n in 0..6 {
+            assert_eq!(sha256(rig.open(&format!("{n}.fits"))), sha256_of_pattern(n, 8 * MIB));
+        }
+        let log = fs::read_to_string(rig.log_file()).unwrap();
+        assert!(log.matches("WARN").count() <= 1 && !log.contains("ERROR"), "{log}");
+    };
+    rig.mount(&["--cache-dir", &cache]);
+    check();
+    eventually("what is kept is what was read last", || rig.status()["disk_evicted_bytes"].as_u64().unwrap() > 8 * MIB);
+    // Somebody else takes all the room.
+    let taken = fs::File::create(format!("{cache}/other")).unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..30).take_while(|n| taken.write_all_at(&zeros, n << 20).is_ok()).for_each(drop);
+    check();
+    drop(taken);
+    unmount(&rig);
+    assert!(mount(&["-o", "remount,ro", &disk.0]));
+    fs::remove_file(rig.log_file()).unwrap();
+    rig.mount(&["--cache-dir", &cache]);
+    check();
+    unmount(&rig);
+}
+
 #[test]
 fn a_cache_that_others_can_write_or_in_the_mount_is_refused() {
     let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(MIB, 1))));

@@ -33,7 +33,7 @@ const HEADERS_SHARE: u64 = 4;
 /// What was opened so many times is kept so many times longer than what was opened once.
 const MAX_OPENS: u64 = 8;
 
-/// An eviction frees this share of the quota, so that the next one is not due at once.
+/// An eviction frees this share of what is there, so that the next one is not due at once.
 const FREED_SHARE: u64 = 256;
 
 /// What is remembered of names may take this share of the quota.
@@ -120,7 +120,7 @@ impl Evictor {
         if usage.shortage(bytes).is_none() {
             self.count(directory, usage, &eviction)?;
         }
-        let spare = bytes + usage.quota() / FREED_SHARE;
+        let spare = bytes + usage.used().unwrap_or_default().min(usage.quota()) / FREED_SHARE;
         let is_short = || usage.shortage(bytes).is_some_and(|shortage| shortage > 0);
         let mut freed = 0;
         if is_short() {

@@ -105,13 +105,11 @@ impl Usage {
         let free = self.free().map_err(|_| Refused::Unknown)?;
         let taken = self.locked(|used| {
             let Some(used) = used else { return (Err(Refused::Unknown), None) };
-            let amounts = [wanted + advance, wanted];
-            let Some(amount) = amounts.into_iter().find(|amount| used + amount <= self.quota) else {
-                return (Err(Refused::Quota), None);
-            };
-            match amount <= free {
-                true => (Ok(amount), Some(used + amount)),
-                false => (Err(Refused::Floor), None),
+            let fits = |amount: &u64| used + amount <= self.quota && *amount <= free;
+            match [wanted + advance, wanted].into_iter().find(fits) {
+                Some(amount) => (Ok(amount), Some(used + amount)),
+                None if used + wanted <= self.quota => (Err(Refused::Floor), None),
+                None => (Err(Refused::Quota), None),
             }
         });
         *left = *left + taken.map_err(|_| Refused::Unknown)?? - bytes;

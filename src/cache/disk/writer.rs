@@ -152,8 +152,10 @@ impl Shared {
             };
             if let Err(error) = done {
                 let place = self.directory.root().display();
-                tracing::warn!(%error, "cannot write to the cache in {place}; nothing is kept for {} s", PAUSE.as_secs());
-                paused = Some(Instant::now());
+                match paused.replace(Instant::now()) {
+                    None => tracing::warn!(%error, "cannot write to the cache in {place}; tried anew now and then"),
+                    Some(_) => tracing::debug!(%error, "cannot write to the cache in {place}"),
+                }
             }
             drop(task);
             self.rest();
