@@ -2,7 +2,9 @@
 //!
 //! Nobody checks what the kernel reads, so only a complete file is given to it, all of which this process has checked
 //! since it started. Between the check and the use the time of the file's last change stands for its content: whoever
-//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is.
+//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is. What
+//! was mapped stays in use when its file is closed, and when this process has ended, and nobody is told: so a file that
+//! was given to the kernel is noted in its map, and removed as a whole or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,7 +32,7 @@ type State = (u64, u64, i64, i64);
 #[derive(Debug)]
 pub struct Backing {
     data: File,
-    /// Has the regions locked.
+    /// Has its life and the regions locked.
     map: File,
 }
 
@@ -62,6 +64,7 @@ impl Checked {
         if state(&backing.data)? != checked {
             return Ok(None);
         }
+        object::note_backing(&backing.map)?;
         object::count_open(&backing.map)?;
         Ok(Some(backing))
     }
@@ -94,7 +97,9 @@ fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backi
         data: open(&directory.data(name))?,
         map: file::open(&directory.map(name), directory.file_mode(), false)?,
     };
-    let held = lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
+    let held = lock::try_lock(&backing.map, &object::LIFE, Mode::Shared)?
+        && backing.map.metadata()?.nlink() > 0
+        && lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
     Ok(held.then_some(backing))
 }
 

@@ -182,6 +182,11 @@ fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
     if !candidate.is_open && is_open {
         return Ok(0);
     }
+    if object.was_backing()? {
+        let is_used = object.is_used_since(&object.record(candidate.region)?, candidate.stamp)?;
+        drop(object);
+        return Ok(if is_used { 0 } else { remove(directory, &candidate.name)?.unwrap_or(0) });
+    }
     let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
     let is_empty = freed > 0 && object.next_region(0)?.is_none();
     drop(object);

@@ -390,7 +390,7 @@ impl CachedObject {
     }
 
     /// Gives pages of a region up that have been unused since `stamp`: all of them, or all but headers. Returns the bytes
-    /// that are free by that; none if the region is in use.
+    /// that are free by that; none if the region is in use, or may be: what the kernel has read by itself.
     pub(super) fn give_up(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
         let lock = region_locks(region..region + 1);
         if !lock::try_lock(&self.map, &lock, Mode::Exclusive)? {
@@ -398,8 +398,7 @@ impl CachedObject {
         }
         let _locked = LockedRegion(&self.map, lock);
         let record = self.record(region)?;
-        let opened = read_number(&self.map, map::OPENED_AT)?;
-        if record.first().is_none_or(|used| (*used).max(opened) > stamp) {
+        if self.is_used_since(&record, stamp)? || self.was_backing()? {
             return Ok(0);
         }
         let goes = |entry: u64| entry != 0 && (headers || map::worth_of(entry) == Worth::Data);
@@ -422,6 +421,18 @@ impl CachedObject {
             freed += RECORD;
         }
         Ok(freed)
+    }
+
+    /// Whether a region with this record was used after `stamp`, or its file opened.
+    pub(super) fn is_used_since(&self, record: &[u64], stamp: u64) -> io::Result<bool> {
+        let opened = read_number(&self.map, map::OPENED_AT)?;
+        Ok(record.first().is_none_or(|used| (*used).max(opened) > stamp))
+    }
+
+    /// Whether the kernel was given the file. It may be mapped then, though nobody has it open any more: no hole may be
+    /// made in it, but who has mapped it keeps it when it is removed.
+    pub(super) fn was_backing(&self) -> io::Result<bool> {
+        Ok(read_number(&self.map, map::BACKING_AT)? != 0)
     }
 
     /// The stamp of a region and the entries of its pages.
@@ -470,6 +481,11 @@ pub(super) fn count_open(map: &File) -> io::Result<()> {
     let opens = read_number(map, map::OPENS_AT)?;
     let numbers: Vec<u8> = [opens + 1, now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
     map.write_all_at(&numbers, map::OPENS_AT)
+}
+
+/// The kernel is given the file of a map.
+pub(super) fn note_backing(map: &File) -> io::Result<()> {
+    map.write_all_at(&1u64.to_le_bytes(), map::BACKING_AT)
 }
 
 /// The identity that a map tells; none if it is damaged.
