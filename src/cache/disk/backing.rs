@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -48,11 +49,13 @@ pub(super) struct Checked {
     states: moka::sync::Cache<String, State>,
     /// One file is checked at a time.
     turn: Mutex<()>,
+    /// Nothing is checked any more.
+    stopped: AtomicBool,
 }
 
 impl Default for Checked {
     fn default() -> Self {
-        Self { states: moka::sync::Cache::new(MAX_CHECKED), turn: Mutex::new(()) }
+        Self { states: moka::sync::Cache::new(MAX_CHECKED), turn: Mutex::new(()), stopped: AtomicBool::new(false) }
     }
 }
 
@@ -72,22 +75,36 @@ impl Checked {
     /// Checks all of a file, unless that was done or others are being checked. True if it is complete and sound.
     pub fn check(&self, directory: &Directory, name: &str, object: &Arc<CachedObject>) -> io::Result<bool> {
         let Some(_turn) = self.turn.try_lock() else { return Ok(false) };
-        if object.missing(&(0..object.size()))?.is_some() {
-            return Ok(false);
+        let pieces = |size: u64| {
+            (0..object.size()).step_by(size as usize).map(move |at| at..at.saturating_add(size).min(object.size()))
+        };
+        for region in pieces(map::REGION) {
+            if object.missing(&region)?.is_some() {
+                return Ok(false);
+            }
         }
         let Some(backing) = hold(directory, name, object.size())? else { return Ok(false) };
         let state = state(&backing.data)?;
+        // Another file may have its name by now; and zeros at the end match, whether the file has them or ends before.
+        if self::state(object.data())? != state || backing.data.metadata()?.len() != object.size() {
+            return Ok(false);
+        }
         if self.states.get(name) == Some(state) {
             return Ok(true);
         }
-        for start in (0..object.size()).step_by(PIECE as usize) {
-            let piece = start..(start + PIECE).min(object.size());
-            if !matches!(object.read_unstamped(&piece)?, Found::Bytes(_)) {
+        for piece in pieces(PIECE) {
+            let found = object.read_unstamped(&piece)?;
+            if !matches!(found, Found::Bytes(_)) || self.stopped.load(Ordering::Relaxed) {
                 return Ok(false);
             }
         }
         self.states.insert(name.to_owned(), state);
         Ok(true)
+    }
+
+    /// Ends the check that is under way, and begins none any more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 

@@ -238,6 +238,11 @@ impl DiskCache {
         self.writer.write(fetched);
     }
 
+    /// The mount ends: a check, which may take minutes, does not hold it up.
+    pub fn stop(&self) {
+        self.checked.stop();
+    }
+
     /// Waits until all that was taken is written, unless that takes too long.
     pub fn finish(&self) {
         self.writer.finish(FINISH_PATIENCE);

@@ -344,3 +344,48 @@ fn a_lost_or_damaged_count_is_made_anew() {
     assert!(cache.usage.used().unwrap().abs_diff(rig.taken()) < 16 << 10);
     assert!(rig.read(&cache, &object("a.fits", 1 << 20), 0..1 << 20).is_some());
 }
+
+/// As when the folder was deleted, and another process has made the files anew and filled some of them.
+#[test]
+fn the_kernel_is_given_the_file_that_was_checked_and_no_other() {
+    let rig = Rig::new();
+    let (one, two) = (rig.cache(QUOTA), rig.cache(QUOTA));
+    let object = object("a.fits", 1 << 20);
+    let whole = 0..object.size;
+    rig.keep(&one, &object, whole.clone(), vec![]);
+    one.finish();
+    let opened = rig.open(&one, &object);
+    assert_eq!(opened.read(&whole).unwrap(), Found::Bytes(content(&object, &whole).into()));
+    std::fs::remove_dir_all(rig.folder.path().join("objects")).unwrap();
+    rig.keep(&two, &object, 0..4096, vec![]);
+    two.finish();
+    let name = Identity::new("s3://here/bucket", &object).name();
+    assert!(!one.checked.check(&one.directory, &name, &opened).unwrap() && one.backing(&object).is_none());
+}
+
+#[test]
+fn the_kernel_is_given_no_file_of_another_length() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.keep(&cache, &object, 0..1 << 20, vec![]);
+    cache.finish();
+    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
+    let check = || cache.checked.check(&cache.directory, &name, &opened).unwrap() && cache.backing(&object).is_some();
+    opened.data().set_len((1 << 20) + 1).unwrap();
+    assert!(!check());
+    opened.data().set_len(1 << 20).unwrap();
+    assert!(check());
+}
+
+#[test]
+fn a_check_ends_with_its_mount() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.keep(&cache, &object, 0..1 << 20, vec![]);
+    cache.finish();
+    cache.stop();
+    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
+    assert!(!cache.checked.check(&cache.directory, &name, &opened).unwrap());
+}
