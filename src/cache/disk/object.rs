@@ -525,10 +525,9 @@ fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
 fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     directory.make(folder)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(NEW)
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(directory.file_mode()))
-        .tempfile_in(folder)?;
+    let temporary = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(directory.file_mode());
+    temporary.as_file().set_permissions(permissions)?;
     temporary.as_file().write_all_at(header, 0)?;
     temporary.as_file().set_len(length)?;
     match temporary.persist_noclobber(path) {

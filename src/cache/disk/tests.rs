@@ -389,3 +389,17 @@ fn a_check_ends_with_its_mount() {
     let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
     assert!(!cache.checked.check(&cache.directory, &name, &opened).unwrap());
 }
+
+#[test]
+fn what_is_shared_is_so_whatever_the_umask() {
+    use std::os::unix::fs::MetadataExt;
+    let rig = Rig::new();
+    let root = rig.folder.path().join("shared");
+    let directory = Directory::open(&root, true).unwrap();
+    let cache = DiskCache::open(directory.clone(), "s3://here/bucket", QUOTA, QUOTA, Arc::new(Metrics::new())).unwrap();
+    let object = object("a.fits", 10);
+    let name = Identity::new("s3://here/bucket", &object).name();
+    rig.open(&cache, &object);
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!([directory.usage(), directory.map(&name), directory.data(&name)].map(mode), [0o660; 3]);
+}

@@ -4,15 +4,16 @@
 //! quota at once, and pays from that for what it writes. Who crashes has taken too much: the number errs upwards only,
 //! until the next eviction counts what is there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Directory;
+use super::file;
 use super::lock::{self, Mode};
 
 /// The whole file.
@@ -71,11 +72,7 @@ impl Drop for Eviction<'_> {
 impl Usage {
     /// The usage of a directory, of which this process may use `quota` bytes.
     pub fn open(directory: &Directory, quota: u64) -> io::Result<Self> {
-        let open = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options.mode(directory.file_mode()).custom_flags(libc::O_NOFOLLOW).open(directory.usage())
-        };
+        let open = || file::open(&directory.usage(), directory.file_mode(), true);
         Ok(Self { file: open()?, eviction: open()?, quota, left: Mutex::new(0), turn: Mutex::new(()) })
     }
 
