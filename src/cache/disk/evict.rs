@@ -228,10 +228,12 @@ pub(super) enum Kind {
     Data,
 }
 
-/// The files of all objects by name; adds what they and their folders take to `bytes`. Others are left alone.
+/// The files of all objects by name; adds what they, their folders and names take to `bytes`. What others keep in the
+/// directory is left alone.
 pub(super) fn files(directory: &Directory, bytes: &mut u64) -> io::Result<Vec<(String, Kind)>> {
     let mut found = Vec::new();
-    let mut folders = vec![directory.root().to_owned()];
+    let mut folders = vec![directory.objects(), directory.root().join("names")];
+    *bytes += taken(&directory.usage()) + folders.iter().map(|folder| taken(folder)).sum::<u64>();
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -403,3 +403,16 @@ fn what_is_shared_is_so_whatever_the_umask() {
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!([directory.usage(), directory.map(&name), directory.data(&name)].map(mode), [0o660; 3]);
 }
+
+#[test]
+fn what_others_keep_beside_the_cache_is_neither_counted_nor_removed() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let other = rig.folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("large"), vec![1; 1 << 20]).unwrap();
+    File::create(other.join(".new-x")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let mut evictor = evict::Evictor::default();
+    evictor.count(&cache.directory, &cache.usage, &cache.usage.evict().unwrap().unwrap()).unwrap();
+    assert!(cache.usage.used().unwrap() < 1 << 20 && other.join(".new-x").exists());
+}
