@@ -416,3 +416,17 @@ fn what_others_keep_beside_the_cache_is_neither_counted_nor_removed() {
     evictor.count(&cache.directory, &cache.usage, &cache.usage.evict().unwrap().unwrap()).unwrap();
     assert!(cache.usage.used().unwrap() < 1 << 20 && other.join(".new-x").exists());
 }
+
+#[test]
+fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
+    let rig = Rig::new();
+    let directory = Directory::open(rig.folder.path(), false).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let cache = DiskCache::open(directory, "s3://here/bucket", QUOTA, 1 << 20, metrics.clone()).unwrap();
+    let object = object("a.fits", 4 << 20);
+    let segment = Segment::new(0..4 << 20, Origin::Demand, None);
+    segment.append(vec![0; 4 << 20].into());
+    let (opened, segment) = (rig.open(&cache, &object), Arc::new(segment));
+    cache.keep(Fetched { object: opened, segment, range: 0..4096, headers: vec![], claim: None });
+    assert_eq!(metrics.disk_dropped_bytes.get(), 4096);
+}
