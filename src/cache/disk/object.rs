@@ -269,7 +269,7 @@ impl CachedObject {
 
     fn is_intact(&self, page: u64, entry: u64) -> io::Result<bool> {
         let mut bytes = [0; PAGE as usize];
-        let bytes = &mut bytes[..(self.size - page * PAGE).min(PAGE) as usize];
+        let bytes = &mut bytes[..self.size.saturating_sub(page * PAGE).min(PAGE) as usize];
         let read = read_up_to(&self.data, bytes, page * PAGE, Patience::Waits)?;
         bytes[read..].fill(0);
         Ok(map::matches(entry, self.seed, page, bytes))
@@ -319,14 +319,11 @@ impl CachedObject {
                 map::entry_of(self.seed, page, content, worth(&(at..at + content.len() as u64))).to_le_bytes()
             })
             .collect();
-        let written = self
-            .write_data(bytes, pages.start * PAGE)
-            .and_then(|()| self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region)))
-            .and_then(|()| self.map.write_all_at(&entries, map::entry_at(pages.start)));
-        if let Err(error) = written {
-            usage.give(cost);
-            return Err(error.into());
-        }
+        // Some of it may be written when this fails: it stays counted. The record is first, since what has none is not
+        // looked at when room is made.
+        self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region))?;
+        self.write_data(bytes, pages.start * PAGE)?;
+        self.map.write_all_at(&entries, map::entry_at(pages.start))?;
         Ok(fresh * PAGE)
     }
 
@@ -408,11 +405,12 @@ impl CachedObject {
         // Entries first: a page without an entry is not there, whatever its bytes.
         self.map.write_all_at(&bytes, map::record_at(region) + 8)?;
         let (mut page, mut freed) = (region * PAGES_OF_RECORD, 0);
-        for run in record[1..].chunk_by(|a, b| goes(*a) == goes(*b)) {
-            let length = run.len() as u64 * PAGE;
-            if goes(run[0]) {
-                punch(&self.data, page * PAGE, length)?;
-                freed += length;
+        // What has no entry may have bytes all the same: after a crash, or when it was damaged.
+        let stays = |entry: u64| entry != 0 && !goes(entry);
+        for run in record[1..].chunk_by(|a, b| stays(*a) == stays(*b)) {
+            if !stays(run[0]) {
+                punch(&self.data, page * PAGE, run.len() as u64 * PAGE)?;
+                freed += run.iter().filter(|entry| goes(**entry)).count() as u64 * PAGE;
             }
             page += run.len() as u64;
         }
@@ -479,7 +477,7 @@ pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(Fi
 /// A program has opened the object of a map.
 pub(super) fn count_open(map: &File) -> io::Result<()> {
     let opens = read_number(map, map::OPENS_AT)?;
-    let numbers: Vec<u8> = [opens + 1, now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = [opens.saturating_add(1), now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
     map.write_all_at(&numbers, map::OPENS_AT)
 }
 

@@ -417,6 +417,20 @@ fn what_others_keep_beside_the_cache_is_neither_counted_nor_removed() {
     assert!(cache.usage.used().unwrap() < 1 << 20 && other.join(".new-x").exists());
 }
 
+/// As when a process was killed between a page and its entry, or a page was damaged.
+#[test]
+fn what_is_given_up_leaves_nothing_behind() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 2 * map::REGION);
+    rig.keep(&cache, &object, 0..object.size, vec![]);
+    cache.finish();
+    let map = OpenOptions::new().write(true).open(&rig.files("map")[0]).unwrap();
+    map.write_all_at(&[0; 800], map::entry_at(7)).unwrap();
+    rig.open(&cache, &object).give_up(0, u64::MAX, true).unwrap();
+    assert_eq!(evict::taken(&rig.files("data")[0]), map::REGION);
+}
+
 #[test]
 fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
     let rig = Rig::new();
@@ -429,4 +443,20 @@ fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
     let (opened, segment) = (rig.open(&cache, &object), Arc::new(segment));
     cache.keep(Fetched { object: opened, segment, range: 0..4096, headers: vec![], claim: None });
     assert_eq!(metrics.disk_dropped_bytes.get(), 4096);
+}
+
+#[test]
+fn what_failed_to_be_written_may_be_there_and_stays_counted() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.open(&cache, &object);
+    let open = |kind, write| OpenOptions::new().read(true).write(write).open(&rig.files(kind)[0]).unwrap();
+    let identity = Identity::new("s3://here/bucket", &object);
+    let broken = CachedObject::of_files(&identity, open("map", true), open("data", false));
+    let before = cache.usage.used().unwrap();
+    let bytes = |range: Range<u64>| Some(vec![Bytes::from(vec![1; (range.end - range.start) as usize])]);
+    broken.write(&(0..1 << 20), bytes, |_| Worth::Data, &cache.usage).unwrap_err();
+    cache.usage.settle();
+    assert!(cache.usage.used().unwrap() + QUOTA / 1024 >= before + (1 << 20));
 }

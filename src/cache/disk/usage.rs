@@ -103,7 +103,7 @@ impl Usage {
         let taken = self.locked(|used| {
             let Some(used) = used else { return (Err(Refused::Unknown), None) };
             let amounts = [wanted + advance, wanted];
-            let Some(amount) = amounts.into_iter().find(|amount| used + amount <= self.quota) else {
+            let Some(amount) = amounts.into_iter().find(|amount| used.saturating_add(*amount) <= self.quota) else {
                 return (Err(Refused::Quota), None);
             };
             match amount <= free {
@@ -117,7 +117,7 @@ impl Usage {
 
     /// How much has to be given up before so many bytes can be taken; none if that is not known.
     pub fn shortage(&self, bytes: u64) -> Option<u64> {
-        let beyond_quota = (self.used()? + bytes).saturating_sub(self.quota);
+        let beyond_quota = self.used()?.saturating_add(bytes).saturating_sub(self.quota);
         Some(beyond_quota.max(bytes.saturating_sub(self.free().ok()?)))
     }
 
@@ -147,7 +147,7 @@ impl Usage {
     pub fn correct(&self, before: Option<u64>, counted: u64, _eviction: &Eviction<'_>) {
         let corrected = self.locked(|used| {
             let since = used.zip(before).map_or(0, |(used, before)| used.saturating_sub(before));
-            ((), Some(counted + since))
+            ((), Some(counted.saturating_add(since)))
         });
         if let Err(error) = corrected {
             tracing::debug!(%error, "cannot note what the cache takes");
@@ -253,6 +253,16 @@ mod tests {
         let usage = counted(&folder, 1 << 20);
         usage.file.write_all_at(&[1], 9).unwrap();
         assert_eq!((usage.used(), usage.take(1)), (None, Err(Refused::Unknown)));
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_lets_nothing_be_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = counted(&folder, 1 << 20);
+        usage.change(|_| ((), Some(u64::MAX))).unwrap();
+        assert_eq!((usage.take(4096), usage.shortage(1)), (Err(Refused::Quota), Some(u64::MAX - (1 << 20))));
+        usage.correct(Some(0), 4096, &usage.evict().unwrap().unwrap());
+        assert_eq!(usage.used(), Some(u64::MAX));
     }
 
     #[test]
