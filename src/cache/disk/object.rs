@@ -538,7 +538,7 @@ fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io:
 /// Slices that end where pages end, but for the last: as they are, mostly.
 fn in_whole_pages(slices: Vec<Bytes>) -> Vec<Bytes> {
     let last = slices.len().saturating_sub(1);
-    match slices[..last].iter().all(|slice| slice.len() as u64 % PAGE == 0) {
+    match slices[..last].iter().all(|slice| (slice.len() as u64).is_multiple_of(PAGE)) {
         true => slices,
         false => Vec::from([slices.concat().into()]),
     }
