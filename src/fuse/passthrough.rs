@@ -5,6 +5,7 @@
 //! stacked filesystem), none is tried any more.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
@@ -36,9 +37,11 @@ impl Passthrough {
     /// Answers an open by giving the file to the kernel. Returns the reply where it does not take it.
     pub fn open(&self, ino: u64, handle: FileHandle, backing: &Backing, reply: ReplyOpen) -> Option<ReplyOpen> {
         let mut files = self.files.lock();
-        if !files.contains_key(&ino) {
+        if let Entry::Vacant(place) = files.entry(ino) {
             match reply.open_backing(backing) {
-                Ok(id) => drop(files.insert(ino, (id, 0))),
+                Ok(id) => {
+                    place.insert((id, 0));
+                }
                 Err(error) => {
                     tracing::info!(%error, "the kernel does not read cached files by itself; this daemon does");
                     self.able.store(false, Ordering::Relaxed);

@@ -138,6 +138,9 @@ impl Mounted {
         if signalled {
             tracing::info!(mountpoint = %self.mountpoint.display(), "unmounting");
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
+            if let Some(disk) = self.reader.disk() {
+                disk.stop();
+            }
             // A push may have to wait for a READ; this process must not end while one does.
             self.reader.pusher().halt();
             take_away(&self.mountpoint);
@@ -150,6 +153,7 @@ impl Mounted {
         }
         self.reader.pusher().stop();
         if let Some(disk) = self.reader.disk() {
+            disk.stop();
             disk.finish();
         }
         match self.session.join() {

@@ -122,15 +122,16 @@ impl Reader {
     /// Whether a part that would be fetched ahead is better left where it is. Says no while the file's place on disk is not
     /// open yet; it is looked at again before a request is sent.
     pub(super) fn is_needless(&self, file: &FileState, part: &Range<u64>) -> bool {
-        let lacks = |object: &CachedObject| !object.missing(part).is_ok_and(|missing| missing.is_none());
+        let lacks = |object: &CachedObject| object.missing_at_once(part).is_ok_and(|missing| missing.is_some());
         file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
     }
 
-    /// A program asks for `range` now: notes it if that is not on disk, before anything is fetched ahead of it.
+    /// A program asks for `range` now: notes it if that is not on disk, before anything is fetched ahead of it. Where only
+    /// the disk could tell, it shows when the range is fetched.
     pub(super) fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
         if file.has_all_so_far()
             && let Some(object) = file.held()
-            && !object.missing(range).is_ok_and(|missing| missing.is_none())
+            && object.missing_at_once(range).is_ok_and(|missing| missing.is_some())
         {
             file.note_missed();
         }
@@ -167,7 +168,8 @@ impl Reader {
 
 /// Whether a file was read before, and all that programs have asked for since it was opened was on disk.
 fn is_remembered(file: &FileState, object: &CachedObject) -> bool {
-    let has_head = || object.missing(&(0..PAGE.min(object.size()))).is_ok_and(|missing| missing.is_none());
+    let head = 0..PAGE.min(object.size());
+    let has_head = || object.missing_at_once(&head).is_ok_and(|missing| missing.is_none());
     file.has_all_so_far() && has_head()
 }
 

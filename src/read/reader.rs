@@ -198,8 +198,8 @@ impl Reader {
 
     /// No program has any file open.
     pub fn rest(&self) {
-        if let Some(disk) = &self.config.disk {
-            disk.rest();
+        if let Some(disk) = self.config.disk.clone() {
+            self.config.runtime.spawn(async move { disk.rest().await });
         }
     }
 

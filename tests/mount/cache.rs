@@ -299,6 +299,36 @@ fn a_checked_file_is_read_by_the_kernel_and_a_changed_one_is_not() {
     assert_eq!((counts()[0], rig.status()["disk_damaged_pages"].as_u64()), (opens, Some(1)));
 }
 
+/// A memory map outlives the file that it was made of; the kernel tells nobody of it when it reads the file by itself.
+#[test]
+fn what_a_memory_map_shows_stays_there_when_its_file_is_closed() {
+    let size = 8 * MIB;
+    let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(size, 1))));
+    rig.mount(&["--cache-dir", &cache]);
+    assert_eq!(sha256(rig.open("a.fits")), sha256_of_pattern(1, size));
+    remount(&rig, &cache);
+    eventually("the kernel reads the file", || {
+        assert_eq!(sha256(rig.open("a.fits")), sha256_of_pattern(1, size));
+        rig.status()["passthrough_opens"].as_u64().unwrap() > 0
+    });
+    let clear = || {
+        let output = fitsfs(&["cache", "clear", "--cache-dir", &cache]);
+        assert!(output.status.success(), "{}", text(&output));
+    };
+    let file = rig.open("a.fits");
+    let map = Map::shared(&file, 0, size as usize);
+    drop(file);
+    eventually("the file is closed", || rig.status()["open_files"] == 0);
+    clear();
+    assert!(map.bytes() == pattern_at(1, 0, size as usize), "a map has lost its bytes");
+    kill(rig.pid(), libc::SIGKILL);
+    eventually("the cache is empty", || {
+        clear();
+        files(&cache, "data").is_empty()
+    });
+    assert!(map.bytes() == pattern_at(1, 0, size as usize), "a map has lost its bytes with its daemon");
+}
+
 /// A server that ends a body early, or fails, leaves nothing of it in the cache.
 #[test]
 fn a_lying_server_does_not_get_into_the_cache() {

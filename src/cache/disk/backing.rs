@@ -2,7 +2,9 @@
 //!
 //! Nobody checks what the kernel reads, so only a complete file is given to it, all of which this process has checked
 //! since it started. Between the check and the use the time of the file's last change stands for its content: whoever
-//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is.
+//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is. What
+//! was mapped stays in use when its file is closed, and when this process has ended, and nobody is told: so a file that
+//! was given to the kernel is noted in its map, and removed as a whole or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -30,7 +33,7 @@ type State = (u64, u64, i64, i64);
 #[derive(Debug)]
 pub struct Backing {
     data: File,
-    /// Has the regions locked.
+    /// Has its life and the regions locked.
     map: File,
 }
 
@@ -46,11 +49,13 @@ pub(super) struct Checked {
     states: moka::sync::Cache<String, State>,
     /// One file is checked at a time.
     turn: Mutex<()>,
+    /// Nothing is checked any more.
+    stopped: AtomicBool,
 }
 
 impl Default for Checked {
     fn default() -> Self {
-        Self { states: moka::sync::Cache::new(MAX_CHECKED), turn: Mutex::new(()) }
+        Self { states: moka::sync::Cache::new(MAX_CHECKED), turn: Mutex::new(()), stopped: AtomicBool::new(false) }
     }
 }
 
@@ -62,6 +67,7 @@ impl Checked {
         if state(&backing.data)? != checked {
             return Ok(None);
         }
+        object::note_backing(&backing.map)?;
         object::count_open(&backing.map)?;
         Ok(Some(backing))
     }
@@ -69,22 +75,36 @@ impl Checked {
     /// Checks all of a file, unless that was done or others are being checked. True if it is complete and sound.
     pub fn check(&self, directory: &Directory, name: &str, object: &Arc<CachedObject>) -> io::Result<bool> {
         let Some(_turn) = self.turn.try_lock() else { return Ok(false) };
-        if object.missing(&(0..object.size()))?.is_some() {
-            return Ok(false);
+        let pieces = |size: u64| {
+            (0..object.size()).step_by(size as usize).map(move |at| at..at.saturating_add(size).min(object.size()))
+        };
+        for region in pieces(map::REGION) {
+            if object.missing(&region)?.is_some() {
+                return Ok(false);
+            }
         }
         let Some(backing) = hold(directory, name, object.size())? else { return Ok(false) };
         let state = state(&backing.data)?;
+        // Another file may have its name by now; and zeros at the end match, whether the file has them or ends before.
+        if self::state(object.data())? != state || backing.data.metadata()?.len() != object.size() {
+            return Ok(false);
+        }
         if self.states.get(name) == Some(state) {
             return Ok(true);
         }
-        for start in (0..object.size()).step_by(PIECE as usize) {
-            let piece = start..(start + PIECE).min(object.size());
-            if !matches!(object.read_unstamped(&piece)?, Found::Bytes(_)) {
+        for piece in pieces(PIECE) {
+            let found = object.read_unstamped(&piece)?;
+            if !matches!(found, Found::Bytes(_)) || self.stopped.load(Ordering::Relaxed) {
                 return Ok(false);
             }
         }
         self.states.insert(name.to_owned(), state);
         Ok(true)
+    }
+
+    /// Ends the check that is under way, and begins none any more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +114,9 @@ fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backi
         data: open(&directory.data(name))?,
         map: file::open(&directory.map(name), directory.file_mode(), false)?,
     };
-    let held = lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
+    let held = lock::try_lock(&backing.map, &object::LIFE, Mode::Shared)?
+        && backing.map.metadata()?.nlink() > 0
+        && lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
     Ok(held.then_some(backing))
 }
 

@@ -162,7 +162,8 @@ fn is_trusted(owner: u32, mode: u32, user: u32, shared: bool) -> Result<(), &'st
     }
 }
 
-fn user() -> u32 {
+/// The user of this process.
+pub(super) fn user() -> u32 {
     // SAFETY: geteuid has no preconditions and cannot fail.
     unsafe { libc::geteuid() }
 }

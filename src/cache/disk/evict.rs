@@ -189,6 +189,11 @@ fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
     if !candidate.is_open && is_open {
         return Ok(0);
     }
+    if object.was_backing()? {
+        let is_used = object.is_used_since(&object.record(candidate.region)?, candidate.stamp)?;
+        drop(object);
+        return Ok(if is_used { 0 } else { remove(directory, &candidate.name)?.unwrap_or(0) });
+    }
     let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
     let is_empty = freed > 0 && object.next_region(0)?.is_none();
     drop(object);
@@ -230,10 +235,12 @@ pub(super) enum Kind {
     Data,
 }
 
-/// The files of all objects by name; adds what they and their folders take to `bytes`. Others are left alone.
+/// The files of all objects by name; adds what they, their folders and names take to `bytes`. What others keep in the
+/// directory is left alone.
 pub(super) fn files(directory: &Directory, bytes: &mut u64) -> io::Result<Vec<(String, Kind)>> {
     let mut found = Vec::new();
-    let mut folders = vec![directory.root().to_owned()];
+    let mut folders = vec![directory.objects(), directory.root().join("names")];
+    *bytes += taken(&directory.usage()) + folders.iter().map(|folder| taken(folder)).sum::<u64>();
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -1,16 +1,24 @@
 //! What the standard library lacks for the files of the cache.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Opens a file for reading and writing, which is made with this mode if it may be. A symbolic link is not followed.
+/// Opens a file for reading and writing, which is made with this mode if it may be, whatever the umask: that of this
+/// process is not that of all who share the cache. A symbolic link is not followed.
 pub fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
-    options.open(path)
+    let file = options.open(path)?;
+    if create {
+        let found = file.metadata()?;
+        if found.mode() & mode != mode && found.uid() == super::directory::user() {
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(file)
 }
 
 /// Opens a file for reading past the page cache.

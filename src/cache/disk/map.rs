@@ -3,6 +3,7 @@
 //! ```text
 //! 0      magic line, "<16 hex digits: xxh3 of the rest> <JSON of the identity>\n"
 //! 3584   how often a program has opened the file, u64, and when the last one did, ms since 1970
+//! 3600   1 once the kernel was given the file to read by itself, u64
 //! 4096   a record for every 511 pages: when they were last used (u64, ms since 1970), then a u64 for each page
 //! ```
 //!
@@ -37,6 +38,9 @@ pub const OPENS_AT: u64 = 3584;
 
 /// Where the time of the last open is.
 pub const OPENED_AT: u64 = OPENS_AT + 8;
+
+/// Where it is noted that the kernel was given the file.
+pub const BACKING_AT: u64 = OPENED_AT + 8;
 
 const MAGIC: &str = "fitsfs cache map 1\n";
 

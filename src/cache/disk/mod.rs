@@ -6,7 +6,7 @@
 //! costs at most what was being written.
 //!
 //! - [`directory`]: where the files are, and who may write them
-//! - [`object`]: one object version: read, write, claim, give up
+//! - [`object`]: one object version: read, write, claim; [`region`]: look at what is there, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
 //! - [`backing`]: complete files, which the kernel may read by itself
 //! - [`mod@file`]: what the standard library lacks for these
@@ -25,6 +25,7 @@ mod file;
 mod lock;
 mod map;
 mod object;
+mod region;
 mod usage;
 mod writer;
 
@@ -74,6 +75,8 @@ pub struct DiskCache {
     buffers: Arc<Buffers>,
     metrics: Arc<Metrics>,
     complained: AtomicBool,
+    /// Files that nobody uses are going to be closed.
+    resting: AtomicBool,
 }
 
 impl DiskCache {
@@ -102,6 +105,7 @@ impl DiskCache {
             buffers: Arc::default(),
             metrics,
             complained: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
         }))
     }
 
@@ -177,14 +181,14 @@ impl DiskCache {
     pub async fn missing(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> Option<(Range<u64>, Option<Claim>)> {
         let began = tokio::time::Instant::now();
         loop {
-            let missing = object.missing(range).unwrap_or_else(|error| {
+            let missing = self.look(object, range).await.unwrap_or_else(|error| {
                 self.complain(&error);
                 Some(range.clone())
             })?;
             let missing = missing.start.max(range.start)..missing.end.min(range.end);
             match object.claim(&missing) {
                 // Who had the claim before may have written it since.
-                Ok(Some(claim)) => match object.missing(range) {
+                Ok(Some(claim)) => match self.look(object, range).await {
                     Ok(None) => return None,
                     _ => return Some((missing, Some(claim))),
                 },
@@ -234,14 +238,36 @@ impl DiskCache {
         }));
     }
 
-    /// No program has a file open: lets go of memory.
-    pub fn rest(&self) {
+    /// No program has a file open: lets go of memory, and soon of files, which others may want to remove.
+    pub async fn rest(&self) {
         self.buffers.trim();
+        if self.resting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tokio::time::sleep(LINGER + LINGER / 10).await;
+        self.resting.store(false, Ordering::Relaxed);
+        self.open.run_pending_tasks().await;
+    }
+
+    /// What is missing of a range, looked for on another thread if that needs the disk.
+    async fn look(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+        match object.missing_at_once(range) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (object, range) = (object.clone(), range.clone());
+                tokio::task::spawn_blocking(move || object.missing(&range)).await.map_err(io::Error::other)?
+            }
+            missing => missing,
+        }
     }
 
     /// Takes what was fetched, to be written soon, or never if that is too much.
     pub fn keep(&self, fetched: Fetched) {
         self.writer.write(fetched);
+    }
+
+    /// The mount ends: a check, which may take minutes, does not hold it up.
+    pub fn stop(&self) {
+        self.checked.stop();
     }
 
     /// Waits until all that was taken is written, unless that takes too long.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::Directory;
 use super::buffers::{Buffer, Buffers};
-use super::file::{self, Patience, open, punch, read_number, read_up_to, set_length};
+use super::file::{self, Patience, open, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
@@ -51,8 +50,8 @@ const ATTEMPTS: usize = 8;
 pub struct CachedObject {
     size: u64,
     seed: u64,
-    map: File,
-    data: File,
+    pub(super) map: File,
+    pub(super) data: File,
     /// The same without the page cache, where the filesystem can.
     direct: Option<File>,
     buffers: Arc<Buffers>,
@@ -102,7 +101,7 @@ impl Drop for Claim {
 }
 
 /// A region that is locked until this is dropped.
-struct LockedRegion<'a>(&'a File, Range<u64>);
+pub(super) struct LockedRegion<'a>(pub &'a File, pub Range<u64>);
 
 impl Drop for LockedRegion<'_> {
     fn drop(&mut self) {
@@ -180,9 +179,19 @@ impl CachedObject {
     }
 
     /// From the first to the last page of `range` that is not there, as bytes of the object; none if all are there.
+    /// May wait for the disk.
     pub fn missing(&self, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+        self.missing_with(range, Patience::Waits)
+    }
+
+    /// The same without waiting for the disk: [`io::ErrorKind::WouldBlock`] if that needs it.
+    pub fn missing_at_once(&self, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+        self.missing_with(range, Patience::None)
+    }
+
+    fn missing_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<Option<Range<u64>>> {
         let pages = pages_around(range);
-        let entries = self.entries(&pages, Patience::Waits)?;
+        let entries = self.entries(&pages, patience)?;
         let Some(first) = entries.iter().position(|entry| *entry == 0) else { return Ok(None) };
         let last = entries.iter().rposition(|entry| *entry == 0).unwrap_or(first);
         Ok(Some((pages.start + first as u64) * PAGE..((pages.start + last as u64 + 1) * PAGE).min(self.size)))
@@ -269,7 +278,7 @@ impl CachedObject {
 
     fn is_intact(&self, page: u64, entry: u64) -> io::Result<bool> {
         let mut bytes = [0; PAGE as usize];
-        let bytes = &mut bytes[..(self.size - page * PAGE).min(PAGE) as usize];
+        let bytes = &mut bytes[..self.size.saturating_sub(page * PAGE).min(PAGE) as usize];
         let read = read_up_to(&self.data, bytes, page * PAGE, Patience::Waits)?;
         bytes[read..].fill(0);
         Ok(map::matches(entry, self.seed, page, bytes))
@@ -319,14 +328,11 @@ impl CachedObject {
                 map::entry_of(self.seed, page, content, worth(&(at..at + content.len() as u64))).to_le_bytes()
             })
             .collect();
-        let written = self
-            .write_data(bytes, pages.start * PAGE)
-            .and_then(|()| self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region)))
-            .and_then(|()| self.map.write_all_at(&entries, map::entry_at(pages.start)));
-        if let Err(error) = written {
-            usage.give(cost);
-            return Err(error.into());
-        }
+        // Some of it may be written when this fails: it stays counted. The record is first, since what has none is not
+        // looked at when room is made.
+        self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region))?;
+        self.write_data(bytes, pages.start * PAGE)?;
+        self.map.write_all_at(&entries, map::entry_at(pages.start))?;
         Ok(fresh * PAGE)
     }
 
@@ -388,75 +394,6 @@ impl CachedObject {
         }
         Ok(())
     }
-
-    /// Gives pages of a region up that have been unused since `stamp`: all of them, or all but headers. Returns the bytes
-    /// that are free by that; none if the region is in use.
-    pub(super) fn give_up(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
-        let lock = region_locks(region..region + 1);
-        if !lock::try_lock(&self.map, &lock, Mode::Exclusive)? {
-            return Ok(0);
-        }
-        let _locked = LockedRegion(&self.map, lock);
-        let record = self.record(region)?;
-        let opened = read_number(&self.map, map::OPENED_AT)?;
-        if record.first().is_none_or(|used| (*used).max(opened) > stamp) {
-            return Ok(0);
-        }
-        let goes = |entry: u64| entry != 0 && (headers || map::worth_of(entry) == Worth::Data);
-        let kept: Vec<u64> = record[1..].iter().map(|entry| if goes(*entry) { 0 } else { *entry }).collect();
-        let is_empty = kept.iter().all(|entry| *entry == 0);
-        let bytes: Vec<u8> = kept.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-        // Entries first: a page without an entry is not there, whatever its bytes.
-        self.map.write_all_at(&bytes, map::record_at(region) + 8)?;
-        let (mut page, mut freed) = (region * PAGES_OF_RECORD, 0);
-        for run in record[1..].chunk_by(|a, b| goes(*a) == goes(*b)) {
-            let length = run.len() as u64 * PAGE;
-            if goes(run[0]) {
-                punch(&self.data, page * PAGE, length)?;
-                freed += length;
-            }
-            page += run.len() as u64;
-        }
-        if is_empty {
-            punch(&self.map, map::record_at(region), RECORD)?;
-            freed += RECORD;
-        }
-        Ok(freed)
-    }
-
-    /// The stamp of a region and the entries of its pages.
-    pub(super) fn record(&self, region: u64) -> io::Result<Vec<u64>> {
-        let mut bytes = vec![0; RECORD as usize];
-        let read = read_up_to(&self.map, &mut bytes, map::record_at(region), Patience::Waits)?;
-        bytes[read..].fill(0);
-        Ok(map::numbers(&bytes).collect())
-    }
-
-    /// The regions that have a record, and these.
-    pub(super) fn records(&self) -> impl Iterator<Item = io::Result<(u64, Vec<u64>)>> {
-        let mut region = 0;
-        std::iter::from_fn(move || {
-            let next = self.next_region(region).transpose()?;
-            region = next.as_ref().map_or(u64::MAX, |next| next + 1);
-            Some(next.and_then(|next| Ok((next, self.record(next)?))))
-        })
-    }
-
-    /// The regions that have a record, from `region` on; none if there is no further one.
-    pub(super) fn next_region(&self, region: u64) -> io::Result<Option<u64>> {
-        if region >= map::regions(self.size) {
-            return Ok(None);
-        }
-        // SAFETY: the descriptor is open; lseek on it moves a position that nobody uses.
-        let at = unsafe { libc::lseek(self.map.as_raw_fd(), map::record_at(region) as libc::off_t, libc::SEEK_DATA) };
-        match u64::try_from(at) {
-            Ok(at) => Ok(Some((at - map::HEADER) / RECORD).filter(|region| *region < map::regions(self.size))),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-                error => Err(error),
-            },
-        }
-    }
 }
 
 /// Opens the files of an object as they are, to look at them or to give parts up. The map may be damaged.
@@ -468,8 +405,13 @@ pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(Fi
 /// A program has opened the object of a map.
 pub(super) fn count_open(map: &File) -> io::Result<()> {
     let opens = read_number(map, map::OPENS_AT)?;
-    let numbers: Vec<u8> = [opens + 1, now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = [opens.saturating_add(1), now_ms()].into_iter().flat_map(u64::to_le_bytes).collect();
     map.write_all_at(&numbers, map::OPENS_AT)
+}
+
+/// The kernel is given the file of a map.
+pub(super) fn note_backing(map: &File) -> io::Result<()> {
+    map.write_all_at(&1u64.to_le_bytes(), map::BACKING_AT)
 }
 
 /// The identity that a map tells; none if it is damaged.
@@ -509,10 +451,9 @@ fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
 fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     directory.make(folder)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(NEW)
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(directory.file_mode()))
-        .tempfile_in(folder)?;
+    let temporary = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(directory.file_mode());
+    temporary.as_file().set_permissions(permissions)?;
     temporary.as_file().write_all_at(header, 0)?;
     temporary.as_file().set_len(length)?;
     match temporary.persist_noclobber(path) {
@@ -525,7 +466,7 @@ fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io:
 /// Slices that end where pages end, but for the last: as they are, mostly.
 fn in_whole_pages(slices: Vec<Bytes>) -> Vec<Bytes> {
     let last = slices.len().saturating_sub(1);
-    match slices[..last].iter().all(|slice| slice.len() as u64 % PAGE == 0) {
+    match slices[..last].iter().all(|slice| (slice.len() as u64).is_multiple_of(PAGE)) {
         true => slices,
         false => Vec::from([slices.concat().into()]),
     }

@@ -344,3 +344,119 @@ fn a_lost_or_damaged_count_is_made_anew() {
     assert!(cache.usage.used().unwrap().abs_diff(rig.taken()) < 16 << 10);
     assert!(rig.read(&cache, &object("a.fits", 1 << 20), 0..1 << 20).is_some());
 }
+
+/// As when the folder was deleted, and another process has made the files anew and filled some of them.
+#[test]
+fn the_kernel_is_given_the_file_that_was_checked_and_no_other() {
+    let rig = Rig::new();
+    let (one, two) = (rig.cache(QUOTA), rig.cache(QUOTA));
+    let object = object("a.fits", 1 << 20);
+    let whole = 0..object.size;
+    rig.keep(&one, &object, whole.clone(), vec![]);
+    one.finish();
+    let opened = rig.open(&one, &object);
+    assert_eq!(opened.read(&whole).unwrap(), Found::Bytes(content(&object, &whole).into()));
+    std::fs::remove_dir_all(rig.folder.path().join("objects")).unwrap();
+    rig.keep(&two, &object, 0..4096, vec![]);
+    two.finish();
+    let name = Identity::new("s3://here/bucket", &object).name();
+    assert!(!one.checked.check(&one.directory, &name, &opened).unwrap() && one.backing(&object).is_none());
+}
+
+#[test]
+fn the_kernel_is_given_no_file_of_another_length() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.keep(&cache, &object, 0..1 << 20, vec![]);
+    cache.finish();
+    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
+    let check = || cache.checked.check(&cache.directory, &name, &opened).unwrap() && cache.backing(&object).is_some();
+    opened.data().set_len((1 << 20) + 1).unwrap();
+    assert!(!check());
+    opened.data().set_len(1 << 20).unwrap();
+    assert!(check());
+}
+
+#[test]
+fn a_check_ends_with_its_mount() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.keep(&cache, &object, 0..1 << 20, vec![]);
+    cache.finish();
+    cache.stop();
+    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
+    assert!(!cache.checked.check(&cache.directory, &name, &opened).unwrap());
+}
+
+#[test]
+fn what_is_shared_is_so_whatever_the_umask() {
+    use std::os::unix::fs::MetadataExt;
+    let rig = Rig::new();
+    let root = rig.folder.path().join("shared");
+    let directory = Directory::open(&root, true).unwrap();
+    let cache = DiskCache::open(directory.clone(), "s3://here/bucket", QUOTA, QUOTA, Arc::new(Metrics::new())).unwrap();
+    let object = object("a.fits", 10);
+    let name = Identity::new("s3://here/bucket", &object).name();
+    rig.open(&cache, &object);
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!([directory.usage(), directory.map(&name), directory.data(&name)].map(mode), [0o660; 3]);
+}
+
+#[test]
+fn what_others_keep_beside_the_cache_is_neither_counted_nor_removed() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let other = rig.folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("large"), vec![1; 1 << 20]).unwrap();
+    File::create(other.join(".new-x")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let mut evictor = evict::Evictor::default();
+    evictor.count(&cache.directory, &cache.usage, &cache.usage.evict().unwrap().unwrap()).unwrap();
+    assert!(cache.usage.used().unwrap() < 1 << 20 && other.join(".new-x").exists());
+}
+
+/// As when a process was killed between a page and its entry, or a page was damaged.
+#[test]
+fn what_is_given_up_leaves_nothing_behind() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 2 * map::REGION);
+    rig.keep(&cache, &object, 0..object.size, vec![]);
+    cache.finish();
+    let map = OpenOptions::new().write(true).open(&rig.files("map")[0]).unwrap();
+    map.write_all_at(&[0; 800], map::entry_at(7)).unwrap();
+    rig.open(&cache, &object).give_up(0, u64::MAX, true).unwrap();
+    assert_eq!(evict::taken(&rig.files("data")[0]), map::REGION);
+}
+
+#[test]
+fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
+    let rig = Rig::new();
+    let directory = Directory::open(rig.folder.path(), false).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let cache = DiskCache::open(directory, "s3://here/bucket", QUOTA, 1 << 20, metrics.clone()).unwrap();
+    let object = object("a.fits", 4 << 20);
+    let segment = Segment::new(0..4 << 20, Origin::Demand, None);
+    segment.append(vec![0; 4 << 20].into());
+    let (opened, segment) = (rig.open(&cache, &object), Arc::new(segment));
+    cache.keep(Fetched { object: opened, segment, range: 0..4096, headers: vec![], claim: None });
+    assert_eq!(metrics.disk_dropped_bytes.get(), 4096);
+}
+
+#[test]
+fn what_failed_to_be_written_may_be_there_and_stays_counted() {
+    let rig = Rig::new();
+    let cache = rig.cache(QUOTA);
+    let object = object("a.fits", 1 << 20);
+    rig.open(&cache, &object);
+    let open = |kind, write| OpenOptions::new().read(true).write(write).open(&rig.files(kind)[0]).unwrap();
+    let identity = Identity::new("s3://here/bucket", &object);
+    let broken = CachedObject::of_files(&identity, open("map", true), open("data", false));
+    let before = cache.usage.used().unwrap();
+    let bytes = |range: Range<u64>| Some(vec![Bytes::from(vec![1; (range.end - range.start) as usize])]);
+    broken.write(&(0..1 << 20), bytes, |_| Worth::Data, &cache.usage).unwrap_err();
+    cache.usage.settle();
+    assert!(cache.usage.used().unwrap() + QUOTA / 1024 >= before + (1 << 20));
+}

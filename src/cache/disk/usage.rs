@@ -4,15 +4,16 @@
 //! quota at once, and pays from that for what it writes. Who crashes has taken too much: the number errs upwards only,
 //! until the next eviction counts what is there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Directory;
+use super::file;
 use super::lock::{self, Mode};
 
 /// The whole file.
@@ -71,11 +72,7 @@ impl Drop for Eviction<'_> {
 impl Usage {
     /// The usage of a directory, of which this process may use `quota` bytes.
     pub fn open(directory: &Directory, quota: u64) -> io::Result<Self> {
-        let open = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options.mode(directory.file_mode()).custom_flags(libc::O_NOFOLLOW).open(directory.usage())
-        };
+        let open = || file::open(&directory.usage(), directory.file_mode(), true);
         Ok(Self { file: open()?, eviction: open()?, quota, left: Mutex::new(0), turn: Mutex::new(()) })
     }
 
@@ -105,10 +102,10 @@ impl Usage {
         let free = self.free().map_err(|_| Refused::Unknown)?;
         let taken = self.locked(|used| {
             let Some(used) = used else { return (Err(Refused::Unknown), None) };
-            let fits = |amount: &u64| used + amount <= self.quota && *amount <= free;
+            let fits = |amount: &u64| used.saturating_add(*amount) <= self.quota && *amount <= free;
             match [wanted + advance, wanted].into_iter().find(fits) {
                 Some(amount) => (Ok(amount), Some(used + amount)),
-                None if used + wanted <= self.quota => (Err(Refused::Floor), None),
+                None if used.saturating_add(wanted) <= self.quota => (Err(Refused::Floor), None),
                 None => (Err(Refused::Quota), None),
             }
         });
@@ -118,7 +115,7 @@ impl Usage {
 
     /// How much has to be given up before so many bytes can be taken; none if that is not known.
     pub fn shortage(&self, bytes: u64) -> Option<u64> {
-        let beyond_quota = (self.used()? + bytes).saturating_sub(self.quota);
+        let beyond_quota = self.used()?.saturating_add(bytes).saturating_sub(self.quota);
         Some(beyond_quota.max(bytes.saturating_sub(self.free().ok()?)))
     }
 
@@ -148,7 +145,7 @@ impl Usage {
     pub fn correct(&self, before: Option<u64>, counted: u64, _eviction: &Eviction<'_>) {
         let corrected = self.locked(|used| {
             let since = used.zip(before).map_or(0, |(used, before)| used.saturating_sub(before));
-            ((), Some(counted + since))
+            ((), Some(counted.saturating_add(since)))
         });
         if let Err(error) = corrected {
             tracing::debug!(%error, "cannot note what the cache takes");
@@ -254,6 +251,16 @@ mod tests {
         let usage = counted(&folder, 1 << 20);
         usage.file.write_all_at(&[1], 9).unwrap();
         assert_eq!((usage.used(), usage.take(1)), (None, Err(Refused::Unknown)));
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_lets_nothing_be_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = counted(&folder, 1 << 20);
+        usage.change(|_| ((), Some(u64::MAX))).unwrap();
+        assert_eq!((usage.take(4096), usage.shortage(1)), (Err(Refused::Quota), Some(u64::MAX - (1 << 20))));
+        usage.correct(Some(0), 4096, &usage.evict().unwrap().unwrap());
+        assert_eq!(usage.used(), Some(u64::MAX));
     }
 
     #[test]

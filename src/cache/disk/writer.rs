@@ -42,6 +42,11 @@ impl Fetched {
         self.range.end - self.range.start
     }
 
+    /// What it holds of the memory: its segment may be larger than what was fetched of it.
+    fn memory(&self) -> u64 {
+        self.segment.len()
+    }
+
     fn worth(&self, page: &Range<u64>) -> Worth {
         let is_header = self.headers.iter().any(|header| header.start < page.end && header.end > page.start);
         if is_header { Worth::Header } else { Worth::Data }
@@ -92,11 +97,11 @@ impl Writer {
     /// Takes something to write; drops it if there is too much.
     pub fn write(&self, fetched: Fetched) {
         let mut queue = self.shared.queue.lock();
-        if queue.stopped || queue.waiting + fetched.len() > self.max_waiting {
+        if queue.stopped || queue.waiting + fetched.memory() > self.max_waiting {
             self.shared.metrics.disk_dropped_bytes.add(fetched.len());
             return;
         }
-        queue.waiting += fetched.len();
+        queue.waiting += fetched.memory();
         queue.jobs.push_back(fetched);
         self.shared.changed.notify_all();
     }
@@ -107,7 +112,7 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
-    /// Bytes that are still to be written.
+    /// Bytes of memory that what is still to be written holds.
     pub fn waiting(&self) -> u64 {
         let queue = self.shared.queue.lock();
         queue.waiting + queue.writing
@@ -175,8 +180,8 @@ impl Shared {
         let mut queue = self.queue.lock();
         loop {
             if let Some(fetched) = queue.jobs.pop_front() {
-                queue.waiting -= fetched.len();
-                queue.writing = fetched.len();
+                queue.waiting -= fetched.memory();
+                queue.writing = fetched.memory();
                 queue.busy = true;
                 return Some(Task::Write(fetched));
             }

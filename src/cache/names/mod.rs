@@ -254,7 +254,7 @@ pub fn trim(dir: &Path, allowed: u64) -> io::Result<()> {
             logs.push((found.modified()?, found.blocks() * 512, path));
         }
     }
-    logs.sort_by(|a, b| b.0.cmp(&a.0));
+    logs.sort_by_key(|(written, ..)| std::cmp::Reverse(*written));
     let mut kept = 0;
     for (_, bytes, path) in logs {
         kept += bytes;

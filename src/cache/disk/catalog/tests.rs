@@ -143,3 +143,17 @@ fn where_no_cache_is_none_is_found() {
     assert!(Directory::find(&folder.path().join("nowhere")).unwrap().is_none());
     assert!(folder.path().read_dir().unwrap().next().is_none(), "looking makes nothing");
 }
+
+#[test]
+fn damaged_numbers_in_a_map_are_survived() {
+    let rig = filled();
+    for map in rig.files("map") {
+        let map = OpenOptions::new().write(true).open(map).unwrap();
+        // Entries beyond the last page, and the most opens that there can be.
+        map.write_all_at(&[1; 64], map.metadata().unwrap().len() - 64).unwrap();
+        map.write_all_at(&[0xff; 8], super::super::map::OPENS_AT).unwrap();
+    }
+    assert_eq!(verify(&directory(&rig), drop).unwrap().bytes, 4 * MIB + 5);
+    let cache = rig.cache(64 * MIB);
+    cache.count_open(&rig.open(&cache, &object("b/part.fits", 8 * MIB)));
+}
