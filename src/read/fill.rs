@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// The cache on disk, and the files of an object version in it.
-    async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
+    pub(super) async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
         let cache = self.config.disk.as_ref()?;
         let object = cache.object(file.object()).await?;
         if file.hold(&object) {

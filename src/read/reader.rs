@@ -167,6 +167,8 @@ impl Reader {
     pub async fn served_after_all(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.expect(file);
         self.walk(file, None);
+        // What is on disk decides what is fetched ahead, from the first read on.
+        self.cached(file).await;
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
         let is_ahead = |head: &Arc<Segment>| head.origin() != Origin::Demand && !head.is_pushed() && !direct;
         let Some(head) = head.filter(is_ahead) else { return };
