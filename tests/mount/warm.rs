@@ -108,8 +108,9 @@ fn an_interrupted_warm_goes_on_where_it_was() {
     rig.lab.shape(Shape { total: Some(40_000_000), ..Shape::default() });
     let mut first = Command::new(PROGRAM).args(["warm", rig.path("d").to_str().unwrap()]).spawn().unwrap();
     eventually("some of it was fetched", || rig.status()["bytes_fetched"].as_u64().unwrap() > 50 * MIB);
+    // Not by SIGINT, which processes in the background of a script ignore.
     // SAFETY: the process is our child and has not been waited for.
-    assert_eq!(unsafe { libc::kill(first.id() as i32, libc::SIGINT) }, 0);
+    assert_eq!(unsafe { libc::kill(first.id() as i32, libc::SIGTERM) }, 0);
     assert!(!first.wait().unwrap().success());
     rig.lab.shape(Shape::default());
     rig.settle();
