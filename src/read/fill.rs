@@ -185,7 +185,7 @@ impl Filling<'_, '_> {
             let missing = cache.missing(object, &(at..end)).await;
             let (gap, claim) = missing.unwrap_or((end..end, None));
             at = self.copy(cache, object, at..gap.start).await;
-            if at < end && self.segment.origin() != Origin::Demand && is_remembered(self.file, object) {
+            if at < end && self.is_needless(cache, object).await {
                 self.noted.cancelled();
                 return Err(StoreError::new(ErrorKind::Network, "not on disk, and nobody has asked for it yet"));
             }
@@ -198,6 +198,12 @@ impl Filling<'_, '_> {
         }
         self.download(at..end).await?;
         Ok(downloaded)
+    }
+
+    /// Whether a part that is not on disk is better left there, as [`Reader::is_needless`] has it. The disk may be asked.
+    async fn is_needless(&mut self, cache: &DiskCache, object: &Arc<CachedObject>) -> bool {
+        let ahead = self.segment.origin() != Origin::Demand && self.file.has_all_so_far();
+        ahead && cache.has(object, &(0..PAGE.min(object.size()))).await
     }
 
     /// Copies from the disk as far as it has the bytes; returns up to where.

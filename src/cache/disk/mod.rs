@@ -249,6 +249,11 @@ impl DiskCache {
         self.open.run_pending_tasks().await;
     }
 
+    /// Whether all of a range is there.
+    pub async fn has(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> bool {
+        matches!(self.look(object, range).await, Ok(None))
+    }
+
     /// What is missing of a range, looked for on another thread if that needs the disk.
     async fn look(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
         match object.missing_at_once(range) {
