@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use parking_lot::Mutex;
 
+use super::brake::Brake;
 use super::walk::Found;
 use super::{Failure, Observer, Task, Warmed};
 use crate::fits;
@@ -67,9 +68,10 @@ pub fn all(
     // Parts that wait keep files open: no more of them than are read.
     let (sender, receiver) = sync_channel(task.jobs);
     let receiver = Mutex::new(receiver);
+    let brake = Brake::new(&task.mounts);
     std::thread::scope(|scope| {
         for _ in 0..task.jobs {
-            scope.spawn(|| work(&receiver, &pass, task.headers, observer, &fail));
+            scope.spawn(|| work(&receiver, &brake, &pass, task.headers, observer, &fail));
         }
         for found in files {
             match found.and_then(|found| hand_out(found, task.headers, &sender, &pass, observer)) {
@@ -119,6 +121,7 @@ fn hand_out(
 
 fn work(
     parts: &Mutex<Receiver<Part>>,
+    brake: &Brake<'_>,
     pass: &Mutex<Pass>,
     headers: bool,
     observer: &dyn Observer,
@@ -130,6 +133,7 @@ fn work(
     loop {
         let next = parts.lock().recv();
         let Ok(Part { source, range }) = next else { return };
+        brake.wait();
         let path = &source.found.path;
         let is_last = range.end == source.found.size;
         let count = |bytes: u64| {

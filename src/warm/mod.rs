@@ -3,8 +3,10 @@
 //! - [`place`]: which mount a path is in
 //! - [`walk`]: the files below it
 //! - [`fetch`]: reads them, several at a time
+//! - [`brake`]: no faster than the disk can take it
 //! - [`run`]: all of that, until it is on disk
 
+mod brake;
 mod fetch;
 pub mod place;
 mod walk;
@@ -21,7 +23,8 @@ use crate::metrics::Snapshot;
 use fetch::cached;
 use walk::{Found, Walk};
 
-/// What could not be kept, as the disk was slower than the network, is read again: as long as that helps, and so often.
+/// What could not be kept, as the disk was slower than the network all the same, is read again: as long as that helps,
+/// and so often.
 const MAX_PASSES: usize = 4;
 
 /// How long a daemon may take to write something of what waits, and how often to look. What is not complete after that
