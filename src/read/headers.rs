@@ -210,13 +210,19 @@ impl Headers {
     /// Where up to `n` headers after the one at `offset` may be.
     fn guess(&self, offset: u64, n: usize, pace: &Pace) -> Vec<Range<u64>> {
         if let Some((mean, deviation)) = self.varies() {
-            return self.windows(offset, n.min(MAX_WINDOWS), (mean, deviation), pace);
+            let windows = if self.is_followed() { n.min(MAX_WINDOWS) } else { 0 };
+            return self.windows(offset, windows, (mean, deviation), pace);
         }
         let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
         // What was fetched at the exact places of a file that was like this one so far need not be guessed around.
         let before = if self.is_like_sibling(offset) { 0 } else { READ_BEFORE };
         let around = |at: u64| at.saturating_sub(before).max(offset)..(at + READ_ON).min(self.size);
         exact.into_iter().map(|at| self.with_rest(around(at))).collect()
+    }
+
+    /// Whether a program goes from header to header: it has read one that did not come with the head of the file.
+    fn is_followed(&self) -> bool {
+        self.lookahead > MIN_LOOKAHEAD
     }
 
     /// A range with what is left of the file behind it, if that is little.

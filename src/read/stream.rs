@@ -46,6 +46,8 @@ struct Stream {
     id: u64,
     start: u64,
     next: u64,
+    /// The last read.
+    last: Range<u64>,
     /// All up to here has been read or planned.
     ahead: u64,
     /// All from here on has been read or planned: below `start` for a reader that goes backwards.
@@ -119,6 +121,8 @@ impl Streams {
         let stream = &mut self.streams[index];
         stream.touched = self.ticks;
         stream.reads += 1;
+        let is_step = stream.is_step(read);
+        stream.last = read.clone();
         if read.start < stream.start {
             return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
@@ -126,7 +130,7 @@ impl Streams {
         if read.start <= stream.ahead {
             stream.ahead = stream.ahead.max(read.end);
         }
-        Advance { lead: self.lead(index, first), abandoned }
+        Advance { lead: if is_step { self.lead(index, first) } else { None }, abandoned }
     }
 
     /// `range` is going to be fetched for a stream.
@@ -203,6 +207,7 @@ impl Streams {
             id,
             start,
             next,
+            last: read.clone(),
             ahead: next,
             behind: start,
             to_the_end,
@@ -235,6 +240,13 @@ impl Stream {
         let forward = read.start + slack >= self.next && read.start <= reached + slack && read.end > self.start;
         let backward = read.start < self.start && read.end + SLACK >= self.behind && read.end <= self.start + SLACK;
         forward || backward
+    }
+
+    /// Whether a read is where the last one was, or in what was planned. One that leaves out some of the file may be there
+    /// by chance: the next one tells.
+    fn is_step(&self, read: &Range<u64>) -> bool {
+        let is_near = read.start <= self.last.end + SLACK && self.last.start <= read.end + SLACK;
+        is_near || read.start <= self.ahead + SLACK
     }
 
     /// The stream is read backwards, by a program or by the copying of a large memory map.

@@ -58,6 +58,8 @@ struct Walk {
     stride: i64,
     /// Bytes of a row that were touched, from its first page on.
     width: u64,
+    /// The row that was touched last.
+    row: u64,
     /// Rows planned so far, and how many to plan first.
     planned: u64,
     batch: u64,
@@ -117,6 +119,7 @@ impl Strides {
             first,
             stride,
             width: PAGE,
+            row: 0,
             planned: GUESSED,
             batch: AFTER_GUESS,
             plane: 0,
@@ -164,8 +167,18 @@ impl Strides {
             let (before, stride) = known.or_else(|| self.repeated(read, grid))?;
             let (first, width) = (before.start as i64, (before.end - before.start).min(MAX_BATCH_BYTES));
             let batch = FIRST_BATCH;
-            let walk =
-                Walk { first, stride, width, planned: 0, batch, plane: 0, planes: 0, is_guess: false, touched: 0 };
+            let walk = Walk {
+                first,
+                stride,
+                width,
+                row: 0,
+                planned: 0,
+                batch,
+                plane: 0,
+                planes: 0,
+                is_guess: false,
+                touched: 0,
+            };
             is_sparse(stride.unsigned_abs(), width, pace).then_some(walk)
         })?;
         self.follow(walk)
@@ -203,7 +216,7 @@ impl Strides {
             let plane = grid.strides.iter().find(|plane| **plane > extent && is_step(**plane as i64))?;
             let plane = *plane as i64 * distance.signum();
             let planes = (2 * walk.planes + 1).min(planes_of(walk.planned, walk.width));
-            Some(Walk { first: read.start as i64, planned: 0, batch: walk.planned, plane, planes, ..*walk })
+            Some(Walk { first: read.start as i64, row: 0, planned: 0, batch: walk.planned, plane, planes, ..*walk })
         })
     }
 }
@@ -213,10 +226,9 @@ impl Walk {
     fn row_of(&self, read: &Range<u64>) -> Option<u64> {
         let from_first = read.start as i64 - self.first;
         let row = (from_first + self.stride.signum() * TOLERANCE / 2).checked_div(self.stride)?;
-        let row = u64::try_from(row).ok().filter(|row| *row <= self.planned + FIRST_BATCH)?;
+        let row = u64::try_from(row).ok().filter(|row| *row <= self.planned.max(1) + 1)?;
         let within = from_first - row as i64 * self.stride;
-        let reach = (self.width as i64 + TOLERANCE).max((self.stride.abs() / 8).min(MAX_WIDTH as i64));
-        (-TOLERANCE..reach).contains(&within).then_some(row)
+        (-TOLERANCE..self.width as i64 + TOLERANCE).contains(&within).then_some(row)
     }
 
     /// The rows to fetch after a read: none while enough of them are planned.
@@ -229,8 +241,13 @@ impl Walk {
             let width = (end - self.first).unsigned_abs();
             return Some(if width > self.width { self.widen(row, width) } else { 0..0 });
         }
+        let last = std::mem::replace(&mut self.row, row);
         let wanted = (read.end as i64 - self.first - row as i64 * self.stride).unsigned_abs();
         if wanted > self.width + PAGE && self.planned > 0 {
+            // Elsewhere a touch may be there by chance: the next one tells.
+            if row.abs_diff(last) > 1 {
+                return Some(0..0);
+            }
             let width = (wanted + wanted / 2).next_multiple_of(PAGE).min(2 * MAX_WIDTH);
             return Some(self.widen(row, width));
         }
