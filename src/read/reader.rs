@@ -36,7 +36,7 @@ const MIN_PART: u64 = 512 << 10;
 const MAX_PART: u64 = 4 << 20;
 
 /// So many parts have the smallest size, as many twice that, and so on.
-const PARTS_OF_A_SIZE: u32 = 4;
+const PARTS_OF_A_SIZE: u64 = 4;
 
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
@@ -145,7 +145,7 @@ impl Reader {
     pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
         let mut core = file.core.lock();
         let planned = core.planner.on_expected();
-        self.fetch_ahead(file, &mut core, planned);
+        self.fetch_ahead(file, &mut core, planned, 0);
     }
 
     /// A program opened a file that the kernel reads by itself.
@@ -261,15 +261,17 @@ impl Reader {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }
         let segments = core.segments.overlapping(range);
-        self.fetch_ahead(file, &mut core, ahead);
+        self.fetch_ahead(file, &mut core, ahead, range.end);
         segments
     }
 
-    /// Starts what the planner wants ahead, as far as memory allows.
-    pub(super) fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>) {
+    /// Starts what the planner wants ahead of a reader at `reader`, as far as memory allows.
+    fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>, reader: u64) {
         let mut denied = false;
         for Planned { range, origin } in planned {
-            for part in core.segments.gaps(&range).into_iter().flat_map(parts) {
+            // Only a stream says that the reader comes from where it is.
+            let reader = if origin == Origin::Sequential { reader } else { range.start };
+            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader)) {
                 let bytes = part.end - part.start;
                 if self.is_needless(file, &part) {
                     core.planner.on_denied(&part);
@@ -371,7 +373,7 @@ impl Reader {
         let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
         let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
         let planned = planner.on_arrival(held, &self.config.metrics.pace.pace());
-        self.fetch_ahead(file, &mut core, planned);
+        self.fetch_ahead(file, &mut core, planned, 0);
     }
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
@@ -432,12 +434,14 @@ async fn await_bytes(
     Ok((joined.freeze(), parts.iter().any(|(_, fetched)| *fetched)))
 }
 
-/// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the reader
-/// comes to the first ones first: those are small.
-fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+/// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the
+/// reader, who stands at `reader`, comes to the nearest ones first: those are small. Further ahead each request is to
+/// be worth its time to first byte.
+fn parts(range: Range<u64>, reader: u64) -> impl Iterator<Item = Range<u64>> {
     let mut at = range.start;
-    (0..).map_while(move |n: u32| {
-        let length = (MIN_PART << (n / PARTS_OF_A_SIZE).min(16)).min(MAX_PART);
+    std::iter::from_fn(move || {
+        let doublings = (at.abs_diff(reader) / (PARTS_OF_A_SIZE * MIN_PART) + 1).ilog2();
+        let length = (MIN_PART << doublings.min(16)).min(MAX_PART);
         let part = at..(at / BLOCK * BLOCK + length).min(range.end);
         at = part.end;
         (!part.is_empty()).then_some(part)
