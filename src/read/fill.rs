@@ -210,7 +210,7 @@ impl Filling<'_, '_> {
     async fn copy(&mut self, cache: &DiskCache, object: &Arc<CachedObject>, range: Range<u64>) -> u64 {
         let mut at = range.start;
         while at < range.end {
-            let piece = at..range.end.min((at / DISK_PIECE + 1) * DISK_PIECE);
+            let piece = at..range.end.min(at + DISK_PIECE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
             self.file.note_from_disk(bytes.len());
             self.noted.found_on_disk(bytes.len());

@@ -5,14 +5,14 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-/// Buffers of this many bytes are kept: what a stream reads at once.
+/// Buffers of this many bytes are kept, for what a stream reads at once, and used for less down to half of it.
 const KEPT: usize = 1 << 20;
 
 /// What reading past the page cache is aligned to: no disk has larger blocks.
 const PAGE: usize = super::PAGE as usize;
 
-/// So many are kept while nobody uses them.
-const MAX_FREE: usize = 8;
+/// So many are kept while nobody uses them: a stream has some of them on their way to the kernel.
+const MAX_FREE: usize = 32;
 
 /// Buffers that are free.
 #[derive(Debug, Default)]
@@ -32,8 +32,10 @@ pub(super) struct Buffer {
 impl Buffers {
     /// A buffer of `length` bytes.
     pub fn take(self: &Arc<Self>, length: usize) -> Buffer {
-        let free = if length == KEPT { self.0.lock().pop() } else { None };
-        let bytes = free.unwrap_or_else(|| vec![0; length.next_multiple_of(PAGE) + PAGE]);
+        let is_kept = (KEPT / 2..=KEPT).contains(&length);
+        let free = if is_kept { self.0.lock().pop() } else { None };
+        let capacity = if is_kept { KEPT } else { length.next_multiple_of(PAGE) };
+        let bytes = free.unwrap_or_else(|| vec![0; capacity + PAGE]);
         let start = bytes.as_ptr().align_offset(PAGE).min(PAGE);
         Buffer { bytes, start, length, home: Arc::downgrade(self) }
     }
@@ -64,7 +66,7 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Some(home) = self.home.upgrade().filter(|_| self.length == KEPT) else { return };
+        let Some(home) = self.home.upgrade().filter(|_| self.bytes.len() == KEPT + PAGE) else { return };
         let mut free = home.0.lock();
         if free.len() < MAX_FREE {
             free.push(std::mem::take(&mut self.bytes));
@@ -81,8 +83,10 @@ mod tests {
         let buffers = Arc::new(Buffers::default());
         drop((0..2 * MAX_FREE).map(|_| buffers.take(KEPT)).collect::<Vec<_>>());
         drop(buffers.take(7));
+        drop(buffers.take(KEPT + PAGE));
         assert_eq!(buffers.0.lock().len(), MAX_FREE);
         assert_eq!((buffers.take(KEPT).as_ref().len(), buffers.take(8).as_ref().len()), (KEPT, 8));
+        assert_eq!(buffers.take(KEPT / 2 + 1).bytes().len(), KEPT / 2 + 1);
         let mut odd = buffers.take(5000);
         assert_eq!((odd.pages().len(), odd.pages().as_ptr().align_offset(PAGE), odd.bytes().len()), (8192, 0, 5000));
         buffers.trim();

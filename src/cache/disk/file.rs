@@ -76,6 +76,33 @@ fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<u
     }
 }
 
+/// `cachestat(2)`, from Linux 6.5 on: the number that system calls since 2019 have on all architectures
+/// (`include/uapi/asm-generic/unistd.h` of Linux). The C library has no function for it.
+const CACHESTAT: libc::c_long = 451;
+
+/// Its answer, in pages (`include/uapi/linux/mman.h`).
+#[repr(C)]
+#[derive(Default)]
+struct CacheStat {
+    cached: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+/// Whether the page cache has all of a range. A read that must not wait would tell as well, but has the kernel read ahead
+/// what is to be read past the page cache. Where the kernel cannot tell: no.
+pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
+    let (range, mut found) = ([offset, length], CacheStat::default());
+    // SAFETY: the descriptor is open; `range` and `found` have the layout of the structures that the call reads and
+    // fills, and outlive it.
+    let answer =
+        unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), range.as_ptr(), &raw mut found, 0 as libc::c_uint) };
+    let pages = (offset + length).div_ceil(super::PAGE) - offset / super::PAGE;
+    answer == 0 && found.cached >= pages
+}
+
 /// Makes a hole.
 pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;

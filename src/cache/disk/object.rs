@@ -36,7 +36,7 @@ const STAMP_MS: u64 = 250;
 pub(super) const NEW: &str = ".new-";
 
 /// Pieces of so many bytes are read past the page cache.
-const DIRECT_FROM: usize = 256 << 10;
+const DIRECT_FROM: u64 = 256 << 10;
 
 /// How long to wait for who removes the files, and for who writes a region.
 const LIFE_PATIENCE: Duration = Duration::from_millis(200);
@@ -219,7 +219,12 @@ impl CachedObject {
             return Ok(Found::Missing);
         }
         let start = pages.start * PAGE;
-        let mut buffer = self.buffers.take(((pages.end * PAGE).min(self.size) - start) as usize);
+        let length = (pages.end * PAGE).min(self.size) - start;
+        let waits = patience == Patience::None && self.direct_for(length).is_some();
+        if waits && !file::is_in_memory(&self.data, start, length) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut buffer = self.buffers.take(length as usize);
         let read = self.read_data(&mut buffer, start, patience)?;
         let bytes = buffer.bytes();
         // What a file that was cut short lacks stays zero, and does not match.
@@ -244,12 +249,17 @@ impl CachedObject {
     /// the mount.
     fn read_data(&self, buffer: &mut Buffer, start: u64, patience: Patience) -> io::Result<usize> {
         let length = buffer.bytes().len();
-        if let Some(direct) = self.direct.as_ref().filter(|_| patience == Patience::Waits && length >= DIRECT_FROM)
+        if let Some(direct) = self.direct_for(length as u64).filter(|_| patience == Patience::Waits)
             && let Ok(read) = read_up_to(direct, buffer.pages(), start, patience)
         {
             return Ok(read.min(length));
         }
         read_up_to(&self.data, buffer.bytes(), start, patience)
+    }
+
+    /// The file for reading so many bytes past the page cache, if they are worth it.
+    fn direct_for(&self, length: u64) -> Option<&File> {
+        self.direct.as_ref().filter(|_| length >= DIRECT_FROM)
     }
 
     /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
