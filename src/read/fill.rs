@@ -33,8 +33,16 @@ const CHECK_SHARE: u64 = 8;
 /// How often what is missing is looked for anew, because what was there has been given up meanwhile.
 const LOOKS: usize = 3;
 
-/// The right to fetch ahead, when it is granted; none for what a program waits for.
+/// The right to fetch ahead, when it is granted.
 pub(super) type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
+
+/// The slots of a segment that is fetched ahead. Each is taken where it is first needed.
+pub(super) struct Slots {
+    /// For what is there of it on disk, until that is read.
+    pub disk: Slot,
+    /// For what comes from the store, until the end.
+    pub network: Slot,
+}
 
 /// A range that came from the store, and the right to fetch it that others wait for.
 pub(super) struct Downloaded {
@@ -49,7 +57,7 @@ struct Filling<'a, 'b> {
     file: &'a Arc<FileState>,
     segment: &'a Arc<Segment>,
     /// Taken when it is first needed, and kept to the end.
-    slot: Option<Slot>,
+    network: Option<Slot>,
     granted: Option<OwnedSemaphorePermit>,
     noted: &'a mut Fetching<'b>,
     /// How far the kernel has been given it.
@@ -62,14 +70,16 @@ impl Reader {
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slot: Slot,
+        slots: Option<Slots>,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
-        let (slot, pushed) = (Some(slot), segment.range().start);
-        let mut filling = Filling { reader: self, file, segment, slot, granted: None, noted, pushed };
+        let (disk, network) = slots.map(|Slots { disk, network }| (disk, network)).unzip();
+        let pushed = segment.range().start;
+        let mut filling = Filling { reader: self, file, segment, network, granted: None, noted, pushed };
         let downloaded = match self.cached(file).await {
-            Some((cache, object)) => filling.with_cache(cache, &object).await?,
+            Some((cache, object)) => filling.with_cache(cache, &object, disk).await?,
             None => {
+                drop(disk);
                 filling.download(segment.range()).await?;
                 Vec::new()
             }
@@ -174,10 +184,17 @@ fn is_remembered(file: &FileState, object: &CachedObject) -> bool {
 }
 
 impl Filling<'_, '_> {
-    async fn with_cache(&mut self, cache: &Arc<DiskCache>, object: &Arc<CachedObject>) -> Result<Vec<Downloaded>> {
+    async fn with_cache(
+        &mut self,
+        cache: &Arc<DiskCache>,
+        object: &Arc<CachedObject>,
+        turn: Option<Slot>,
+    ) -> Result<Vec<Downloaded>> {
         let Range { start, end } = self.segment.range();
         let mut downloaded = Vec::new();
+        let turn = wait_for(turn, self.segment).await;
         let mut at = self.copy(cache, object, start..end).await;
+        drop(turn);
         for _ in 0..LOOKS {
             if at == end {
                 return Ok(downloaded);
@@ -228,11 +245,8 @@ impl Filling<'_, '_> {
         }
         self.segment.mark_from_store();
         self.file.note_missed();
-        if let Some(slot) = self.slot.take() {
-            self.granted = tokio::select! {
-                slot = slot => slot,
-                () = self.segment.wanted() => None,
-            };
+        if self.granted.is_none() {
+            self.granted = wait_for(self.network.take(), self.segment).await;
         }
         self.noted.sent();
         let mut body = self.reader.config.store.get(self.file.object(), range).await?;
@@ -253,5 +267,14 @@ impl Filling<'_, '_> {
             self.reader.pusher.push(self.file, self.segment, self.pushed..arrived.end);
             self.pushed = arrived.end;
         }
+    }
+}
+
+/// Waits for a slot, unless it was had before or a program waits for the segment by now.
+async fn wait_for(slot: Option<Slot>, segment: &Segment) -> Option<OwnedSemaphorePermit> {
+    let slot = slot?;
+    tokio::select! {
+        slot = slot => slot,
+        () = segment.wanted() => None,
     }
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::file::{Core, FileState};
-use super::fill::{Downloaded, Slot};
+use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
 use super::kinds::Kinds;
 use super::{Planned, Planner, Pusher};
@@ -29,6 +29,9 @@ use crate::trace::{Fetching, FileFacts, Journal, Trace};
 const PREFETCH_SLOTS: usize = 16;
 const SMALL_SLOTS: usize = 128;
 const SMALL: u64 = 128 << 10;
+
+/// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
+const DISK_SLOTS: usize = 4;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
@@ -79,6 +82,7 @@ pub struct Reader {
     pub(super) pusher: Pusher,
     slots: Arc<Semaphore>,
     small_slots: Arc<Semaphore>,
+    disk_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
     kinds: Kinds,
     pub(super) journal: Arc<Journal>,
@@ -100,6 +104,7 @@ impl Reader {
             pusher,
             slots: Arc::new(Semaphore::new(PREFETCH_SLOTS)),
             small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
+            disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
             kinds: Kinds::default(),
             journal,
@@ -304,32 +309,27 @@ impl Reader {
     fn start(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, segment: Segment) {
         let segment = Arc::new(segment);
         core.segments.insert(segment.clone());
-        let slot = self.slot_for(&segment);
+        let slots = self.slots_for(&segment);
         let (reader, file) = (self.clone(), file.clone());
-        self.config.runtime.spawn(async move { reader.fetch(file, segment, slot).await });
+        self.config.runtime.spawn(async move { reader.fetch(file, segment, slots).await });
     }
 
-    /// A place in the queue for slots, in the order of the calls: tasks begin in any order, and what the reader comes to
-    /// last must not be fetched first.
-    fn slot_for(&self, segment: &Segment) -> Slot {
-        let slots = match segment.origin() {
-            Origin::Demand => return Box::pin(std::future::ready(None)),
-            _ if segment.len() <= SMALL => self.small_slots.clone(),
-            _ => self.slots.clone(),
+    /// What a program waits for needs no slots.
+    fn slots_for(&self, segment: &Segment) -> Option<Slots> {
+        let network = match segment.origin() {
+            Origin::Demand => return None,
+            _ if segment.len() <= SMALL => &self.small_slots,
+            _ => &self.slots,
         };
-        let mut slot: Slot = Box::pin(async move { slots.acquire_owned().await.ok() });
-        match (&mut slot).now_or_never() {
-            Some(granted) => Box::pin(std::future::ready(granted)),
-            None => slot,
-        }
+        Some(Slots { disk: queue(&self.disk_slots), network: queue(network) })
     }
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
-    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slot: Slot) {
+    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slots: Option<Slots>) {
         let unfinished = Unfinished { file: &file, segment: &segment };
         let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment, slot, &mut noted) => outcome,
+            outcome = self.transfer(&file, &segment, slots, &mut noted) => outcome,
             () = segment.cancelled() => {
                 noted.cancelled();
                 Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
@@ -353,7 +353,7 @@ impl Reader {
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slot: Slot,
+        slots: Option<Slots>,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
         let bytes = segment.range().end - segment.range().start;
@@ -363,7 +363,7 @@ impl Reader {
             let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
             segment.grant(permit);
         }
-        self.fill(file, segment, slot, noted).await
+        self.fill(file, segment, slots, noted).await
     }
 
     /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
@@ -385,6 +385,16 @@ impl Reader {
         if segment.origin() == Origin::Strided && file.wants_pushes() {
             drop(self.pusher.push_whole(file, segment));
         }
+    }
+}
+
+/// A place in the queue for slots, in the order of the calls: tasks begin in any order, and what the reader comes to last
+/// must not be fetched first.
+fn queue(slots: &Arc<Semaphore>) -> Slot {
+    let mut slot: Slot = Box::pin(slots.clone().acquire_owned().map(std::result::Result::ok));
+    match (&mut slot).now_or_never() {
+        Some(granted) => Box::pin(std::future::ready(granted)),
+        None => slot,
     }
 }
 
