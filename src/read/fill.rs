@@ -136,14 +136,30 @@ impl Reader {
         file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
     }
 
-    /// A program asks for `range` now: notes it if that is not on disk, before anything is fetched ahead of it. Where only
-    /// the disk could tell, it shows when the range is fetched.
-    pub(super) fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
+    /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what of it is on disk.
+    pub(super) async fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
         if file.has_all_so_far()
+            && let Some(cache) = &self.config.disk
             && let Some(object) = file.held()
-            && object.missing_at_once(range).is_ok_and(|missing| missing.is_some())
         {
-            file.note_missed();
+            cache.has(&object, range).await;
+        }
+    }
+
+    /// What to fetch for a read of `range`: `demand`, which is that rounded or extended, but only `range` if the disk has
+    /// nothing else. Notes it if it has not even that, before anything is fetched ahead.
+    pub(super) fn demanded(&self, file: &FileState, range: &Range<u64>, demand: Range<u64>) -> Range<u64> {
+        let Some(object) = file.held().filter(|_| file.has_all_so_far()) else { return demand };
+        let pages = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(object.size());
+        match (object.missing_at_once(&pages), object.missing_at_once(&demand)) {
+            (Ok(None), Ok(None)) => demand,
+            (Ok(None), _) => pages,
+            (Ok(Some(_)), _) => {
+                file.note_missed();
+                demand
+            }
+            // It shows when it is fetched.
+            (Err(_), _) => demand,
         }
     }
 

@@ -213,6 +213,7 @@ impl Reader {
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
         let mut joins = 0;
+        self.look_on_disk(file, &range).await;
         loop {
             let segments = self.cover(file, &range, joins == 0);
             match await_bytes(segments, &range).await {
@@ -260,8 +261,10 @@ impl Reader {
             self.abandon(&mut core, &decision.abandoned);
             forget_passed(&mut core, range.start);
         }
+        if !held {
+            demand = self.demanded(file, range, demand);
+        }
         let missing = core.segments.gaps(if held { range } else { &demand });
-        missing.iter().for_each(|gap| self.look_on_disk(file, gap));
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }

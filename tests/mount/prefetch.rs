@@ -140,6 +140,29 @@ fn a_cutout_of_long_rows_is_fetched_row_by_row_before_it_is_touched() {
     assert!(surprises <= 40, "{surprises} READs of {count} rows found nothing on its way");
 }
 
+/// What was fetched as a row of a walk is read by itself: the block around it is not on disk, and nobody has asked for it.
+#[test]
+fn any_row_of_a_cutout_needs_no_request_after_a_remount() {
+    let product = Product::of_image(1, &[40_000, 600]);
+    let rig = Rig::unmounted(|lab| product.put(lab, "d/a.fits"));
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let row = |n: u64| product.data[1].start + n * 160_000 + 80_000;
+    rig.mount(&["--cache-dir", &cache]);
+    let file = rig.open("d/a.fits");
+    let map = product.map(&file);
+    (100..500).for_each(|n| assert!(product.is_in(&map, row(n), 1_600), "row {n}"));
+    drop((map, file));
+    for n in [480, 333, 150] {
+        assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+        rig.mount(&["--cache-dir", &cache]);
+        names(&rig.path("d")).unwrap();
+        let file = rig.open("d/a.fits");
+        rig.lab.clear_log();
+        assert!(product.is_in(&product.map(&file), row(n), 1_600), "row {n}");
+        assert_eq!(gets_in_the_end(&rig), (0, 0), "row {n}");
+    }
+}
+
 #[test]
 fn a_cutout_of_short_rows_is_fetched_as_one_stream() {
     let product = Product::of_image(2, &[5_000, 2_000]);
