@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// What waits to be written to disk may hold this share of the memory budget.
-const WAITING_SHARE: u64 = 8;
+const WAITING_SHARE: u64 = 4;
 
 /// The directory of the cache, made if need be. A mount that has nothing else does not do without. An error is one line
 /// with the cause and the remedy.

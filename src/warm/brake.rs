@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::control;
 
-/// Readers wait while more than so many bytes wait to be written: little beside the 64 MiB that daemons let wait if they
+/// Readers wait while more than so many bytes wait to be written: little beside the 128 MiB that daemons let wait if they
 /// have 512 MiB of memory, as what they lead their readers by arrives all the same.
 const MAX_WAITING: u64 = 8 << 20;
 
