@@ -202,8 +202,9 @@ def read(path: Path, truth: Path) -> bool:
 
 
 def taken(folder: Path) -> int:
-    """Return what a folder takes on disk, in bytes."""
-    return int(output(["du", "-s", "-B1", folder]).split()[0])
+    """Return what a folder takes on disk, in bytes; `du` complains of files that are evicted while it looks at them."""
+    told = subprocess.run(["du", "-s", "-B1", folder], capture_output=True, text=True, check=False).stdout
+    return int(told.split()[0])
 
 
 def peak_memory(pid: int) -> int:

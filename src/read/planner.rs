@@ -43,6 +43,9 @@ const LARGE_READ: u64 = 128 << 10;
 /// The first step of a reader in the middle of an image: so many rows.
 const SOME_ROWS: u64 = 16;
 
+/// A reader that has left nothing out of so many rows wants them whole.
+const WHOLE_ROWS: u64 = 2;
+
 /// A reader whose first read of a data unit is this near to its start is taken to begin there.
 const NEAR_START: u64 = 32 << 10;
 
@@ -254,8 +257,10 @@ impl Planner {
             {
                 return self.plan_pieces(ranges, decision);
             }
-            // Where rows are worth fetching one by one, even those that a stream would take along.
-            let dense = self.streams.continues(&range) && !self.has_sparse_rows(hdu, pace);
+            // Where rows are worth fetching one by one, even those that a stream would take along: unless it reads all
+            // of them, as some in a row have shown.
+            let reads_all = self.streams.reads_all(&range, WHOLE_ROWS * hdu.row_len());
+            let dense = self.streams.continues(&range) && (reads_all || !self.has_sparse_rows(hdu, pace));
             let grid = grid(hdu, self.size);
             if !dense && let Some(ranges) = self.strides.advance(&range, &grid, pace) {
                 return self.plan_pieces(ranges, decision);

@@ -46,8 +46,9 @@ struct Stream {
     id: u64,
     start: u64,
     next: u64,
-    /// The last read.
-    last: Range<u64>,
+    /// The last reads that touch one another, and the longest that such ones have been.
+    run: Range<u64>,
+    longest: u64,
     /// All up to here has been read or planned.
     ahead: u64,
     /// All from here on has been read or planned: below `start` for a reader that goes backwards.
@@ -103,6 +104,11 @@ impl Streams {
         self.streams.iter().any(|s| s.accepts(read) && read.start <= s.next.max(s.ahead))
     }
 
+    /// Whether a read goes on in a stream that has been seen to read `length` bytes without leaving any out.
+    pub fn reads_all(&self, read: &Range<u64>, length: u64) -> bool {
+        self.streams.iter().any(|s| s.accepts(read) && s.longest >= length)
+    }
+
     /// Takes note of a read. One that no stream expects begins a stream, with a first step of `first` bytes if the
     /// place speaks for it; not if its bytes are `held`: then it fills a hole that the kernel has made in what a
     /// stream has passed.
@@ -122,7 +128,7 @@ impl Streams {
         stream.touched = self.ticks;
         stream.reads += 1;
         let is_step = stream.is_step(read);
-        stream.last = read.clone();
+        stream.note(read);
         if read.start < stream.start {
             return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
@@ -207,7 +213,8 @@ impl Streams {
             id,
             start,
             next,
-            last: read.clone(),
+            run: read.clone(),
+            longest: next - start,
             ahead: next,
             behind: start,
             to_the_end,
@@ -245,8 +252,17 @@ impl Stream {
     /// Whether a read is where the last one was, or in what was planned. One that leaves out some of the file may be there
     /// by chance: the next one tells.
     fn is_step(&self, read: &Range<u64>) -> bool {
-        let is_near = read.start <= self.last.end + SLACK && self.last.start <= read.end + SLACK;
+        let is_near = read.start <= self.run.end + SLACK && self.run.start <= read.end + SLACK;
         is_near || read.start <= self.ahead + SLACK
+    }
+
+    fn note(&mut self, read: &Range<u64>) {
+        let touches = read.start <= self.run.end && self.run.start <= read.end;
+        self.run = match touches {
+            true => self.run.start.min(read.start)..self.run.end.max(read.end),
+            false => read.clone(),
+        };
+        self.longest = self.longest.max(self.run.end - self.run.start);
     }
 
     /// The stream is read backwards, by a program or by the copying of a large memory map.

@@ -115,3 +115,16 @@ fn a_cutout_takes_three_rounds_wherever_its_rows_meet_pages() {
         assert!(fetched <= 5 * MIB + 512 * 1024, "{fetched} bytes from column {column}");
     }
 }
+
+/// What has arrived is read without the planner's knowledge, so the reads of one who reads all may be a row apart as well.
+#[test]
+fn who_has_read_whole_rows_is_no_cutout() {
+    let (mut planner, hdu) = opened("IMAGE", &[4_222, 4_225]);
+    let row = hdu.row_len();
+    for page in 0..3 * row / PAGE {
+        assert_eq!(touch(&mut planner, &hdu, page * PAGE), [], "page {page}");
+    }
+    for n in 4..10 {
+        assert_eq!(touch(&mut planner, &hdu, n * row), [], "row {n}");
+    }
+}
