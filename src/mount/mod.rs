@@ -148,14 +148,12 @@ impl Mounted {
             let closed = async { tokio::time::timeout(CLOSING_PATIENCE, &mut self.ended).await.is_ok() };
             if !runtime.block_on(closed) {
                 tracing::warn!("programs still had files open; they get errors from now on");
+                self.finish_disk();
                 return Ok(());
             }
         }
         self.reader.pusher().stop();
-        if let Some(disk) = self.reader.disk() {
-            disk.stop();
-            disk.finish();
-        }
+        self.finish_disk();
         match self.session.join() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -166,6 +164,14 @@ impl Mounted {
                 take_away(&self.mountpoint);
                 Err("the mount ended by a fault of fitsfs; the log has the details".to_owned())
             }
+        }
+    }
+
+    /// What was fetched is written to disk, as far as that goes in a moment.
+    fn finish_disk(&self) {
+        if let Some(disk) = self.reader.disk() {
+            disk.stop();
+            disk.finish();
         }
     }
 }

@@ -69,6 +69,25 @@ fn after_a_remount_nothing_is_fetched_again() {
 }
 
 #[test]
+fn a_cache_whose_folder_was_removed_under_its_mount_is_made_again() {
+    let (rig, cache) = unmounted(|lab| {
+        lab.put(BUCKET, "d/a.fits", pattern(MIB, 1));
+        lab.put(BUCKET, "e/b.fits", pattern(3 * MIB, 2));
+    });
+    rig.mount(&["--cache-dir", &cache]);
+    assert_eq!(sha256(rig.open("d/a.fits")), sha256_of_pattern(1, MIB));
+    fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(names(&rig.path("e")).unwrap().len(), 1);
+    assert_eq!(sha256(rig.open("e/b.fits")), sha256_of_pattern(2, 3 * MIB));
+    remount(&rig, &cache);
+    assert_eq!(names(&rig.path("e")).unwrap().len(), 1);
+    assert_eq!(sha256(rig.open("e/b.fits")), sha256_of_pattern(2, 3 * MIB));
+    assert_eq!(rig.gets(), (0, 0));
+    let lists = rig.lab.requests().iter().filter(|r| r.op == Op::ListObjectsV2 && r.key.starts_with("e")).count();
+    assert_eq!(lists, 0);
+}
+
+#[test]
 fn another_version_is_not_served_from_the_old_one() {
     let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(MIB, 1))));
     let options = ["--cache-dir", &cache, "--metadata-ttl", "10ms"];

@@ -158,8 +158,8 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => return outcome,
         }
-        // Whoever empties a cache may take its folders away.
-        let folders = self.path.ancestors().skip(1).take(2).collect::<Vec<_>>();
+        // Whoever empties a cache may take its folders away, and its own.
+        let folders = self.path.ancestors().skip(1).take(3).collect::<Vec<_>>();
         folders.iter().rev().try_for_each(|folder| make_folder(folder, self.mode))?;
         match options().read(true).append(true).create_new(true).mode(self.mode).open(&self.path) {
             Ok(file) => {

@@ -6,7 +6,7 @@
 //!   lines are appended; [`index`]: what is in it
 //!
 //! Nothing depends on what is here: a line that is torn, damaged or of something else is a question that is asked again.
-//! So nothing is flushed to disk, and the first error ends the writing for good.
+//! So nothing is flushed to disk, and after an error nothing is written for a while.
 //!
 //! All of [`Names`] works on files and may take its time: it is called on threads for that.
 
@@ -21,7 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
@@ -40,6 +40,9 @@ const MAX_LOADED: u64 = 32 << 20;
 /// So many bytes of a log may be of no use, however small it is.
 const MAX_DEAD: u64 = 1 << 20;
 
+/// After a failure nothing is written for so long: a full disk is not tried with every name.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// Whether so many bytes may be written, which then count as taken.
 pub type Room = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
@@ -52,8 +55,8 @@ pub struct Names {
     mode: u32,
     room: Room,
     loaded: moka::sync::Cache<u128, Arc<Held>>,
-    /// Nothing is written any more.
-    unwritable: AtomicBool,
+    /// Since when nothing is written, as that failed.
+    paused: Mutex<Option<Instant>>,
     /// Nothing is believed any more.
     doubtful: AtomicBool,
     warned: AtomicBool,
@@ -94,7 +97,7 @@ impl Names {
                 .max_capacity(MAX_LOADED)
                 .weigher(|_, held: &Arc<Held>| held.weight.load(Ordering::Relaxed))
                 .build(),
-            unwritable: AtomicBool::new(false),
+            paused: Mutex::new(None),
             doubtful: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             max_dead: MAX_DEAD,
@@ -191,7 +194,8 @@ impl Names {
 
     /// Writes a record down, and the log anew if it is time for that.
     fn write(&self, store: &Arc<str>, record: &Record) {
-        if self.unwritable.load(Ordering::Relaxed) {
+        let is_paused = self.paused.lock().is_some_and(|since| since.elapsed() < PAUSE);
+        if is_paused || self.doubtful.load(Ordering::Relaxed) {
             return;
         }
         let directory = Directory { store, prefix: record.directory() };
@@ -203,7 +207,7 @@ impl Names {
         }
         let outcome = log.append(&line).and_then(|()| self.compact_if_due(directory, &log));
         if let Err(error) = outcome {
-            self.unwritable.store(true, Ordering::Relaxed);
+            *self.paused.lock() = Some(Instant::now());
             self.warn(&error);
         }
     }
@@ -227,7 +231,6 @@ impl Names {
         if let Err(error) = line.map_or(Ok(()), |line| log.append_surely(&line)) {
             // Nobody would know what not to believe.
             self.doubtful.store(true, Ordering::Relaxed);
-            self.unwritable.store(true, Ordering::Relaxed);
             self.warn(&error);
         }
     }
