@@ -38,6 +38,10 @@ impl Passthrough {
     pub fn open(&self, ino: u64, handle: FileHandle, backing: &Backing, reply: ReplyOpen) -> Option<ReplyOpen> {
         let mut files = self.files.lock();
         if let Entry::Vacant(place) = files.entry(ino) {
+            // Another open may have been refused meanwhile, and is served.
+            if !self.is_enabled() {
+                return Some(reply);
+            }
             match reply.open_backing(backing) {
                 Ok(id) => {
                     place.insert((id, 0));

@@ -50,8 +50,11 @@ fn the_bytes_by_decision_are_those_of_the_server() {
     let shares = summary["by_decision"].as_object().unwrap();
     let sums = |field: &str| shares.values().map(|share| number(&share[field])).sum::<u64>();
     let (gets, bytes) = rig.gets();
-    assert_eq!((sums("fetches"), sums("bytes")), (gets as u64, bytes));
-    assert_eq!(number(&summary["fetched_bytes"]), bytes);
+    // On a busy machine a request may be sent twice: the trace tells of the answer that came first.
+    let hedged = number(&rig.status()["hedged_requests"]);
+    assert_eq!(sums("fetches") + hedged, gets as u64);
+    assert_eq!(number(&summary["fetched_bytes"]), sums("bytes"));
+    assert!(sums("bytes") == bytes || hedged > 0 && sums("bytes") < bytes);
     assert!(number(&shares["demand"]["bytes"]) > 0 && number(&shares["sequential"]["bytes"]) > 1 << 20);
     // The kernel asks for nothing that was put into its page cache, such as the head.
     let reads = found["reads"].as_array().unwrap();
