@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -47,14 +47,14 @@ pub enum Refused {
 /// What a cache directory takes, and may take.
 #[derive(Debug)]
 pub struct Usage {
-    file: File,
+    directory: Directory,
+    /// Threads of one process share its locks on the file: one at a time uses it.
+    file: Mutex<File>,
     /// A second open file, whose locks are not those of the first.
     eviction: File,
     quota: u64,
     /// What was taken in advance.
     left: Mutex<u64>,
-    /// Threads of one process share its locks on the file.
-    turn: Mutex<()>,
 }
 
 /// The right to evict, until it is dropped.
@@ -72,8 +72,8 @@ impl Drop for Eviction<'_> {
 impl Usage {
     /// The usage of a directory, of which this process may use `quota` bytes.
     pub fn open(directory: &Directory, quota: u64) -> io::Result<Self> {
-        let open = || file::open(&directory.usage(), directory.file_mode(), true);
-        Ok(Self { file: open()?, eviction: open()?, quota, left: Mutex::new(0), turn: Mutex::new(()) })
+        let (file, eviction) = (Mutex::new(open(directory)?), open(directory)?);
+        Ok(Self { directory: directory.clone(), file, eviction, quota, left: Mutex::new(0) })
     }
 
     /// In a directory without objects nothing is taken.
@@ -157,7 +157,7 @@ impl Usage {
         // SAFETY: all-zero bytes are a valid `statvfs`.
         let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
         // SAFETY: the descriptor is open, and `stat` outlives the call.
-        if unsafe { libc::fstatvfs(self.file.as_raw_fd(), &raw mut stat) } != 0 {
+        if unsafe { libc::fstatvfs(self.eviction.as_raw_fd(), &raw mut stat) } != 0 {
             return Err(io::Error::last_os_error());
         }
         let floor = (stat.f_blocks * stat.f_frsize / FLOOR_SHARE).min(MAX_FLOOR);
@@ -167,18 +167,25 @@ impl Usage {
     /// Looks at the number, and writes a new one if told to, while nobody else does. It is stored twice, the second time
     /// with all bits turned: none if they do not agree, or there is no number yet.
     fn locked<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
-        let _turn = self.turn.lock();
-        if !lock::lock(&self.file, &ALL, Mode::Exclusive, PATIENCE)? {
+        let mut file = self.file.lock();
+        let was_removed = file.metadata()?.nlink() == 0;
+        if was_removed {
+            // With the directory, which others may have made anew: what counts is the file that has the name.
+            self.directory.make(self.directory.root())?;
+            *file = open(&self.directory)?;
+        }
+        if !lock::lock(&file, &ALL, Mode::Exclusive, PATIENCE)? {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let outcome = self.change(change);
-        lock::unlock(&self.file, &ALL)?;
+        let is_empty = was_removed && !self.directory.objects().exists();
+        let outcome = Self::change(&file, |used| change(used.or(is_empty.then_some(0))));
+        lock::unlock(&file, &ALL)?;
         outcome
     }
 
-    fn change<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
+    fn change<T>(file: &File, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
         let mut bytes = [0; 16];
-        let number = match self.file.read_exact_at(&mut bytes, 0) {
+        let number = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {
                 let bytes = u128::from_le_bytes(bytes);
                 let (number, turned) = (bytes as u64, (bytes >> 64) as u64);
@@ -189,10 +196,14 @@ impl Usage {
         };
         let (outcome, changed) = change(number);
         if let Some(number) = changed {
-            self.file.write_all_at(&(u128::from(number) | u128::from(!number) << 64).to_le_bytes(), 0)?;
+            file.write_all_at(&(u128::from(number) | u128::from(!number) << 64).to_le_bytes(), 0)?;
         }
         Ok(outcome)
     }
+}
+
+fn open(directory: &Directory) -> io::Result<File> {
+    file::open(&directory.usage(), directory.file_mode(), true)
 }
 
 impl Drop for Usage {
@@ -238,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_removed_is_counted_as_one_by_all() {
+        let (parent, quota) = (tempfile::tempdir().unwrap(), 1 << 20);
+        let open = || {
+            let directory = Directory::open(&parent.path().join("cache"), false).unwrap();
+            Usage::open(&directory, quota).unwrap()
+        };
+        let (a, b) = (open(), open());
+        std::fs::remove_dir_all(parent.path().join("cache")).unwrap();
+        a.take(600 << 10).unwrap();
+        assert_eq!(b.take(600 << 10), Err(Refused::Quota));
+        b.take(400 << 10).unwrap();
+    }
+
+    #[test]
     fn what_was_taken_in_advance_pays_to_the_last_byte() {
         let folder = tempfile::tempdir().unwrap();
         let usage = counted(&folder, 1 << 20);
@@ -249,7 +274,7 @@ mod tests {
     fn a_damaged_number_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let usage = counted(&folder, 1 << 20);
-        usage.file.write_all_at(&[1], 9).unwrap();
+        usage.file.lock().write_all_at(&[1], 9).unwrap();
         assert_eq!((usage.used(), usage.take(1)), (None, Err(Refused::Unknown)));
     }
 
@@ -257,7 +282,7 @@ mod tests {
     fn a_number_beyond_all_bounds_lets_nothing_be_taken() {
         let folder = tempfile::tempdir().unwrap();
         let usage = counted(&folder, 1 << 20);
-        usage.change(|_| ((), Some(u64::MAX))).unwrap();
+        usage.locked(|_| ((), Some(u64::MAX))).unwrap();
         assert_eq!((usage.take(4096), usage.shortage(1)), (Err(Refused::Quota), Some(u64::MAX - (1 << 20))));
         usage.correct(Some(0), 4096, &usage.evict().unwrap().unwrap());
         assert_eq!(usage.used(), Some(u64::MAX));
