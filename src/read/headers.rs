@@ -75,6 +75,8 @@ pub(super) struct Headers {
     lookahead: usize,
     /// The HDU furthest into the file that a program touched.
     touched: usize,
+    /// A program has read a header that did not come with the head of the file: it goes from one to the next.
+    is_followed: bool,
     /// The read that went furthest: further than the walk has come where the header is read that it waits for.
     furthest: Range<u64>,
     guesses: usize,
@@ -89,6 +91,7 @@ impl Headers {
             pursued: None,
             lookahead: MIN_LOOKAHEAD,
             touched: 0,
+            is_followed: false,
             furthest: 0..0,
             guesses: FIRST_GUESSES,
         }
@@ -134,6 +137,7 @@ impl Headers {
             // A buffer's read of a short header goes on into the data.
             if hdu.header_offset < read.end && hdu.data_offset > read.start {
                 self.lookahead = (self.lookahead + self.lookahead / 2).min(MAX_LOOKAHEAD);
+                self.is_followed |= hdu.header_offset >= HEAD;
             }
             self.touched = hdu.index;
         }
@@ -210,7 +214,7 @@ impl Headers {
     /// Where up to `n` headers after the one at `offset` may be.
     fn guess(&self, offset: u64, n: usize, pace: &Pace) -> Vec<Range<u64>> {
         if let Some((mean, deviation)) = self.varies() {
-            let windows = if self.is_followed() { n.min(MAX_WINDOWS) } else { 0 };
+            let windows = if self.is_followed { n.min(MAX_WINDOWS) } else { 0 };
             return self.windows(offset, windows, (mean, deviation), pace);
         }
         let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
@@ -218,11 +222,6 @@ impl Headers {
         let before = if self.is_like_sibling(offset) { 0 } else { READ_BEFORE };
         let around = |at: u64| at.saturating_sub(before).max(offset)..(at + READ_ON).min(self.size);
         exact.into_iter().map(|at| self.with_rest(around(at))).collect()
-    }
-
-    /// Whether a program goes from header to header: it has read one that did not come with the head of the file.
-    fn is_followed(&self) -> bool {
-        self.lookahead > MIN_LOOKAHEAD
     }
 
     /// A range with what is left of the file behind it, if that is little.

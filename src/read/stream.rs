@@ -49,6 +49,8 @@ struct Stream {
     /// The last reads that touch one another, and the longest that such ones have been.
     run: Range<u64>,
     longest: u64,
+    /// The last read left out some of the file, and may have been there by chance.
+    doubted: bool,
     /// All up to here has been read or planned.
     ahead: u64,
     /// All from here on has been read or planned: below `start` for a reader that goes backwards.
@@ -128,7 +130,6 @@ impl Streams {
         stream.touched = self.ticks;
         stream.reads += 1;
         let is_step = stream.is_step(read);
-        stream.note(read);
         if read.start < stream.start {
             return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
@@ -215,6 +216,7 @@ impl Streams {
             next,
             run: read.clone(),
             longest: next - start,
+            doubted: false,
             ahead: next,
             behind: start,
             to_the_end,
@@ -249,20 +251,18 @@ impl Stream {
         forward || backward
     }
 
-    /// Whether a read is where the last one was, or in what was planned. One that leaves out some of the file may be there
-    /// by chance: the next one tells.
-    fn is_step(&self, read: &Range<u64>) -> bool {
-        let is_near = read.start <= self.run.end + SLACK && self.run.start <= read.end + SLACK;
-        is_near || read.start <= self.ahead + SLACK
-    }
-
-    fn note(&mut self, read: &Range<u64>) {
-        let touches = read.start <= self.run.end && self.run.start <= read.end;
-        self.run = match touches {
+    /// Whether a read confirms that the stream goes on: it is near the last ones, or in what was planned, or the second in a
+    /// row that leaves out some of the file. The first may be there by chance.
+    fn is_step(&mut self, read: &Range<u64>) -> bool {
+        let is_near = |run: &Range<u64>, slack| read.start <= run.end + slack && run.start <= read.end + slack;
+        let leaves_out = !is_near(&self.run, SLACK) && read.start > self.ahead + SLACK;
+        self.run = match is_near(&self.run, 0) {
             true => self.run.start.min(read.start)..self.run.end.max(read.end),
             false => read.clone(),
         };
         self.longest = self.longest.max(self.run.end - self.run.start);
+        let was_doubted = std::mem::replace(&mut self.doubted, leaves_out);
+        !leaves_out || was_doubted
     }
 
     /// The stream is read backwards, by a program or by the copying of a large memory map.
@@ -315,6 +315,19 @@ mod tests {
             at += WINDOW;
         }
         assert!(last - at >= 20 << 20, "a long stream is led by tens of megabytes");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_out_a_little_each_time_is_led_all_the_same() {
+        let mut streams = Streams::new(64 << 20);
+        (0..20).for_each(|n| drop(read(&mut streams, window(n))));
+        let (mut surprises, mut led) = (0, window(19).end);
+        for n in 0..500 {
+            let at = window(20).start + n * (WINDOW + (100 << 10));
+            surprises += u32::from(at + WINDOW > led);
+            led = led.max(read(&mut streams, at..at + WINDOW).map_or(0, |lead| lead.end));
+        }
+        assert!(surprises < 20, "{surprises} of 500 reads were beyond what was led");
     }
 
     #[test]
