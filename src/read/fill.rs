@@ -17,7 +17,7 @@ use super::file::FileState;
 use super::reader::Reader;
 use super::stride::PAGE;
 use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched};
-use crate::cache::{Origin, Segment};
+use crate::cache::{BLOCK, Origin, Segment};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
@@ -36,12 +36,12 @@ const LOOKS: usize = 3;
 /// The right to fetch ahead, when it is granted.
 pub(super) type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
 
-/// The slots of a segment that is fetched ahead. Each is taken where it is first needed.
+/// The places of a segment in the queues for slots, where it needs any.
 pub(super) struct Slots {
-    /// For what is there of it on disk, until that is read.
-    pub disk: Slot,
-    /// For what comes from the store, until the end.
-    pub network: Slot,
+    /// To read from disk what is there of it, up to the first page that is not.
+    pub disk: Option<Slot>,
+    /// To fetch what is not, until the end of the segment.
+    pub network: Option<Slot>,
 }
 
 /// A range that came from the store, and the right to fetch it that others wait for.
@@ -56,7 +56,7 @@ struct Filling<'a, 'b> {
     reader: &'a Reader,
     file: &'a Arc<FileState>,
     segment: &'a Arc<Segment>,
-    /// Taken when it is first needed, and kept to the end.
+    /// Waited for where it is first needed.
     network: Option<Slot>,
     granted: Option<OwnedSemaphorePermit>,
     noted: &'a mut Fetching<'b>,
@@ -70,11 +70,10 @@ impl Reader {
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slots: Option<Slots>,
+        slots: Slots,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
-        let (disk, network) = slots.map(|Slots { disk, network }| (disk, network)).unzip();
-        let pushed = segment.range().start;
+        let (Slots { disk, network }, pushed) = (slots, segment.range().start);
         let mut filling = Filling { reader: self, file, segment, network, granted: None, noted, pushed };
         let downloaded = match self.cached(file).await {
             Some((cache, object)) => filling.with_cache(cache, &object, disk).await?,
@@ -136,30 +135,34 @@ impl Reader {
         file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
     }
 
-    /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what of it is on disk.
+    /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what is on disk of that and
+    /// the blocks around it.
     pub(super) async fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
         if file.has_all_so_far()
             && let Some(cache) = &self.config.disk
             && let Some(object) = file.held()
+            && !file.core.lock().segments.gaps(range).is_empty()
         {
-            cache.has(&object, range).await;
+            let blocks = range.start / BLOCK * BLOCK..range.end.next_multiple_of(BLOCK).min(object.size());
+            cache.has(&object, &blocks).await;
         }
     }
 
-    /// What to fetch for a read of `range`: `demand`, which is that rounded or extended, but only `range` if the disk has
-    /// nothing else. Notes it if it has not even that, before anything is fetched ahead.
-    pub(super) fn demanded(&self, file: &FileState, range: &Range<u64>, demand: Range<u64>) -> Range<u64> {
+    /// What to fetch for a read of which memory lacks `gaps`: `demand`, which is that read rounded or extended, but only the
+    /// gaps if the disk has nothing else. Notes it if it has not even those, before anything is fetched ahead.
+    pub(super) fn demanded(&self, file: &FileState, gaps: &[Range<u64>], demand: Range<u64>) -> Range<u64> {
         let Some(object) = file.held().filter(|_| file.has_all_so_far()) else { return demand };
-        let pages = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(object.size());
-        match (object.missing_at_once(&pages), object.missing_at_once(&demand)) {
-            (Ok(None), Ok(None)) => demand,
-            (Ok(None), _) => pages,
-            (Ok(Some(_)), _) => {
-                file.note_missed();
-                demand
-            }
-            // It shows when it is fetched.
-            (Err(_), _) => demand,
+        let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else { return demand };
+        let pages = first.start / PAGE * PAGE..last.end.next_multiple_of(PAGE).min(object.size());
+        let lacks = |range: &Range<u64>| object.missing_at_once(range).map(|missing| missing.is_some());
+        // What the disk has to be waited for shows when it is fetched.
+        if gaps.iter().any(|gap| lacks(gap).unwrap_or(false)) {
+            file.note_missed();
+            demand
+        } else if lacks(&pages).is_ok_and(|lacks| !lacks) && lacks(&demand).unwrap_or(false) {
+            pages
+        } else {
+            demand
         }
     }
 
@@ -206,11 +209,9 @@ impl Filling<'_, '_> {
         object: &Arc<CachedObject>,
         turn: Option<Slot>,
     ) -> Result<Vec<Downloaded>> {
-        let Range { start, end } = self.segment.range();
+        let end = self.segment.range().end;
         let mut downloaded = Vec::new();
-        let turn = wait_for(turn, self.segment).await;
-        let mut at = self.copy(cache, object, start..end).await;
-        drop(turn);
+        let mut at = self.copy_in_turn(cache, object, turn).await;
         for _ in 0..LOOKS {
             if at == end {
                 return Ok(downloaded);
@@ -231,6 +232,25 @@ impl Filling<'_, '_> {
         }
         self.download(at..end).await?;
         Ok(downloaded)
+    }
+
+    /// Copies the segment from the disk as far as it has the bytes, when it is its turn; returns up to where. Meanwhile it
+    /// has no place in the queue for the network, which others may need.
+    async fn copy_in_turn(&mut self, cache: &Arc<DiskCache>, object: &Arc<CachedObject>, turn: Option<Slot>) -> u64 {
+        let range = self.segment.range();
+        let first = range.start..range.end.min(range.start + PAGE);
+        if object.missing_at_once(&first).is_ok_and(|missing| missing.is_some()) {
+            return range.start;
+        }
+        let Some(turn) = turn else { return self.copy(cache, object, range).await };
+        self.network = None;
+        let turn = wait_for(turn, self.segment).await;
+        let at = self.copy(cache, object, range.clone()).await;
+        drop(turn);
+        if at < range.end {
+            self.network = Some(self.reader.network_slot(self.segment));
+        }
+        at
     }
 
     /// Whether a part that is not on disk is better left there, as [`Reader::is_needless`] has it. The disk may be asked.
@@ -261,8 +281,8 @@ impl Filling<'_, '_> {
         }
         self.segment.mark_from_store();
         self.file.note_missed();
-        if self.granted.is_none() {
-            self.granted = wait_for(self.network.take(), self.segment).await;
+        if let Some(slot) = self.network.take() {
+            self.granted = wait_for(slot, self.segment).await;
         }
         self.noted.sent();
         let mut body = self.reader.config.store.get(self.file.object(), range).await?;
@@ -286,9 +306,8 @@ impl Filling<'_, '_> {
     }
 }
 
-/// Waits for a slot, unless it was had before or a program waits for the segment by now.
-async fn wait_for(slot: Option<Slot>, segment: &Segment) -> Option<OwnedSemaphorePermit> {
-    let slot = slot?;
+/// Waits for a slot, unless a program waits for the segment by now.
+async fn wait_for(slot: Slot, segment: &Segment) -> Option<OwnedSemaphorePermit> {
     tokio::select! {
         slot = slot => slot,
         () = segment.wanted() => None,

@@ -150,7 +150,7 @@ impl Reader {
     pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
         let mut core = file.core.lock();
         let planned = core.planner.on_expected();
-        self.fetch_ahead(file, &mut core, planned, 0);
+        self.fetch_ahead(file, &mut core, planned, None);
     }
 
     /// A program opened a file that the kernel reads by itself.
@@ -262,23 +262,29 @@ impl Reader {
             forget_passed(&mut core, range.start);
         }
         if !held {
-            demand = self.demanded(file, range, demand);
+            demand = self.demanded(file, &core.segments.gaps(range), demand);
         }
         let missing = core.segments.gaps(if held { range } else { &demand });
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
             self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
         }
         let segments = core.segments.overlapping(range);
-        self.fetch_ahead(file, &mut core, ahead, range.end);
+        self.fetch_ahead(file, &mut core, ahead, Some(range.end));
         segments
     }
 
-    /// Starts what the planner wants ahead of a reader at `reader`, as far as memory allows.
-    fn fetch_ahead(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, planned: Vec<Planned>, reader: u64) {
+    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
+    fn fetch_ahead(
+        self: &Arc<Self>,
+        file: &Arc<FileState>,
+        core: &mut Core,
+        planned: Vec<Planned>,
+        reader: Option<u64>,
+    ) {
         let mut denied = false;
         for Planned { range, origin } in planned {
             // Only a stream says that the reader comes from where it is.
-            let reader = if origin == Origin::Sequential { reader } else { range.start };
+            let reader = reader.filter(|_| origin == Origin::Sequential).unwrap_or(range.start);
             for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader)) {
                 let bytes = part.end - part.start;
                 if self.is_needless(file, &part) {
@@ -317,18 +323,22 @@ impl Reader {
         self.config.runtime.spawn(async move { reader.fetch(file, segment, slots).await });
     }
 
-    /// What a program waits for needs no slots.
-    fn slots_for(&self, segment: &Segment) -> Option<Slots> {
-        let network = match segment.origin() {
-            Origin::Demand => return None,
-            _ if segment.len() <= SMALL => &self.small_slots,
-            _ => &self.slots,
-        };
-        Some(Slots { disk: queue(&self.disk_slots), network: queue(network) })
+    /// What a program waits for needs no slots, and what is small none for the disk.
+    fn slots_for(&self, segment: &Segment) -> Slots {
+        let is_ahead = segment.origin() != Origin::Demand;
+        let has_disk = self.config.disk.is_some() && segment.len() > SMALL;
+        Slots {
+            disk: (is_ahead && has_disk).then(|| queue(&self.disk_slots)),
+            network: is_ahead.then(|| self.network_slot(segment)),
+        }
+    }
+
+    pub(super) fn network_slot(&self, segment: &Segment) -> Slot {
+        queue(if segment.len() <= SMALL { &self.small_slots } else { &self.slots })
     }
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
-    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slots: Option<Slots>) {
+    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slots: Slots) {
         let unfinished = Unfinished { file: &file, segment: &segment };
         let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
@@ -356,7 +366,7 @@ impl Reader {
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slots: Option<Slots>,
+        slots: Slots,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
         let bytes = segment.range().end - segment.range().start;
@@ -376,7 +386,7 @@ impl Reader {
         let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
         let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
         let planned = planner.on_arrival(held, &self.config.metrics.pace.pace());
-        self.fetch_ahead(file, &mut core, planned, 0);
+        self.fetch_ahead(file, &mut core, planned, None);
     }
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.

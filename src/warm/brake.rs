@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 
 use crate::control;
 
-/// Readers wait while more than so many bytes wait to be written: little beside the 128 MiB that daemons let wait if they
-/// have 512 MiB of memory, as what they lead their readers by arrives all the same.
-const MAX_WAITING: u64 = 8 << 20;
+/// Readers wait while this share of a daemon's memory waits to be written. It drops what comes when that is a quarter, and
+/// what it leads its readers by arrives all the same.
+const WAITING_SHARE: u64 = 64;
 
 /// How often the daemons are asked.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A disk that writes nothing for so long is waited for no longer: the next pass tells what became of it.
+/// A disk that has written nothing for so long is not waited for: the next pass tells what became of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the readers share.
@@ -24,38 +24,44 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Brake<'a> {
     mounts: &'a BTreeSet<PathBuf>,
     /// Held by the reader that asks: the others wait for its answer.
-    looked: Mutex<Option<Instant>>,
+    seen: Mutex<Seen>,
+}
+
+/// What daemons have told.
+#[derive(Debug)]
+struct Seen {
+    looked: Option<Instant>,
+    /// Bytes, by all of them together.
+    written: u64,
+    /// When that became more.
+    since: Instant,
 }
 
 impl<'a> Brake<'a> {
     /// For what is read from these mounts.
     pub fn new(mounts: &'a BTreeSet<PathBuf>) -> Self {
-        Self { mounts, looked: Mutex::new(None) }
+        Self { mounts, seen: Mutex::new(Seen { looked: None, written: 0, since: Instant::now() }) }
     }
 
-    /// Waits until the daemons have written most of what they have fetched.
+    /// Waits until all daemons have written most of what they have fetched.
     pub fn wait(&self) {
-        let mut looked = self.looked.lock();
-        if looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
+        let mut seen = self.seen.lock();
+        if seen.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
             return;
         }
-        let (mut least, mut since) = (u64::MAX, Instant::now());
-        loop {
-            let waiting = self.waiting();
-            if waiting <= MAX_WAITING || since.elapsed() > PATIENCE {
-                break;
-            }
-            if waiting < least {
-                (least, since) = (waiting, Instant::now());
-            }
+        while self.is_too_much(&mut seen) && seen.since.elapsed() < PATIENCE {
             std::thread::sleep(LOOK_AGAIN);
         }
-        *looked = Some(Instant::now());
+        seen.looked = Some(Instant::now());
     }
 
-    /// The most that waits in one of the mounts, in bytes; daemons that do not answer write nothing.
-    fn waiting(&self) -> u64 {
-        let status = self.mounts.iter().filter_map(|mount| control::status(mount).ok());
-        status.map(|status| status.disk.waiting_bytes).max().unwrap_or(0)
+    /// Asks the daemons; those that do not answer write nothing.
+    fn is_too_much(&self, seen: &mut Seen) -> bool {
+        let all: Vec<_> = self.mounts.iter().filter_map(|mount| control::status(mount).ok()).collect();
+        let written = all.iter().map(|status| status.counters.disk_bytes_written).sum();
+        if std::mem::replace(&mut seen.written, written) != written {
+            seen.since = Instant::now();
+        }
+        all.iter().any(|status| status.disk.waiting_bytes > status.memory.budget_bytes / WAITING_SHARE)
     }
 }

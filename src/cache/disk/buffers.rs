@@ -5,14 +5,14 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-/// Buffers of this many bytes are kept, for what a stream reads at once, and used for less down to half of it.
+/// Buffers of this many bytes are kept, for what a stream reads at once, and used for what is a little less.
 const KEPT: usize = 1 << 20;
 
 /// What reading past the page cache is aligned to: no disk has larger blocks.
 const PAGE: usize = super::PAGE as usize;
 
 /// So many are kept while nobody uses them: a stream has some of them on their way to the kernel.
-const MAX_FREE: usize = 32;
+const MAX_FREE: usize = 16;
 
 /// Buffers that are free.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Buffer {
 impl Buffers {
     /// A buffer of `length` bytes.
     pub fn take(self: &Arc<Self>, length: usize) -> Buffer {
-        let is_kept = (KEPT / 2..=KEPT).contains(&length);
+        let is_kept = (KEPT / 4 * 3..=KEPT).contains(&length);
         let free = if is_kept { self.0.lock().pop() } else { None };
         let capacity = if is_kept { KEPT } else { length.next_multiple_of(PAGE) };
         let bytes = free.unwrap_or_else(|| vec![0; capacity + PAGE]);
@@ -86,7 +86,7 @@ mod tests {
         drop(buffers.take(KEPT + PAGE));
         assert_eq!(buffers.0.lock().len(), MAX_FREE);
         assert_eq!((buffers.take(KEPT).as_ref().len(), buffers.take(8).as_ref().len()), (KEPT, 8));
-        assert_eq!(buffers.take(KEPT / 2 + 1).bytes().len(), KEPT / 2 + 1);
+        assert_eq!(buffers.take(KEPT - PAGE).bytes().len(), KEPT - PAGE);
         let mut odd = buffers.take(5000);
         assert_eq!((odd.pages().len(), odd.pages().as_ptr().align_offset(PAGE), odd.bytes().len()), (8192, 0, 5000));
         buffers.trim();

@@ -76,11 +76,11 @@ fn read_from_memory(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<u
     }
 }
 
-/// `cachestat(2)`, from Linux 6.5 on: the number that system calls since 2019 have on all architectures
+/// `cachestat(2)`, from Linux 6.5 on: the number that new system calls have on nearly all architectures
 /// (`include/uapi/asm-generic/unistd.h` of Linux). The C library has no function for it.
 const CACHESTAT: libc::c_long = 451;
 
-/// Its answer, in pages (`include/uapi/linux/mman.h`).
+/// Its answer, in pages of the kernel (`include/uapi/linux/mman.h`).
 #[repr(C)]
 #[derive(Default)]
 struct CacheStat {
@@ -91,16 +91,17 @@ struct CacheStat {
     recently_evicted: u64,
 }
 
-/// Whether the page cache has all of a range. A read that must not wait would tell as well, but has the kernel read ahead
-/// what is to be read past the page cache. Where the kernel cannot tell: no.
-pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
+/// Whether the page cache has all of a range; none where the kernel cannot tell. A read that must not wait would tell as
+/// well, but has the kernel read ahead what is to be read past the page cache.
+pub fn is_in_memory(file: &File, offset: u64, length: u64) -> Option<bool> {
     let (range, mut found) = ([offset, length], CacheStat::default());
     // SAFETY: the descriptor is open; `range` and `found` have the layout of the structures that the call reads and
     // fills, and outlive it.
     let answer =
         unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), range.as_ptr(), &raw mut found, 0 as libc::c_uint) };
-    let pages = (offset + length).div_ceil(super::PAGE) - offset / super::PAGE;
-    answer == 0 && found.cached >= pages
+    // SAFETY: the call has no memory effects.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().filter(|_| answer == 0)?;
+    Some(found.cached >= (offset + length).div_ceil(page) - offset / page)
 }
 
 /// Makes a hole.
@@ -118,4 +119,20 @@ pub fn read_number(file: &File, at: u64) -> io::Result<u64> {
     let mut bytes = [0; 8];
     let read = read_up_to(file, &mut bytes, at, Patience::Waits)?;
     Ok(if read == bytes.len() { u64::from_le_bytes(bytes) } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::FromRawFd;
+
+    #[test]
+    fn what_was_written_is_in_memory_and_what_was_not_is_not() {
+        // SAFETY: the name is NUL-terminated, and the descriptor belongs to nobody else.
+        let file = unsafe { File::from_raw_fd(libc::memfd_create(c"test".as_ptr(), 0)) };
+        file.set_len(4 << 20).unwrap();
+        file.write_all_at(&[1; 1 << 20], 0).unwrap();
+        let found = [(0, 1 << 20), (5, 7), (0, 2 << 20), (2 << 20, 1 << 20)].map(|(at, n)| is_in_memory(&file, at, n));
+        assert!([Some(true), Some(true), Some(false), Some(false)] == found || found == [None; 4], "{found:?}");
+    }
 }

@@ -221,7 +221,7 @@ impl CachedObject {
         let start = pages.start * PAGE;
         let length = (pages.end * PAGE).min(self.size) - start;
         let waits = patience == Patience::None && self.direct_for(length).is_some();
-        if waits && !file::is_in_memory(&self.data, start, length) {
+        if waits && file::is_in_memory(&self.data, start, length) == Some(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut buffer = self.buffers.take(length as usize);
