@@ -26,6 +26,13 @@ pub fn open_direct(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(path)
 }
 
+/// Has the kernel read nothing of a file but what is asked for, where it may: what comes next is known better here, and
+/// what is between pages that are there is nothing but holes.
+pub fn read_nothing_ahead(file: &File) {
+    // SAFETY: the descriptor is open; the call takes no pointers.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+}
+
 /// Gives a file the length that it was made with, if it has another one.
 pub fn set_length(file: &File, length: u64) -> io::Result<()> {
     if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }

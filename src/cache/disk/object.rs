@@ -143,6 +143,7 @@ impl CachedObject {
             set_length(&map, map::length(identity.size))?;
             let data = open(&data_path, directory.file_mode(), true)?;
             set_length(&data, identity.size)?;
+            file::read_nothing_ahead(&data);
             let direct = file::open_direct(&data_path).ok();
             let buffers = buffers.clone();
             return Ok(Some(Self { direct, buffers, ..Self::of_files(identity, map, data) }));
