@@ -129,7 +129,7 @@ impl Streams {
         let stream = &mut self.streams[index];
         stream.touched = self.ticks;
         stream.reads += 1;
-        let is_step = stream.is_step(read);
+        let confirmed = stream.confirm(read);
         if read.start < stream.start {
             return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
         }
@@ -137,7 +137,7 @@ impl Streams {
         if read.start <= stream.ahead {
             stream.ahead = stream.ahead.max(read.end);
         }
-        Advance { lead: if is_step { self.lead(index, first) } else { None }, abandoned }
+        Advance { lead: if confirmed { self.lead(index, first) } else { None }, abandoned }
     }
 
     /// `range` is going to be fetched for a stream.
@@ -251,9 +251,9 @@ impl Stream {
         forward || backward
     }
 
-    /// Whether a read confirms that the stream goes on: it is near the last ones, or in what was planned, or the second in a
-    /// row that leaves out some of the file. The first may be there by chance.
-    fn is_step(&mut self, read: &Range<u64>) -> bool {
+    /// Takes note of a read, and tells whether it confirms that the stream goes on: it is near the last ones, or in what was
+    /// planned, or the second in a row that leaves out some of the file. The first may be there by chance.
+    fn confirm(&mut self, read: &Range<u64>) -> bool {
         let is_near = |run: &Range<u64>, slack| read.start <= run.end + slack && run.start <= read.end + slack;
         let leaves_out = !is_near(&self.run, SLACK) && read.start > self.ahead + SLACK;
         self.run = match is_near(&self.run, 0) {

@@ -8,6 +8,7 @@ use std::fmt;
 use super::{ErrorKind, Result, StoreError};
 
 const SUPPORTED: &str = "this version supports one source of the form s3://bucket[/prefix]";
+const OR_A_MOUNTPOINT: &str = "; a mountpoint begins with / or ., such as ./data";
 
 /// Where the keys of a mount come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +25,14 @@ impl Source {
         match arguments {
             [] => Self::from_env(env),
             [one] => Self::parse(one),
-            [..] => Err(invalid(format!("{} sources given: {SUPPORTED}", arguments.len()))),
+            [..] => Err(invalid(format!("{} sources given: {SUPPORTED}{OR_A_MOUNTPOINT}", arguments.len()))),
         }
     }
 
     /// Parses `s3://bucket[/prefix]`.
     pub fn parse(text: &str) -> Result<Self> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(invalid(format!("presets and manifests are not known: {SUPPORTED}")));
+            return Err(invalid(format!("presets and manifests are not known: {SUPPORTED}{OR_A_MOUNTPOINT}")));
         };
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.contains('@') {
@@ -160,7 +161,8 @@ mod tests {
             assert!(error.message.contains("s3://bucket[/prefix]"), "{text}: {error}");
         }
         let two = ["s3://one".to_owned(), "s3://two".to_owned()];
-        assert!(Source::resolve(&two, |_| None).unwrap_err().message.starts_with("2 sources"));
+        let message = Source::resolve(&two, |_| None).unwrap_err().message;
+        assert!(message.starts_with("2 sources") && message.contains("./data"), "{message}");
     }
 
     #[test]
