@@ -1,7 +1,8 @@
 //! The FUSE adapter: decodes a request, starts the operation, replies. No logic.
 //!
-//! Event-loop threads never wait: what may need the network runs as a task and replies from there. Notifications to
-//! the kernel come from threads of their own ([`notify`]), since each can block behind an unanswered request.
+//! Event-loop threads never wait: what needs the network or the disk runs as a task and replies from there. Reads of what
+//! is in memory are answered where they arrive. Notifications to the kernel come from threads of their own ([`notify`]),
+//! since each can block behind an unanswered request.
 
 mod attributes;
 mod notify;
@@ -17,6 +18,7 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
+use futures::FutureExt;
 use tokio::runtime::Handle;
 
 use crate::config::Ownership;
@@ -56,6 +58,16 @@ impl Adapter {
     /// An adapter that runs its tasks on `runtime`.
     pub fn new(fs: Arc<Filesystem>, ownership: Ownership, invalidator: Arc<Invalidator>, runtime: Handle) -> Self {
         Self { fs, ownership, invalidator, passthrough: Arc::default(), runtime }
+    }
+
+    /// Runs a read, here as far as it need not wait: a task on another thread costs more than an answer from memory. The
+    /// rest of it is a task.
+    fn begin_read(&self, operation: impl Future<Output = ()> + Send + 'static) {
+        let _in_runtime = self.runtime.enter();
+        let mut operation = Box::pin(operation);
+        if operation.as_mut().now_or_never().is_none() {
+            self.runtime.spawn(operation);
+        }
     }
 
     fn directory_entries(
@@ -153,7 +165,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let (fs, invalidator) = (self.fs.clone(), self.invalidator.clone());
-        self.runtime.spawn(async move {
+        self.begin_read(async move {
             match fs.read(ino.0, offset, size).await {
                 Ok(answered) => {
                     reply.data(&answered.data);

@@ -16,16 +16,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::file::FileState;
 use super::reader::Reader;
 use super::stride::PAGE;
-use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched};
+use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched, PIECE};
 use crate::cache::{BLOCK, Origin, Segment};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
 /// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
 const PUSH: u64 = 256 << 10;
-
-/// The disk is read in pieces of this many bytes.
-const DISK_PIECE: u64 = 1 << 20;
 
 /// Who has read this share of a file from disk is likely to read as much again: it is worth reading all of it to check it.
 const CHECK_SHARE: u64 = 8;
@@ -133,6 +130,11 @@ impl Reader {
     pub(super) fn is_needless(&self, file: &FileState, part: &Range<u64>) -> bool {
         let lacks = |object: &CachedObject| object.missing_at_once(part).is_ok_and(|missing| missing.is_some());
         file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
+    }
+
+    /// Whether a file comes from disk: something of it did, and nothing has had to come from the store since it was opened.
+    pub(super) fn is_from_disk(&self, file: &FileState) -> bool {
+        file.has_all_so_far() && file.read_from_disk() > 0
     }
 
     /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what is on disk of that and
@@ -263,7 +265,7 @@ impl Filling<'_, '_> {
     async fn copy(&mut self, cache: &DiskCache, object: &Arc<CachedObject>, range: Range<u64>) -> u64 {
         let mut at = range.start;
         while at < range.end {
-            let piece = at..range.end.min(at + DISK_PIECE);
+            let piece = at..range.end.min(at + PIECE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
             self.file.note_from_disk(bytes.len());
             self.noted.found_on_disk(bytes.len());

@@ -150,8 +150,8 @@ impl Shared {
                 segment.mark_pushed();
             }
             drop(job.done);
+            // What waits for this inode is found by this thread, which looks for its next job now.
             self.queue.lock().busy.remove(&file.ino());
-            self.changed.notify_all();
         }
     }
 

@@ -16,7 +16,7 @@ use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
 use super::kinds::Kinds;
 use super::{Planned, Planner, Pusher};
-use crate::cache::disk::DiskCache;
+use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::{BLOCK, Budget, Origin, Segment};
 use crate::fits;
 use crate::metrics::Metrics;
@@ -31,7 +31,11 @@ const SMALL_SLOTS: usize = 128;
 const SMALL: u64 = 128 << 10;
 
 /// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
-const DISK_SLOTS: usize = 4;
+const DISK_SLOTS: usize = 2;
+
+/// Parts of a stream that comes from disk begin at most this many bytes ahead of the reader: the disk answers at once,
+/// and what it gives goes into memory that was used shortly before.
+const DISK_AHEAD: u64 = 8 << 20;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
@@ -282,12 +286,16 @@ impl Reader {
         reader: Option<u64>,
     ) {
         let mut denied = false;
+        let from_disk = self.is_from_disk(file);
+        let largest = if from_disk { PIECE } else { MAX_PART };
         for Planned { range, origin } in planned {
             // Only a stream says that the reader comes from where it is.
-            let reader = reader.filter(|_| origin == Origin::Sequential).unwrap_or(range.start);
-            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader)) {
+            let stream = reader.filter(|_| origin == Origin::Sequential);
+            let (reader, horizon) =
+                (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
+            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, largest)) {
                 let bytes = part.end - part.start;
-                if self.is_needless(file, &part) {
+                if horizon.is_some_and(|horizon| part.start > horizon) || self.is_needless(file, &part) {
                     core.planner.on_denied(&part);
                     continue;
                 }
@@ -459,12 +467,12 @@ async fn await_bytes(
 
 /// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the
 /// reader, who stands at `reader`, comes to the nearest ones first: those are small. Further ahead each request is to
-/// be worth its time to first byte.
-fn parts(range: Range<u64>, reader: u64) -> impl Iterator<Item = Range<u64>> {
+/// be worth its time to first byte, up to `largest` bytes.
+fn parts(range: Range<u64>, reader: u64, largest: u64) -> impl Iterator<Item = Range<u64>> {
     let mut at = range.start;
     std::iter::from_fn(move || {
         let doublings = (at.abs_diff(reader) / (PARTS_OF_A_SIZE * MIN_PART) + 1).ilog2();
-        let length = (MIN_PART << doublings.min(16)).min(MAX_PART);
+        let length = (MIN_PART << doublings.min(16)).min(largest);
         let part = at..(at / BLOCK * BLOCK + length).min(range.end);
         at = part.end;
         (!part.is_empty()).then_some(part)

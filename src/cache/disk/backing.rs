@@ -18,13 +18,10 @@ use parking_lot::Mutex;
 
 use super::lock::{self, Mode};
 use super::object::{self, CachedObject, Found};
-use super::{Directory, file, map};
+use super::{Directory, PIECE, file, map};
 
 /// So many files are known to have been checked.
 const MAX_CHECKED: u64 = 10_000;
-
-/// The file is checked in pieces of this many bytes.
-const PIECE: u64 = 1 << 20;
 
 /// A state of a file on disk: device, inode, seconds and nanoseconds of its last change.
 type State = (u64, u64, i64, i64);

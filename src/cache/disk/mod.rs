@@ -46,6 +46,7 @@ use usage::Usage;
 use writer::Writer;
 
 pub use backing::Backing;
+pub use buffers::PIECE;
 pub use directory::{Directory, Unfit, default_place};
 pub use map::{PAGE, Worth};
 pub use object::{CachedObject, Claim, Found};

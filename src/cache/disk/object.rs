@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Directory;
-use super::buffers::{Buffer, Buffers};
+use super::buffers::{Buffer, Buffers, is_large};
 use super::file::{self, Patience, open, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
@@ -34,9 +34,6 @@ const STAMP_MS: u64 = 250;
 
 /// Files in the making begin with this.
 pub(super) const NEW: &str = ".new-";
-
-/// Pieces of so many bytes are read past the page cache.
-const DIRECT_FROM: u64 = 256 << 10;
 
 /// How long to wait for who removes the files, and for who writes a region.
 const LIFE_PATIENCE: Duration = Duration::from_millis(200);
@@ -220,12 +217,12 @@ impl CachedObject {
             return Ok(Found::Missing);
         }
         let start = pages.start * PAGE;
-        let length = (pages.end * PAGE).min(self.size) - start;
+        let length = ((pages.end * PAGE).min(self.size) - start) as usize;
         let waits = patience == Patience::None && self.direct_for(length).is_some();
-        if waits && file::is_in_memory(&self.data, start, length) == Some(false) {
+        if waits && file::is_in_memory(&self.data, start, length as u64) == Some(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut buffer = self.buffers.take(length as usize);
+        let mut buffer = self.buffers.take(length)?;
         let read = self.read_data(&mut buffer, start, patience)?;
         let bytes = buffer.bytes();
         // What a file that was cut short lacks stays zero, and does not match.
@@ -250,8 +247,9 @@ impl CachedObject {
     /// the mount.
     fn read_data(&self, buffer: &mut Buffer, start: u64, patience: Patience) -> io::Result<usize> {
         let length = buffer.bytes().len();
-        if let Some(direct) = self.direct_for(length as u64).filter(|_| patience == Patience::Waits)
-            && let Ok(read) = read_up_to(direct, buffer.pages(), start, patience)
+        if let Some(direct) = self.direct_for(length).filter(|_| patience == Patience::Waits)
+            && let Some(pages) = buffer.pages()
+            && let Ok(read) = read_up_to(direct, pages, start, patience)
         {
             return Ok(read.min(length));
         }
@@ -259,8 +257,8 @@ impl CachedObject {
     }
 
     /// The file for reading so many bytes past the page cache, if they are worth it.
-    fn direct_for(&self, length: u64) -> Option<&File> {
-        self.direct.as_ref().filter(|_| length >= DIRECT_FROM)
+    fn direct_for(&self, length: usize) -> Option<&File> {
+        self.direct.as_ref().filter(|_| is_large(length))
     }
 
     /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
