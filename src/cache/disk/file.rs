@@ -21,9 +21,9 @@ pub fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file for reading past the page cache.
+/// Opens a file for reading and writing past the page cache.
 pub fn open_direct(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(path)
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(path)
 }
 
 /// Has the kernel read nothing of a file but what is asked for, where it may: what comes next is known better here, and

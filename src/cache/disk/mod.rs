@@ -11,7 +11,7 @@
 //! - [`backing`]: complete files, which the kernel may read by itself
 //! - [`mod@file`]: what the standard library lacks for these
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
-//! - [`writer`]: the thread
+//! - [`writer`]: the thread; [`direct`]: how it writes what is large; [`buffers`]: memory for that, and for reading
 //! - [`catalog`]: the whole of it, for people who look at it or clear it
 //!
 //! Whatever fails here costs a fetch and never a read: a full disk, a directory that cannot be written, a damaged file.
@@ -19,6 +19,7 @@
 mod backing;
 mod buffers;
 pub mod catalog;
+mod direct;
 mod directory;
 mod evict;
 mod file;
@@ -55,6 +56,9 @@ pub use writer::Fetched;
 /// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again.
 const LINGER: Duration = Duration::from_secs(10);
 const MAX_OPEN: u64 = 128;
+
+/// Once no program has a file open, what is kept for the next one is let go after so long.
+const REST: Duration = Duration::from_secs(11);
 
 /// While another process fetches what is wanted here it is looked for on disk this often, and no longer than this:
 /// who fetches may be slow, or stopped.
@@ -239,14 +243,14 @@ impl DiskCache {
         }));
     }
 
-    /// No program has a file open: lets go of memory, and soon of files, which others may want to remove.
+    /// No program has a file open: soon lets go of memory and files.
     pub async fn rest(&self) {
-        self.buffers.trim();
         if self.resting.swap(true, Ordering::Relaxed) {
             return;
         }
-        tokio::time::sleep(LINGER + LINGER / 10).await;
+        tokio::time::sleep(REST).await;
         self.resting.store(false, Ordering::Relaxed);
+        self.buffers.trim();
         self.open.run_pending_tasks().await;
     }
 

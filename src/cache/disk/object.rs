@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::Directory;
 use super::buffers::{Buffer, Buffers, is_large};
+use super::direct::Direct;
 use super::file::{self, Patience, open, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
@@ -293,14 +294,15 @@ impl CachedObject {
         Ok(map::matches(entry, self.seed, page, bytes))
     }
 
-    /// Writes the whole pages in `range`, whose bytes `slices` has, with their worth. What was not paid for in `usage` is
-    /// not written.
-    pub fn write(
+    /// Writes the whole pages in `range`, whose bytes `slices` has, with their worth; what is large goes past the
+    /// page cache if there is `direct`. What was not paid for in `usage` is not written.
+    pub(super) fn write(
         &self,
         range: &Range<u64>,
         slices: impl Fn(Range<u64>) -> Option<Vec<Bytes>>,
         worth: impl Fn(&Range<u64>) -> Worth,
         usage: &Usage,
+        mut direct: Option<&mut Direct>,
     ) -> Result<u64, Unwritten> {
         let end = if range.end >= self.size { self.size.div_ceil(PAGE) } else { range.end / PAGE };
         let mut page = range.start.div_ceil(PAGE);
@@ -309,7 +311,7 @@ impl CachedObject {
             let pages = page..end.min((page / PAGES_OF_RECORD + 1) * PAGES_OF_RECORD);
             let bytes = slices(pages.start * PAGE..(pages.end * PAGE).min(self.size));
             let Some(bytes) = bytes.map(in_whole_pages) else { return Ok(written) };
-            written += self.write_pages(&pages, &bytes, &worth, usage)?;
+            written += self.write_pages(&pages, &bytes, &worth, usage, direct.as_deref_mut())?;
             page = pages.end;
         }
         Ok(written)
@@ -322,6 +324,7 @@ impl CachedObject {
         bytes: &[Bytes],
         worth: impl Fn(&Range<u64>) -> Worth,
         usage: &Usage,
+        direct: Option<&mut Direct>,
     ) -> Result<u64, Unwritten> {
         let region = pages.start / PAGES_OF_RECORD;
         let Some(_locked) = self.lock_region(region)? else { return Ok(0) };
@@ -340,15 +343,21 @@ impl CachedObject {
         // Some of it may be written when this fails: it stays counted. The record is first, since what has none is not
         // looked at when room is made.
         self.map.write_all_at(&now_ms().to_le_bytes(), map::record_at(region))?;
-        self.write_data(bytes, pages.start * PAGE)?;
+        self.write_data(bytes, pages.start * PAGE, direct)?;
         self.map.write_all_at(&entries, map::entry_at(pages.start))?;
         Ok(fresh * PAGE)
     }
 
-    fn write_data(&self, bytes: &[Bytes], mut offset: u64) -> io::Result<()> {
+    fn write_data(&self, bytes: &[Bytes], mut offset: u64, direct: Option<&mut Direct>) -> io::Result<()> {
+        let mut done = match (direct, &self.direct) {
+            (Some(direct), Some(file)) => direct.write(file, bytes, offset)?,
+            _ => 0,
+        };
         for slice in bytes {
-            self.data.write_all_at(slice, offset)?;
+            let skipped = done.min(slice.len());
+            self.data.write_all_at(&slice[skipped..], offset + skipped as u64)?;
             offset += slice.len() as u64;
+            done -= skipped;
         }
         Ok(())
     }

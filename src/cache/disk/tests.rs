@@ -456,7 +456,7 @@ fn what_failed_to_be_written_may_be_there_and_stays_counted() {
     let broken = CachedObject::of_files(&identity, open("map", true), open("data", false));
     let before = cache.usage.used().unwrap();
     let bytes = |range: Range<u64>| Some(vec![Bytes::from(vec![1; (range.end - range.start) as usize])]);
-    broken.write(&(0..1 << 20), bytes, |_| Worth::Data, &cache.usage).unwrap_err();
+    broken.write(&(0..1 << 20), bytes, |_| Worth::Data, &cache.usage, None).unwrap_err();
     cache.usage.settle();
     assert!(cache.usage.used().unwrap() + QUOTA / 1024 >= before + (1 << 20));
 }

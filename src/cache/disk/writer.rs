@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::direct::Way;
 use super::evict::Evictor;
 use super::map::Worth;
 use super::object::Unwritten;
@@ -21,6 +22,12 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// Writing has this much lower a priority than reading (`nice(2)`).
 const NICENESS: libc::c_int = 5;
+
+/// The disk is behind when what waits is more than this share of what may wait.
+const BEHIND_SHARE: u64 = 4;
+
+/// Memory to write with is kept for so long.
+const REST: Duration = Duration::from_secs(1);
 
 /// Something that was fetched.
 #[derive(Debug)]
@@ -68,6 +75,7 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    max_waiting: u64,
     directory: Directory,
     usage: Arc<Usage>,
     metrics: Arc<Metrics>,
@@ -77,13 +85,13 @@ struct Shared {
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
-    max_waiting: u64,
 }
 
 impl Writer {
     /// A thread with nothing to do. What waits for it holds at most `max_waiting` bytes of memory.
     pub fn start(directory: Directory, usage: Arc<Usage>, metrics: Arc<Metrics>, max_waiting: u64) -> io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), directory, usage, metrics });
+        let (queue, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { queue, changed, max_waiting, directory, usage, metrics });
         std::thread::Builder::new().name("cache-writer".to_owned()).spawn({
             let shared = shared.clone();
             move || {
@@ -91,13 +99,13 @@ impl Writer {
                 shared.run();
             }
         })?;
-        Ok(Self { shared, max_waiting })
+        Ok(Self { shared })
     }
 
     /// Takes something to write; drops it if there is too much.
     pub fn write(&self, fetched: Fetched) {
         let mut queue = self.shared.queue.lock();
-        if queue.stopped || queue.waiting + fetched.memory() > self.max_waiting {
+        if queue.stopped || queue.waiting + fetched.memory() > self.shared.max_waiting {
             self.shared.metrics.disk_dropped_bytes.add(fetched.len());
             return;
         }
@@ -143,9 +151,9 @@ enum Task {
 
 impl Shared {
     fn run(&self) {
-        let mut evictor = Evictor::default();
+        let (mut evictor, mut way) = (Evictor::default(), Way::default());
         let mut paused: Option<Instant> = None;
-        while let Some(task) = self.next() {
+        while let Some(task) = self.next(&mut way) {
             let resting = paused.is_some_and(|since| since.elapsed() < PAUSE);
             let done = match &task {
                 Task::MakeRoom => self.make_room(&mut evictor, super::PAGE),
@@ -153,7 +161,7 @@ impl Shared {
                     self.metrics.disk_dropped_bytes.add(fetched.len());
                     Ok(())
                 }
-                Task::Write(fetched) => self.write(&mut evictor, fetched),
+                Task::Write(fetched) => self.write(&mut evictor, &mut way, fetched),
             };
             if let Err(error) = done {
                 let place = self.directory.root().display();
@@ -175,8 +183,13 @@ impl Shared {
         queue.writing = 0;
     }
 
+    /// Whether fetches are faster than the disk.
+    fn is_behind(&self) -> bool {
+        self.queue.lock().waiting > self.max_waiting / BEHIND_SHARE
+    }
+
     /// The next task; none once stopped and done.
-    fn next(&self) -> Option<Task> {
+    fn next(&self, way: &mut Way) -> Option<Task> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(fetched) = queue.jobs.pop_front() {
@@ -192,14 +205,19 @@ impl Shared {
             if queue.stopped {
                 return None;
             }
-            self.changed.wait(&mut queue);
+            if !way.holds_memory() {
+                self.changed.wait(&mut queue);
+            } else if self.changed.wait_for(&mut queue, REST).timed_out() {
+                way.rest();
+            }
         }
     }
 
-    fn write(&self, evictor: &mut Evictor, fetched: &Fetched) -> io::Result<()> {
-        let write = || {
+    fn write(&self, evictor: &mut Evictor, way: &mut Way, fetched: &Fetched) -> io::Result<()> {
+        let mut write = || {
             let slices = |range: Range<u64>| fetched.segment.slices(range);
-            fetched.object.write(&fetched.range, slices, |page| fetched.worth(page), &self.usage)
+            let worth = |page: &Range<u64>| fetched.worth(page);
+            fetched.object.write(&fetched.range, slices, worth, &self.usage, way.choose(self.is_behind()))
         };
         let written = match write() {
             Err(Unwritten::Refused(_)) => {

@@ -1,0 +1,136 @@
+//! Writing past the page cache (`open(2)`, `O_DIRECT`): programs have what was fetched in the page cache of the mount, and
+//! copying it into another one takes many times the processor time, and the place of what others have there.
+//!
+//! A slow disk falls behind a fast network by that. Then the page cache takes it, as much as the kernel lets wait there.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::PAGE;
+use super::buffers::{Buffer, Buffers, PIECE, is_large};
+
+/// A disk that takes fewer bytes in a second than this is slow: page caches take several times as many.
+const SLOW: f64 = 500e6;
+
+/// Its speed is measured by so many bytes.
+const SAMPLE: u64 = 16 << 20;
+
+/// What it takes to write past the page cache.
+#[derive(Debug)]
+pub(super) struct Direct {
+    /// Of a piece.
+    memory: Buffer,
+    /// Bytes that were written, and the seconds that the disk has taken for them.
+    bytes: u64,
+    seconds: f64,
+}
+
+/// How large things are written.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    buffers: Arc<Buffers>,
+    /// While there is something to write.
+    direct: Option<Direct>,
+    /// Bytes per second that the disk takes, as of the last writes.
+    speed: Option<f64>,
+}
+
+impl Direct {
+    /// Writes the whole pages of what is large, at most a piece, to a file that is open for that. Returns how many bytes:
+    /// none where it cannot be.
+    pub fn write(&mut self, file: &File, bytes: &[Bytes], offset: u64) -> io::Result<usize> {
+        let length: usize = bytes.iter().map(Bytes::len).sum();
+        let whole = length - length % PAGE as usize;
+        let memory = self.memory.pages().and_then(|pages| pages.get_mut(..whole));
+        let Some(memory) = memory.filter(|_| is_large(whole)) else { return Ok(0) };
+        let mut at = 0;
+        for slice in bytes {
+            let length = slice.len().min(whole - at);
+            memory[at..at + length].copy_from_slice(&slice[..length]);
+            at += length;
+        }
+        let began = Instant::now();
+        match file.write_all_at(memory, offset) {
+            // The filesystem only reads so.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(0),
+            written => written?,
+        }
+        self.seconds += began.elapsed().as_secs_f64();
+        self.bytes += whole as u64;
+        Ok(whole)
+    }
+}
+
+impl Way {
+    /// What it takes to write past the page cache; none where that does better, since the disk is behind.
+    pub fn choose(&mut self, is_behind: bool) -> Option<&mut Direct> {
+        self.measure();
+        if is_behind && self.speed.is_some_and(|speed| speed < SLOW) {
+            return None;
+        }
+        if self.direct.is_none() {
+            let memory = self.buffers.take(PIECE as usize).ok()?;
+            self.direct = Some(Direct { memory, bytes: 0, seconds: 0.0 });
+        }
+        self.direct.as_mut()
+    }
+
+    fn measure(&mut self) {
+        if let Some(direct) = self.direct.as_mut().filter(|direct| direct.bytes >= SAMPLE) {
+            let speed = std::mem::take(&mut direct.bytes) as f64 / std::mem::take(&mut direct.seconds);
+            self.speed = Some(self.speed.map_or(speed, |before| (before + speed) / 2.0));
+        }
+    }
+
+    /// Whether it holds memory.
+    pub fn holds_memory(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// Nothing has been written for a while: lets go of memory.
+    pub fn rest(&mut self) {
+        self.direct = None;
+        self.buffers.trim();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_disk_that_is_behind_leaves_it_to_the_page_cache() {
+        let mut way = Way::default();
+        for (seconds, is_behind, is_direct) in
+            [(0.02, true, true), (1.0, true, false), (0.0, false, true), (0.01, true, true)]
+        {
+            let direct = way.choose(false).unwrap();
+            (direct.bytes, direct.seconds) = (if seconds > 0.0 { SAMPLE } else { 0 }, seconds);
+            assert_eq!(way.choose(is_behind).is_some(), is_direct, "{:?}", way.speed);
+        }
+        assert!(way.holds_memory());
+        way.rest();
+        assert!(!way.holds_memory());
+    }
+
+    #[test]
+    fn whole_pages_of_what_is_large_are_written() {
+        let (folder, mut way) = (tempfile::tempdir().unwrap(), Way::default());
+        let path = folder.path().join("data");
+        File::create(&path).unwrap();
+        let Ok(file) = super::super::file::open_direct(&path) else { return };
+        let content: Vec<u8> = (0..1_000_000u32).map(|at| (at >> 3) as u8).collect();
+        let slices: Vec<_> = content.chunks(131_072).map(Bytes::copy_from_slice).collect();
+        let direct = way.choose(false).unwrap();
+        let written = direct.write(&file, &slices, 8192).unwrap();
+        assert_eq!(direct.write(&file, &slices[..1], 0).unwrap(), 0);
+        // A filesystem in memory may refuse.
+        assert!([0, content.len() / 4096 * 4096].contains(&written), "{written}");
+        assert_eq!(std::fs::read(&path).unwrap().get(8192..).unwrap_or_default(), &content[..written]);
+    }
+}
