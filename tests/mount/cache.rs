@@ -210,6 +210,34 @@ fn the_quota_is_kept_and_reading_goes_on() {
     assert!(rig.status()["disk_evicted_bytes"].as_u64().unwrap() > 0);
 }
 
+/// What had been open within the last ten seconds was given up last, whatever it was: what programs come back to went
+/// before what they had read once.
+#[test]
+fn what_is_read_again_and_again_outlives_what_is_read_once() {
+    let (rig, cache) = unmounted(|lab| {
+        lab.put(BUCKET, "often.fits", pattern(4 * MIB, 0));
+        (1..=12).for_each(|n| drop(lab.put(BUCKET, &format!("{n}.fits"), pattern(4 * MIB, n))));
+    });
+    let options = ["--cache-dir", &cache, "--cache-size", "32MiB"];
+    let read = |name: &str, content| {
+        let file = rig.open(name);
+        forget_pages(&file);
+        assert_eq!(sha256(file), sha256_of_pattern(content, 4 * MIB));
+        // Longer than a file stays open that nobody reads.
+        std::thread::sleep(Duration::from_millis(150));
+    };
+    rig.mount(&options);
+    (0..8).for_each(|_| read("often.fits", 0));
+    unmount(&rig);
+    rig.mount(&options);
+    (1..=12).for_each(|n| read(&format!("{n}.fits"), n));
+    rig.lab.clear_log();
+    read("often.fits", 0);
+    assert_eq!(rig.gets(), (0, 0));
+    (1..=12).for_each(|n| read(&format!("{n}.fits"), n));
+    assert!(rig.gets().0 > 0, "all of it fits, so nothing is shown");
+}
+
 #[test]
 fn a_cache_that_cannot_be_used_costs_nothing_but_fetches() {
     let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(MIB, 1))));

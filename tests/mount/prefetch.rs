@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 
 use bytes::Bytes;
 use fitsfs_lab::{Content, Lab, Op, Request, Shape};
@@ -321,22 +320,18 @@ fn a_whole_data_unit_takes_few_gets_and_no_byte_twice() {
 fn a_header_that_left_the_page_cache_is_not_fetched_again() {
     let product = seven(9, PLANES);
     let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
-    let forget = |file: &File| {
-        // SAFETY: the descriptor is open.
-        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) }, 0);
-    };
     let file = rig.open("d/a.fits");
     assert!((0..7).all(|n| product.reads_header(&file, n)));
     rig.settle();
     let reads = || rig.status()["reads"].as_u64().unwrap();
     let before = reads();
-    forget(&file);
+    forget_pages(&file);
     assert!((0..7).all(|n| product.reads_header(&file, n)));
     assert!(reads() > before, "the page cache still had them");
     drop(file);
     eventually("the file is closed", || rig.status()["open_files"] == 0);
     let file = rig.open("d/a.fits");
-    forget(&file);
+    forget_pages(&file);
     assert!((0..7).all(|n| product.reads_header(&file, n)));
     assert_eq!(gets_in_the_end(&rig).0, 0, "{:#?}", rig.lab.requests());
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -145,6 +146,12 @@ impl Rig {
     pub fn log_file(&self) -> PathBuf {
         Path::new("/var/log/fitsfs").join(fitsfs::control::name_of(&self.root)).with_extension("log")
     }
+}
+
+/// Takes what the page cache has of a file away.
+pub fn forget_pages(file: &File) {
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) }, 0);
 }
 
 impl Drop for Rig {

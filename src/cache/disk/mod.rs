@@ -53,12 +53,13 @@ pub use map::{PAGE, Worth};
 pub use object::{CachedObject, Claim, Found};
 pub use writer::Fetched;
 
-/// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again.
-const LINGER: Duration = Duration::from_secs(10);
+/// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again. No longer,
+/// since what is open is given up last, whether programs come back to it or not.
+const LINGER: Duration = Duration::from_millis(100);
 const MAX_OPEN: u64 = 128;
 
 /// Once no program has a file open, what is kept for the next one is let go after so long.
-const REST: Duration = Duration::from_secs(11);
+const REST: Duration = Duration::from_secs(1);
 
 /// While another process fetches what is wanted here it is looked for on disk this often, and no longer than this:
 /// who fetches may be slow, or stopped.
