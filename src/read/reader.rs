@@ -287,13 +287,13 @@ impl Reader {
     ) {
         let mut denied = false;
         let from_disk = self.is_from_disk(file);
-        let largest = if from_disk { PIECE } else { MAX_PART };
+        let sizes = if from_disk { (PIECE / 2, PIECE) } else { (MIN_PART, MAX_PART) };
         for Planned { range, origin } in planned {
             // Only a stream says that the reader comes from where it is.
             let stream = reader.filter(|_| origin == Origin::Sequential);
             let (reader, horizon) =
                 (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
-            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, largest)) {
+            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) || self.is_needless(file, &part) {
                     core.planner.on_denied(&part);
@@ -466,13 +466,14 @@ async fn await_bytes(
 }
 
 /// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the
-/// reader, who stands at `reader`, comes to the nearest ones first: those are small. Further ahead each request is to
-/// be worth its time to first byte, up to `largest` bytes.
-fn parts(range: Range<u64>, reader: u64, largest: u64) -> impl Iterator<Item = Range<u64>> {
+/// reader, who stands at `reader`, comes to the nearest ones first: those have the smallest of `sizes`. Further ahead each
+/// request is to be worth its time to first byte, up to the largest.
+fn parts(range: Range<u64>, reader: u64, sizes: (u64, u64)) -> impl Iterator<Item = Range<u64>> {
+    let (smallest, largest) = sizes;
     let mut at = range.start;
     std::iter::from_fn(move || {
-        let doublings = (at.abs_diff(reader) / (PARTS_OF_A_SIZE * MIN_PART) + 1).ilog2();
-        let length = (MIN_PART << doublings.min(16)).min(largest);
+        let doublings = (at.abs_diff(reader) / (PARTS_OF_A_SIZE * smallest) + 1).ilog2();
+        let length = (smallest << doublings.min(16)).min(largest);
         let part = at..(at / BLOCK * BLOCK + length).min(range.end);
         at = part.end;
         (!part.is_empty()).then_some(part)
