@@ -1,34 +1,22 @@
 //! Writing past the page cache (`open(2)`, `O_DIRECT`): programs have what was fetched in the page cache of the mount, and
 //! copying it into another one takes many times the processor time, and the place of what others have there.
 //!
-//! A slow disk falls behind a fast network by that. Then the page cache takes it, as much as the kernel lets wait there.
+//! A disk falls behind a fast network by that, or a busy machine does. Then the page cache takes it, as much as the kernel
+//! lets wait there: what is not written is fetched again.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::PAGE;
 use super::buffers::{Buffer, Buffers, PIECE, is_large};
 
-/// A disk that takes fewer bytes in a second than this is slow: page caches take several times as many.
-const SLOW: f64 = 500e6;
-
-/// Its speed is measured by so many bytes.
-const SAMPLE: u64 = 16 << 20;
-
-/// What it takes to write past the page cache.
+/// Memory to write from, of a piece.
 #[derive(Debug)]
-pub(super) struct Direct {
-    /// Of a piece.
-    memory: Buffer,
-    /// Bytes that were written, and the seconds that the disk has taken for them.
-    bytes: u64,
-    seconds: f64,
-}
+pub(super) struct Direct(Buffer);
 
 /// How large things are written.
 #[derive(Debug, Default)]
@@ -36,8 +24,6 @@ pub(super) struct Way {
     buffers: Arc<Buffers>,
     /// While there is something to write.
     direct: Option<Direct>,
-    /// Bytes per second that the disk takes, as of the last writes.
-    speed: Option<f64>,
 }
 
 impl Direct {
@@ -46,7 +32,7 @@ impl Direct {
     pub fn write(&mut self, file: &File, bytes: &[Bytes], offset: u64) -> io::Result<usize> {
         let length: usize = bytes.iter().map(Bytes::len).sum();
         let whole = length - length % PAGE as usize;
-        let memory = self.memory.pages().and_then(|pages| pages.get_mut(..whole));
+        let memory = self.0.pages().and_then(|pages| pages.get_mut(..whole));
         let Some(memory) = memory.filter(|_| is_large(whole)) else { return Ok(0) };
         let mut at = 0;
         for slice in bytes {
@@ -54,37 +40,24 @@ impl Direct {
             memory[at..at + length].copy_from_slice(&slice[..length]);
             at += length;
         }
-        let began = Instant::now();
         match file.write_all_at(memory, offset) {
             // The filesystem only reads so.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(0),
-            written => written?,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(0),
+            written => written.map(|()| whole),
         }
-        self.seconds += began.elapsed().as_secs_f64();
-        self.bytes += whole as u64;
-        Ok(whole)
     }
 }
 
 impl Way {
     /// What it takes to write past the page cache; none where that does better, since the disk is behind.
     pub fn choose(&mut self, is_behind: bool) -> Option<&mut Direct> {
-        self.measure();
-        if is_behind && self.speed.is_some_and(|speed| speed < SLOW) {
+        if is_behind {
             return None;
         }
         if self.direct.is_none() {
-            let memory = self.buffers.take(PIECE as usize).ok()?;
-            self.direct = Some(Direct { memory, bytes: 0, seconds: 0.0 });
+            self.direct = self.buffers.take(PIECE as usize).ok().map(Direct);
         }
         self.direct.as_mut()
-    }
-
-    fn measure(&mut self) {
-        if let Some(direct) = self.direct.as_mut().filter(|direct| direct.bytes >= SAMPLE) {
-            let speed = std::mem::take(&mut direct.bytes) as f64 / std::mem::take(&mut direct.seconds);
-            self.speed = Some(self.speed.map_or(speed, |before| (before + speed) / 2.0));
-        }
     }
 
     /// Whether it holds memory.
@@ -104,16 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_disk_that_is_behind_leaves_it_to_the_page_cache() {
+    fn a_disk_that_is_behind_leaves_it_to_the_page_cache() {
         let mut way = Way::default();
-        for (seconds, is_behind, is_direct) in
-            [(0.02, true, true), (1.0, true, false), (0.0, false, true), (0.01, true, true)]
-        {
-            let direct = way.choose(false).unwrap();
-            (direct.bytes, direct.seconds) = (if seconds > 0.0 { SAMPLE } else { 0 }, seconds);
-            assert_eq!(way.choose(is_behind).is_some(), is_direct, "{:?}", way.speed);
-        }
-        assert!(way.holds_memory());
+        assert!(way.choose(true).is_none() && !way.holds_memory());
+        assert!(way.choose(false).is_some() && way.holds_memory());
+        assert!(way.choose(true).is_none());
         way.rest();
         assert!(!way.holds_memory());
     }

@@ -20,9 +20,6 @@ use crate::metrics::Metrics;
 /// After a failure nothing is written for so long: a full disk is not tried with every page.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Writing has this much lower a priority than reading (`nice(2)`).
-const NICENESS: libc::c_int = 5;
-
 /// The disk is behind when what waits is more than this share of what may wait.
 const BEHIND_SHARE: u64 = 4;
 
@@ -94,10 +91,7 @@ impl Writer {
         let shared = Arc::new(Shared { queue, changed, max_waiting, directory, usage, metrics });
         std::thread::Builder::new().name("cache-writer".to_owned()).spawn({
             let shared = shared.clone();
-            move || {
-                be_nice();
-                shared.run();
-            }
+            move || shared.run()
         })?;
         Ok(Self { shared })
     }
@@ -249,13 +243,5 @@ impl Shared {
         let freed = evictor.make_room(&self.directory, &self.usage, bytes)?;
         self.metrics.disk_evicted_bytes.add(freed);
         Ok(())
-    }
-}
-
-/// Lowers the priority of this thread.
-fn be_nice() {
-    // SAFETY: setpriority takes no pointers; 0 means the calling thread on Linux.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0 {
-        tracing::debug!(error = %io::Error::last_os_error(), "the priority of a thread could not be lowered");
     }
 }
