@@ -10,6 +10,7 @@ mod passthrough;
 
 use std::ffi::OsStr;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,11 +62,12 @@ impl Adapter {
     }
 
     /// Runs a read, here as far as it need not wait: a task on another thread costs more than an answer from memory. The
-    /// rest of it is a task.
+    /// rest of it is a task. A fault ends the read with EIO, as it would there, and not the event loop.
     fn begin_read(&self, operation: impl Future<Output = ()> + Send + 'static) {
         let _in_runtime = self.runtime.enter();
         let mut operation = Box::pin(operation);
-        if operation.as_mut().now_or_never().is_none() {
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(|| operation.as_mut().now_or_never()));
+        if matches!(begun, Ok(None)) {
             self.runtime.spawn(operation);
         }
     }

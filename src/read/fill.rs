@@ -92,6 +92,9 @@ impl Reader {
     /// The cache on disk, and the files of an object version in it.
     pub(super) async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
         let cache = self.config.disk.as_ref()?;
+        if let Some(held) = file.held() {
+            return Some((cache, held));
+        }
         let object = cache.object(file.object()).await?;
         if file.hold(&object) {
             cache.count_open(&object);
@@ -132,9 +135,9 @@ impl Reader {
         file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
     }
 
-    /// Whether a file comes from disk: something of it did, and nothing has had to come from the store since it was opened.
+    /// Whether what a file is led by comes from disk: what is not there is left where it is.
     pub(super) fn is_from_disk(&self, file: &FileState) -> bool {
-        file.has_all_so_far() && file.read_from_disk() > 0
+        file.held().is_some_and(|object| is_remembered(file, &object))
     }
 
     /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what is on disk of that and

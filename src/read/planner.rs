@@ -225,6 +225,11 @@ impl Planner {
         self.started &= range.start > 0;
     }
 
+    /// What a stream was to be led by in a planned range is left for later.
+    pub fn leads_no_further(&mut self, range: &Range<u64>) {
+        self.streams.cut(range);
+    }
+
     /// No program has the file open: nobody is led any more.
     pub fn on_closed(&mut self) {
         self.streams.clear();

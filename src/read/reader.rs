@@ -33,7 +33,7 @@ const SMALL: u64 = 128 << 10;
 /// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
 const DISK_SLOTS: usize = 2;
 
-/// Parts of a stream that comes from disk begin at most this many bytes ahead of the reader: the disk answers at once,
+/// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers at once,
 /// and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
 
@@ -287,7 +287,7 @@ impl Reader {
     ) {
         let mut denied = false;
         let from_disk = self.is_from_disk(file);
-        let sizes = if from_disk { (PIECE / 2, PIECE) } else { (MIN_PART, MAX_PART) };
+        let sizes = if from_disk { (PIECE, PIECE) } else { (MIN_PART, MAX_PART) };
         for Planned { range, origin } in planned {
             // Only a stream says that the reader comes from where it is.
             let stream = reader.filter(|_| origin == Origin::Sequential);
@@ -295,7 +295,11 @@ impl Reader {
                 (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
             for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
-                if horizon.is_some_and(|horizon| part.start > horizon) || self.is_needless(file, &part) {
+                if horizon.is_some_and(|horizon| part.start > horizon) {
+                    core.planner.leads_no_further(&(part.start..range.end));
+                    break;
+                }
+                if self.is_needless(file, &part) {
                     core.planner.on_denied(&part);
                     continue;
                 }

@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 /// A huge page of most machines, and as much as is read at once, in bytes.
 pub const PIECE: u64 = 2 << 20;
 
+/// What is at least so large, and no more than a piece, gets one: nothing takes much more than it is charged for.
+const NEARLY_PIECE: u64 = PIECE / 4 * 3;
+
 /// What is larger than this is worth reading past the page cache.
 const SMALL: usize = 256 << 10;
 
@@ -19,7 +22,15 @@ const MAX_FREE: usize = 8;
 
 /// Pieces that are free.
 #[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<MmapMut>>);
+pub(super) struct Buffers(Mutex<Vec<Pages>>);
+
+/// Memory that begins at a page; a piece begins at a huge one.
+#[derive(Debug)]
+struct Pages {
+    map: MmapMut,
+    start: usize,
+    length: usize,
+}
 
 /// Some memory, with whatever was in it.
 #[derive(Debug)]
@@ -32,8 +43,7 @@ pub(super) struct Buffer {
 #[derive(Debug)]
 enum Memory {
     Small(Vec<u8>),
-    /// As many whole pages as are needed; a piece if that is at least half of one.
-    Large(MmapMut),
+    Large(Pages),
 }
 
 /// Whether a read of so many bytes is a large one.
@@ -51,12 +61,12 @@ impl Buffers {
         Ok(Buffer { memory, length, home: Arc::downgrade(self) })
     }
 
-    fn take_large(&self, length: usize) -> io::Result<MmapMut> {
-        if !(PIECE / 2..=PIECE).contains(&(length as u64)) {
-            return MmapMut::map_anon(length.next_multiple_of(super::PAGE as usize));
+    fn take_large(&self, length: usize) -> io::Result<Pages> {
+        if !(NEARLY_PIECE..=PIECE).contains(&(length as u64)) {
+            return Pages::just(length);
         }
         let free = self.0.lock().pop();
-        free.map_or_else(fresh_piece, Ok)
+        free.map_or_else(Pages::piece, Ok)
     }
 
     /// Lets go of what is free.
@@ -65,12 +75,32 @@ impl Buffers {
     }
 }
 
-fn fresh_piece() -> io::Result<MmapMut> {
-    let piece = MmapMut::map_anon(PIECE as usize)?;
-    if let Err(error) = piece.advise(Advice::HugePage) {
-        tracing::debug!(%error, "no huge pages");
+impl Pages {
+    /// As many as are needed.
+    fn just(length: usize) -> io::Result<Self> {
+        let length = length.next_multiple_of(super::PAGE as usize);
+        Ok(Self { map: MmapMut::map_anon(length)?, start: 0, length })
     }
-    Ok(piece)
+
+    /// A piece. Before Linux 6.7 a mapping may begin anywhere: what is mapped around it is never touched, and takes no
+    /// memory.
+    fn piece() -> io::Result<Self> {
+        let length = PIECE as usize;
+        let map = MmapMut::map_anon(2 * length)?;
+        let start = map.as_ptr().align_offset(length).min(length);
+        if let Err(error) = map.advise_range(Advice::HugePage, start, length) {
+            tracing::debug!(%error, "no huge pages");
+        }
+        Ok(Self { map, start, length })
+    }
+
+    fn first(&self, length: usize) -> &[u8] {
+        &self.map[self.start..self.start + length]
+    }
+
+    fn first_mut(&mut self, length: usize) -> &mut [u8] {
+        &mut self.map[self.start..self.start + length]
+    }
 }
 
 impl Buffer {
@@ -78,14 +108,14 @@ impl Buffer {
     pub fn bytes(&mut self) -> &mut [u8] {
         match &mut self.memory {
             Memory::Small(bytes) => bytes,
-            Memory::Large(map) => &mut map[..self.length],
+            Memory::Large(pages) => pages.first_mut(self.length),
         }
     }
 
     /// The whole pages that its bytes are in, if it begins at one.
     pub fn pages(&mut self) -> Option<&mut [u8]> {
         match &mut self.memory {
-            Memory::Large(map) => Some(&mut map[..self.length.next_multiple_of(super::PAGE as usize)]),
+            Memory::Large(pages) => Some(pages.first_mut(self.length.next_multiple_of(super::PAGE as usize))),
             Memory::Small(_) => None,
         }
     }
@@ -95,18 +125,18 @@ impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
         match &self.memory {
             Memory::Small(bytes) => bytes,
-            Memory::Large(map) => &map[..self.length],
+            Memory::Large(pages) => pages.first(self.length),
         }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Memory::Large(map) = std::mem::replace(&mut self.memory, Memory::Small(Vec::new())) else { return };
-        let Some(home) = self.home.upgrade().filter(|_| map.len() as u64 == PIECE) else { return };
+        let Memory::Large(pages) = std::mem::replace(&mut self.memory, Memory::Small(Vec::new())) else { return };
+        let Some(home) = self.home.upgrade().filter(|_| pages.length as u64 == PIECE) else { return };
         let mut free = home.0.lock();
         if free.len() < MAX_FREE {
-            free.push(map);
+            free.push(pages);
         }
     }
 }
@@ -131,18 +161,25 @@ mod tests {
 
     /// Two hundred segments of some 400 KiB took five times the memory that they were charged for.
     #[test]
-    fn nothing_takes_more_than_twice_its_length() {
+    fn nothing_takes_much_more_than_its_length() {
         let buffers = Arc::new(Buffers::default());
-        for length in [SMALL + 1, 400 << 10, PIECE / 2, PIECE] {
-            let Memory::Large(map) = &buffers.take(length).unwrap().memory else { panic!("{length} is large") };
-            assert!(map.len() <= 2 * length, "{} for {length}", map.len());
+        for length in [SMALL + 1, 400 << 10, PIECE / 2, PIECE / 4 * 3, PIECE] {
+            let Memory::Large(pages) = &buffers.take(length).unwrap().memory else { panic!("{length} is large") };
+            assert!(pages.length <= length / 3 * 4 + 4096, "{} for {length}", pages.length);
         }
+    }
+
+    #[test]
+    fn a_piece_is_a_huge_page_wherever_it_was_mapped() {
+        let buffers = Arc::new(Buffers::default());
+        let taken: Vec<_> = (0..5).map(|_| buffers.take(PIECE).unwrap()).collect();
+        assert!(taken.iter().all(|buffer| buffer.as_ref().as_ptr().align_offset(PIECE) == 0));
     }
 
     #[test]
     fn any_length_has_its_bytes_and_a_large_one_its_pages() {
         let buffers = Arc::new(Buffers::default());
-        for length in [0, 8, SMALL, SMALL + 1, PIECE / 2 - 1, PIECE / 2, PIECE - 1, PIECE, PIECE + 5000] {
+        for length in [0, 8, SMALL, SMALL + 1, PIECE / 4 * 3 - 1, PIECE / 4 * 3, PIECE - 1, PIECE, PIECE + 5000] {
             let mut buffer = buffers.take(length).unwrap();
             assert_eq!((buffer.bytes().len(), buffer.as_ref().len()), (length, length));
             let pages =

@@ -33,7 +33,7 @@ mod writer;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,8 +81,8 @@ pub struct DiskCache {
     buffers: Arc<Buffers>,
     metrics: Arc<Metrics>,
     complained: AtomicBool,
-    /// Files that nobody uses are going to be closed.
-    resting: AtomicBool,
+    /// How often no program had a file open any more.
+    rests: AtomicU64,
 }
 
 impl DiskCache {
@@ -111,7 +111,7 @@ impl DiskCache {
             buffers: Arc::default(),
             metrics,
             complained: AtomicBool::new(false),
-            resting: AtomicBool::new(false),
+            rests: AtomicU64::new(0),
         }))
     }
 
@@ -246,13 +246,13 @@ impl DiskCache {
 
     /// No program has a file open: soon lets go of memory and files.
     pub async fn rest(&self) {
-        if self.resting.swap(true, Ordering::Relaxed) {
-            return;
-        }
+        let call = self.rests.fetch_add(1, Ordering::Relaxed) + 1;
         tokio::time::sleep(REST).await;
-        self.resting.store(false, Ordering::Relaxed);
-        self.buffers.trim();
-        self.open.run_pending_tasks().await;
+        // The last one that came does it.
+        if self.rests.load(Ordering::Relaxed) == call {
+            self.buffers.trim();
+            self.open.run_pending_tasks().await;
+        }
     }
 
     /// Whether all of a range is there.
