@@ -46,6 +46,8 @@ struct Stream {
     id: u64,
     start: u64,
     next: u64,
+    /// The end of the first read: what was read backwards is between `start` and here.
+    origin: u64,
     /// The last reads that touch one another, and the longest that such ones have been.
     run: Range<u64>,
     longest: u64,
@@ -214,6 +216,7 @@ impl Streams {
             id,
             start,
             next,
+            origin: next,
             run: read.clone(),
             longest: next - start,
             doubted: false,
@@ -265,14 +268,15 @@ impl Stream {
         !leaves_out || was_doubted
     }
 
-    /// The stream is read backwards, by a program or by the copying of a large memory map.
+    /// The stream is read backwards, by a program or by the copying of a large memory map. What it has read forwards does not
+    /// speak for going on backwards.
     fn go_back(&mut self, read: &Range<u64>, max_ahead: u64) -> Option<Lead> {
         let contiguous = read.end >= self.behind;
         self.start = read.start;
         if contiguous {
             self.behind = self.behind.min(self.start);
         }
-        let run = self.next - self.start;
+        let run = self.origin - self.start;
         let left = self.start.saturating_sub(self.behind);
         if run < PROOF || self.reads < 2 || left > run / 4 {
             return None;
@@ -398,6 +402,17 @@ mod tests {
         }
         let lead = below.expect("a lead below");
         assert!(lead.end <= window(100).start && lead.start < lead.end, "{lead:?}");
+    }
+
+    #[test]
+    fn one_read_before_the_start_of_a_long_stream_is_led_by_little() {
+        let mut streams = Streams::new(64 << 20);
+        for n in 100..200 {
+            read(&mut streams, window(n));
+        }
+        let back = window(100).start - 8192..window(100).start - 4096;
+        let led = read(&mut streams, back).map_or(0, |lead| lead.end - lead.start);
+        assert!(led <= GROWTH * WINDOW, "{led} bytes");
     }
 
     #[test]

@@ -79,16 +79,28 @@ fn direct_and_buffered_reads_of_one_file_agree() {
 #[test]
 fn many_processes_share_what_one_of_them_fetched() {
     let size = 40 * MIB + 1;
-    let rig = Rig::new(|lab| drop(lab.put(BUCKET, "a.fits", pattern(size, 5))));
-    let sum = |_| Command::new("sha256sum").arg(rig.path("a.fits")).stdout(Stdio::piped()).spawn().unwrap();
+    let rig = Rig::new(|lab| (0..3).for_each(|n| drop(lab.put(BUCKET, &format!("{n}.fits"), pattern(size, n)))));
+    // Somebody else on this machine may empty the page cache meanwhile: of three times one must do.
+    let shared = (0..3).any(|n| {
+        let bytes = summed_by_many(&rig, n, size);
+        eprintln!("{bytes} bytes for {size}");
+        bytes < size * 5 / 4
+    });
+    assert!(shared, "much was fetched again each time");
+}
+
+/// The bytes that were fetched for 32 processes that read a file at once.
+fn summed_by_many(rig: &Rig, seed: u64, size: u64) -> u64 {
+    rig.settle();
+    let sum =
+        |_| Command::new("sha256sum").arg(rig.path(&format!("{seed}.fits"))).stdout(Stdio::piped()).spawn().unwrap();
     let processes: Vec<_> = (0..32).map(sum).collect();
-    let truth = sha256_of_pattern(5, size);
+    let truth = sha256_of_pattern(seed, size);
     for process in processes {
         let output = process.wait_with_output().unwrap();
         assert!(output.status.success() && text(&output).starts_with(&truth), "{}", text(&output));
     }
-    let (gets, bytes) = rig.gets();
-    assert!(bytes < size * 5 / 4, "{bytes} bytes in {gets} GETs for {size}");
+    rig.gets().1
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use fitsfs_lab::{Content, Lab, Op, Request, pattern_bytes};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -111,7 +112,7 @@ impl Rig {
     }
 
     /// The status of the mount.
-    pub fn status(&self) -> serde_json::Value {
+    pub fn status(&self) -> Value {
         let output = fitsfs(&["status", self.root_str(), "--json"]);
         assert!(output.status.success(), "status failed: {}", text(&output));
         serde_json::from_slice(&output.stdout).expect("status is JSON")
@@ -171,6 +172,13 @@ impl Drop for Rig {
 /// Runs the built program.
 pub fn fitsfs(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().expect("run fitsfs")
+}
+
+/// What `fitsfs trace` tells.
+pub fn trace(arguments: &[&str]) -> Value {
+    let output = fitsfs(&[&["trace"], arguments].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("a trace is JSON")
 }
 
 /// What a program printed.

@@ -13,12 +13,6 @@ fn image() -> Vec<u8> {
     fits(&[("SIMPLE  = T", 0), ("XTENSION= 'IMAGE   '", 24 << 20), ("XTENSION= 'IMAGE   '", 4000)])
 }
 
-fn trace(arguments: &[&str]) -> Value {
-    let output = fitsfs(&[&["trace"], arguments].concat());
-    assert!(output.status.success(), "{}", text(&output));
-    serde_json::from_slice(&output.stdout).expect("a trace is JSON")
-}
-
 /// Waits until nothing is under way any more.
 fn rest(rig: &Rig) {
     eventually("nothing is under way", || rig.status()["in_flight"] == 0);
