@@ -268,13 +268,27 @@ impl Reader {
         if !held {
             demand = self.demanded(file, &core.segments.gaps(range), demand);
         }
+        // What is on disk is there sooner than another thread is awake.
+        let at_once = file.has_all_so_far() && file.held().is_some();
+        let mut begun = Vec::new();
         let missing = core.segments.gaps(if held { range } else { &demand });
         for gap in missing.into_iter().filter(|gap| gap.start < range.end && gap.end > range.start) {
-            self.start(file, &mut core, Segment::new(gap, Origin::Demand, None));
+            let fetch = self.place(file, &mut core, Segment::new(gap, Origin::Demand, None));
+            if at_once { begun.push(fetch) } else { drop(self.config.runtime.spawn(fetch)) }
         }
         let segments = core.segments.overlapping(range);
         self.fetch_ahead(file, &mut core, ahead, Some(range.end));
+        drop(core);
+        begun.into_iter().for_each(|fetch| self.begin(fetch));
         segments
+    }
+
+    /// Runs a fetch, here as far as it need not wait. The rest of it is a task.
+    fn begin(&self, fetch: impl Future<Output = ()> + Send + 'static) {
+        let mut fetch = Box::pin(fetch);
+        if fetch.as_mut().now_or_never().is_none() {
+            self.config.runtime.spawn(fetch);
+        }
     }
 
     /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
@@ -311,7 +325,7 @@ impl Reader {
                     continue;
                 };
                 self.config.metrics.prefetched_bytes.add(bytes);
-                self.start(file, core, Segment::new(part, origin, Some(permit)));
+                self.config.runtime.spawn(self.place(file, core, Segment::new(part, origin, Some(permit))));
             }
         }
     }
@@ -326,13 +340,17 @@ impl Reader {
         }
     }
 
-    /// Puts a segment in its place and starts its GET.
-    fn start(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core, segment: Segment) {
+    /// Puts a segment in its place. Its fetch is to be run.
+    fn place(
+        self: &Arc<Self>,
+        file: &Arc<FileState>,
+        core: &mut Core,
+        segment: Segment,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let segment = Arc::new(segment);
         core.segments.insert(segment.clone());
         let slots = self.slots_for(&segment);
-        let (reader, file) = (self.clone(), file.clone());
-        self.config.runtime.spawn(async move { reader.fetch(file, segment, slots).await });
+        self.clone().fetch(file.clone(), segment, slots)
     }
 
     /// What a program waits for needs no slots, and what is small none for the disk.

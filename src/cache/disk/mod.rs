@@ -9,7 +9,7 @@
 //! - [`object`]: one object version: read, write, claim; [`region`]: look at what is there, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
 //! - [`backing`]: complete files, which the kernel may read by itself
-//! - [`mod@file`]: what the standard library lacks for these
+//! - [`mod@file`]: what the standard library lacks for these; [`wait`]: where to wait for the disk
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
 //! - [`writer`]: the thread; [`direct`]: how it writes what is large; [`buffers`]: memory for that, and for reading
 //! - [`catalog`]: the whole of it, for people who look at it or clear it
@@ -28,6 +28,7 @@ mod map;
 mod object;
 mod region;
 mod usage;
+mod wait;
 mod writer;
 
 use std::io;
@@ -155,12 +156,12 @@ impl DiskCache {
         }
     }
 
-    /// The bytes of `range` if all of them are there. Waits for the disk on another thread.
+    /// The bytes of `range` if all of them are there.
     pub async fn read(&self, object: &Arc<CachedObject>, range: Range<u64>) -> Option<Bytes> {
         let found = match object.read_at_once(&range) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let object = object.clone();
-                tokio::task::spawn_blocking(move || object.read(&range)).await.ok()?
+                wait::wait_for(range.end - range.start, move || object.read(&range)).await
             }
             found => found,
         };
@@ -260,12 +261,12 @@ impl DiskCache {
         matches!(self.look(object, range).await, Ok(None))
     }
 
-    /// What is missing of a range, looked for on another thread if that needs the disk.
+    /// What is missing of a range.
     async fn look(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
         match object.missing_at_once(range) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (object, range) = (object.clone(), range.clone());
-                tokio::task::spawn_blocking(move || object.missing(&range)).await.map_err(io::Error::other)?
+                wait::wait_for(0, move || object.missing(&range)).await
             }
             missing => missing,
         }
