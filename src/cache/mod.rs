@@ -14,6 +14,8 @@ pub mod names;
 mod segment;
 mod segment_map;
 
+use std::ops::Range;
+
 pub use budget::{Budget, Permit};
 pub use segment::{Origin, Segment};
 pub use segment_map::SegmentMap;
@@ -21,3 +23,8 @@ pub use segment_map::SegmentMap;
 /// Every GET starts and ends at a multiple of this many bytes (or at the end of the file): four pages. Small enough
 /// that a 4 KiB read costs little more than itself, large enough that a FITS header of average length is one block.
 pub const BLOCK: u64 = 16 << 10;
+
+/// The blocks of an object of `size` bytes that have some of `range`.
+pub fn blocks_around(range: &Range<u64>, size: u64) -> Range<u64> {
+    range.start / BLOCK * BLOCK..range.end.next_multiple_of(BLOCK).min(size)
+}

@@ -17,7 +17,7 @@ use super::file::FileState;
 use super::reader::Reader;
 use super::stride::PAGE;
 use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched, PIECE};
-use crate::cache::{BLOCK, Origin, Segment};
+use crate::cache::{BLOCK, Origin, Segment, SegmentMap, blocks_around};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
@@ -148,27 +148,35 @@ impl Reader {
             && let Some(object) = file.held()
             && !file.core.lock().segments.gaps(range).is_empty()
         {
-            let blocks = range.start / BLOCK * BLOCK..range.end.next_multiple_of(BLOCK).min(object.size());
-            cache.has(&object, &blocks).await;
+            cache.has(&object, &blocks_around(range, object.size())).await;
         }
     }
 
-    /// What to fetch for a read of which memory lacks `gaps`: `demand`, which is that read rounded or extended, but only the
-    /// gaps if the disk has nothing else. Notes it if it has not even those, before anything is fetched ahead.
-    pub(super) fn demanded(&self, file: &FileState, gaps: &[Range<u64>], demand: Range<u64>) -> Range<u64> {
+    /// What to fetch for `read`, of which memory lacks some: `demand`, which is that read rounded or extended. But only the
+    /// pages that it lacks if the disk has nothing else, or if nothing around them is held: to read a block takes half as
+    /// long again, and who reads here and there has no use for it. Notes it if the disk has not even those pages,
+    /// before anything is fetched ahead.
+    pub(super) fn demanded(
+        &self,
+        file: &FileState,
+        segments: &SegmentMap,
+        read: &Range<u64>,
+        demand: Range<u64>,
+    ) -> Range<u64> {
         let Some(object) = file.held().filter(|_| file.has_all_so_far()) else { return demand };
+        let gaps = segments.gaps(read);
         let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else { return demand };
         let pages = first.start / PAGE * PAGE..last.end.next_multiple_of(PAGE).min(object.size());
         let lacks = |range: &Range<u64>| object.missing_at_once(range).map(|missing| missing.is_some());
         // What the disk has to be waited for shows when it is fetched.
         if gaps.iter().any(|gap| lacks(gap).unwrap_or(false)) {
             file.note_missed();
-            demand
-        } else if lacks(&pages).is_ok_and(|lacks| !lacks) && lacks(&demand).unwrap_or(false) {
-            pages
-        } else {
-            demand
+            return demand;
         }
+        let around = pages.start.saturating_sub(BLOCK)..pages.end + BLOCK;
+        let alone = demand == blocks_around(read, object.size()) && segments.among(&around).next().is_none();
+        let pages_will_do = alone || lacks(&demand).unwrap_or(false);
+        if pages_will_do && lacks(&pages).is_ok_and(|lacks| !lacks) { pages } else { demand }
     }
 
     /// A file was opened: what memory holds of it, and the disk has given up since, or never had the time to take, is
@@ -243,11 +251,11 @@ impl Filling<'_, '_> {
     /// has no place in the queue for the network, which others may need.
     async fn copy_in_turn(&mut self, cache: &Arc<DiskCache>, object: &Arc<CachedObject>, turn: Option<Slot>) -> u64 {
         let range = self.segment.range();
+        let Some(turn) = turn else { return self.copy(cache, object, range).await };
         let first = range.start..range.end.min(range.start + PAGE);
         if object.missing_at_once(&first).is_ok_and(|missing| missing.is_some()) {
             return range.start;
         }
-        let Some(turn) = turn else { return self.copy(cache, object, range).await };
         self.network = None;
         let turn = wait_for(turn, self.segment).await;
         let at = self.copy(cache, object, range.clone()).await;

@@ -23,7 +23,7 @@ use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, descriptors};
-use crate::cache::{BLOCK, Origin};
+use crate::cache::{BLOCK, Origin, blocks_around};
 use crate::fits::{Hdu, Layout};
 use crate::metrics::Pace;
 
@@ -368,7 +368,7 @@ impl Planner {
 
     /// The whole blocks that hold `range`, ending with the file.
     fn blocks(&self, range: Range<u64>) -> Range<u64> {
-        range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(self.size)
+        blocks_around(&range, self.size)
     }
 }
 

@@ -17,7 +17,7 @@ use super::idle::Idle;
 use super::kinds::Kinds;
 use super::{Planned, Planner, Pusher};
 use crate::cache::disk::{DiskCache, PIECE};
-use crate::cache::{BLOCK, Budget, Origin, Segment};
+use crate::cache::{BLOCK, Budget, Origin, Segment, blocks_around};
 use crate::fits;
 use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
@@ -255,7 +255,7 @@ impl Reader {
     fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> Vec<Arc<Segment>> {
         let mut core = file.core.lock();
         let held = core.segments.gaps(range).is_empty();
-        let mut demand = range.start / BLOCK * BLOCK..(range.end.div_ceil(BLOCK) * BLOCK).min(file.object().size);
+        let mut demand = blocks_around(range, file.object().size);
         let mut ahead = Vec::new();
         if first {
             let decision = core.planner.on_read(range.clone(), held, &self.config.metrics.pace.pace());
@@ -266,7 +266,7 @@ impl Reader {
             forget_passed(&mut core, range.start);
         }
         if !held {
-            demand = self.demanded(file, &core.segments.gaps(range), demand);
+            demand = self.demanded(file, &core.segments, range, demand);
         }
         // What is on disk is there sooner than another thread is awake.
         let at_once = file.has_all_so_far() && file.held().is_some();
@@ -299,6 +299,9 @@ impl Reader {
         planned: Vec<Planned>,
         reader: Option<u64>,
     ) {
+        if planned.is_empty() {
+            return;
+        }
         let mut denied = false;
         let from_disk = self.is_from_disk(file);
         let sizes = if from_disk { (PIECE, PIECE) } else { (MIN_PART, MAX_PART) };

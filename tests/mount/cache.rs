@@ -69,6 +69,26 @@ fn after_a_remount_nothing_is_fetched_again() {
 }
 
 #[test]
+fn pages_here_and_there_are_read_from_disk_without_their_blocks() {
+    let (rig, cache) = unmounted(|lab| drop(lab.put(BUCKET, "d/a.fits", pattern(80 * MIB, 4))));
+    rig.mount(&["--cache-dir", &cache]);
+    assert_eq!(sha256(rig.open("d/a.fits")), sha256_of_pattern(4, 80 * MIB));
+    remount(&rig, &cache);
+    let file = rig.open("d/a.fits");
+    let from_disk = || rig.status()["disk_bytes_read"].as_u64().unwrap();
+    let (before, page) = (from_disk(), 4096);
+    for at in (1..=20).map(|n| n * 3 * MIB + n * page) {
+        assert_eq!(read_at(&file, at, page as usize).unwrap(), pattern_at(4, at, page as usize));
+    }
+    let alone = from_disk() - before;
+    assert!(alone <= 20 * 2 * page, "{alone} bytes for 20 pages");
+    for at in (1..=8).map(|n| 30 * MIB + (10 + n) * page) {
+        assert_eq!(read_at(&file, at, page as usize).unwrap(), pattern_at(4, at, page as usize));
+    }
+    assert_eq!(rig.gets(), (0, 0));
+}
+
+#[test]
 fn a_cache_whose_folder_was_removed_under_its_mount_is_made_again() {
     let (rig, cache) = unmounted(|lab| {
         lab.put(BUCKET, "d/a.fits", pattern(MIB, 1));

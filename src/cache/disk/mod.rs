@@ -158,12 +158,15 @@ impl DiskCache {
 
     /// The bytes of `range` if all of them are there.
     pub async fn read(&self, object: &Arc<CachedObject>, range: Range<u64>) -> Option<Bytes> {
-        let found = match object.read_at_once(&range) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let object = object.clone();
-                wait::wait_for(range.end - range.start, move || object.read(&range)).await
-            }
-            found => found,
+        let found = match wait::here(range.end - range.start) {
+            Some(_alone) => object.read(&range),
+            None => match object.read_at_once(&range) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let object = object.clone();
+                    wait::elsewhere(move || object.read(&range)).await
+                }
+                found => found,
+            },
         };
         match found {
             Ok(Found::Bytes(bytes)) => {
@@ -263,10 +266,13 @@ impl DiskCache {
 
     /// What is missing of a range.
     async fn look(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+        if let Some(_alone) = wait::here(0) {
+            return object.missing(range);
+        }
         match object.missing_at_once(range) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (object, range) = (object.clone(), range.clone());
-                wait::wait_for(0, move || object.missing(&range)).await
+                wait::elsewhere(move || object.missing(&range)).await
             }
             missing => missing,
         }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// So many bytes take a disk hardly longer than one.
 const LITTLE: u64 = 128 << 10;
@@ -14,42 +14,33 @@ const LITTLE: u64 = 128 << 10;
 /// Whoever waits where it is asked.
 static HERE: Semaphore = Semaphore::const_new(1);
 
-/// Does what has to wait for the disk, for `length` bytes of it.
-pub(super) async fn wait_for<T: Send + 'static>(
-    length: u64,
+/// The right to wait for `length` bytes of the disk in this place, if it is one for that.
+pub(super) fn here(length: u64) -> Option<SemaphorePermit<'static>> {
+    let is_worker = tokio::task::try_id().is_some();
+    if is_worker || length > LITTLE { None } else { HERE.try_acquire().ok() }
+}
+
+/// Does what has to wait for the disk on a thread that is there for it.
+pub(super) async fn elsewhere<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let is_worker = tokio::task::try_id().is_some();
-    if !is_worker
-        && length <= LITTLE
-        && let Ok(_alone) = HERE.try_acquire()
-    {
-        return work();
-    }
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
 
     #[test]
     fn workers_never_wait_and_of_other_threads_one() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let waits_here = |length| {
-            let id = runtime.block_on(wait_for(length, || Ok(thread::current().id())));
-            id.unwrap() == thread::current().id()
-        };
-        // Other tests of this process wait as well.
-        assert!((0..10_000).any(|_| waits_here(4096)));
-        assert!(!waits_here(LITTLE + 1));
-        let of_task =
-            runtime.spawn(async { (thread::current().id(), wait_for(0, || Ok(thread::current().id())).await) });
-        let (task, waited) = runtime.block_on(of_task).unwrap();
-        assert_ne!(task, waited.unwrap());
-        let another_waits = runtime.block_on(HERE.acquire()).unwrap();
-        assert!(!waits_here(0));
-        drop(another_waits);
+        // Other tests of this process wait as well, for a moment.
+        let alone = runtime.block_on(HERE.acquire()).unwrap();
+        assert!(here(0).is_none());
+        drop(alone);
+        assert!((0..100_000).any(|_| here(LITTLE).is_some()));
+        assert!(here(LITTLE + 1).is_none());
+        let of_task = runtime.spawn(async { (0..1000).any(|_| here(0).is_some()) });
+        assert!(!runtime.block_on(of_task).unwrap());
     }
 }
