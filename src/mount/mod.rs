@@ -156,11 +156,6 @@ impl Mounted {
         self.finish_disk();
         match self.session.join() {
             Ok(Ok(())) => Ok(()),
-            // How the device ends once the mount is gone, as was asked for, is no failure.
-            Ok(Err(error)) if matches!(mountinfo::mount_at(&self.mountpoint), Ok(None)) => {
-                tracing::warn!(%error, "the mount was taken away, and its device ended with an error");
-                Ok(())
-            }
             Ok(Err(error)) => {
                 take_away(&self.mountpoint);
                 Err(format!("the mount ended with an error: {error}"))
