@@ -33,8 +33,8 @@ const SMALL: u64 = 128 << 10;
 /// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
 const DISK_SLOTS: usize = 2;
 
-/// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers at once,
-/// and what it gives goes into memory that was used shortly before.
+/// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
+/// at once, and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
 
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel

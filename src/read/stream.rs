@@ -268,8 +268,8 @@ impl Stream {
         !leaves_out || was_doubted
     }
 
-    /// The stream is read backwards, by a program or by the copying of a large memory map. What it has read forwards does not
-    /// speak for going on backwards.
+    /// The stream is read backwards, by a program or by the copying of a large memory map. What it has read forwards
+    /// does not speak for going on backwards.
     fn go_back(&mut self, read: &Range<u64>, max_ahead: u64) -> Option<Lead> {
         let contiguous = read.end >= self.behind;
         self.start = read.start;

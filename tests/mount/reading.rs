@@ -84,7 +84,7 @@ fn many_processes_share_what_one_of_them_fetched() {
     let shared = (0..3).any(|n| {
         let bytes = summed_by_many(&rig, n, size);
         eprintln!("{bytes} bytes for {size}");
-        bytes < size * 5 / 4
+        bytes < size * 11 / 10
     });
     assert!(shared, "much was fetched again each time");
 }
