@@ -18,6 +18,7 @@ mod headers;
 mod idle;
 mod kinds;
 mod looked_up;
+mod parts;
 mod planner;
 mod pusher;
 mod reader;

@@ -15,9 +15,10 @@ use super::file::{Core, FileState};
 use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
 use super::kinds::Kinds;
+use super::parts::{MAX_PART, MIN_PART, parts};
 use super::{Planned, Planner, Pusher};
 use crate::cache::disk::{DiskCache, PIECE};
-use crate::cache::{BLOCK, Budget, Origin, Segment, blocks_around};
+use crate::cache::{Budget, Origin, Segment, blocks_around};
 use crate::fits;
 use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
@@ -36,14 +37,6 @@ const DISK_SLOTS: usize = 2;
 /// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
 /// at once, and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
-
-/// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
-/// reads of large objects, and small enough that the first part is of use soon.
-const MIN_PART: u64 = 512 << 10;
-const MAX_PART: u64 = 4 << 20;
-
-/// So many parts have the smallest size, as many twice that, and so on.
-const PARTS_OF_A_SIZE: u64 = 4;
 
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
@@ -488,21 +481,6 @@ async fn await_bytes(
     let mut joined = BytesMut::with_capacity((range.end - range.start) as usize);
     parts.iter().for_each(|(part, _)| joined.extend_from_slice(part));
     Ok((joined.freeze(), parts.iter().any(|(_, fetched)| *fetched)))
-}
-
-/// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the
-/// reader, who stands at `reader`, comes to the nearest ones first: those have the smallest of `sizes`. Further ahead each
-/// request is to be worth its time to first byte, up to the largest.
-fn parts(range: Range<u64>, reader: u64, sizes: (u64, u64)) -> impl Iterator<Item = Range<u64>> {
-    let (smallest, largest) = sizes;
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        let doublings = (at.abs_diff(reader) / (PARTS_OF_A_SIZE * smallest) + 1).ilog2();
-        let length = (smallest << doublings.min(16)).min(largest);
-        let part = at..(at / BLOCK * BLOCK + length).min(range.end);
-        at = part.end;
-        (!part.is_empty()).then_some(part)
-    })
 }
 
 #[cfg(test)]

@@ -181,26 +181,6 @@ async fn a_reader_further_on_takes_nothing_from_one_that_follows() {
     reader.pusher().stop();
 }
 
-#[test]
-fn parts_tile_the_range_in_whole_blocks() {
-    for length in [1, BLOCK, MIN_PART, MIN_PART + 1, 10 << 20, 100 << 20, 1 << 30] {
-        let range = 3 * BLOCK..3 * BLOCK + length;
-        let parts: Vec<_> = parts(range.clone(), range.start, (MIN_PART, MAX_PART)).collect();
-        assert_eq!(parts.first().map(|p| p.start), Some(range.start));
-        assert_eq!(parts.last().map(|p| p.end), Some(range.end));
-        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end % BLOCK == 0));
-        assert!(parts.iter().all(|p| p.end - p.start <= MAX_PART));
-    }
-}
-
-#[test]
-fn parts_are_small_where_the_reader_is_and_large_further_ahead() {
-    let lengths =
-        |range, reader| parts(range, reader, (MIN_PART, MAX_PART)).map(|p| p.end - p.start).collect::<Vec<_>>();
-    assert_eq!(lengths(0..6 * MIB, 0), [vec![MIN_PART; 4], vec![2 * MIN_PART; 4]].concat());
-    assert_eq!(lengths(64 * MIB..76 * MIB, 40 * MIB), [MAX_PART; 3]);
-}
-
 /// A planner that has walked along the headers of a file of so many empty HDUs.
 fn walked(hdus: u64) -> Planner {
     let header = |first: &str| {
