@@ -183,12 +183,14 @@ impl Streams {
                 return None;
             }
             self.grown(so_far, stream.to_the_end)
-        } else if self.caution == 0 && first > 0 {
-            run.max(first)
-        } else if run >= PROOF && stream.reads > 1 {
-            self.grown(run, stream.to_the_end)
         } else {
-            return None;
+            // The larger of hint and proof counts: a small hint must not keep a long run from being followed.
+            let hint = if self.caution == 0 { first } else { 0 };
+            let proof = if run >= PROOF && stream.reads > 1 { self.grown(run, stream.to_the_end) } else { 0 };
+            match hint.max(proof) {
+                0 => return None,
+                target => target.max(run),
+            }
         };
         let end = (stream.start + target).min(stream.next + self.max_ahead);
         let lead = Lead { id: stream.id, stream: stream.start..stream.next, range: stream.ahead..end };
@@ -391,6 +393,24 @@ mod tests {
         streams.led(lead.id, &lead.range);
         let next = read(&mut streams, window(7)).expect("the next step");
         assert_eq!(next, UNIT_START..GROWTH * UNIT_START);
+    }
+
+    #[test]
+    fn a_small_hint_does_not_keep_a_long_run_from_being_followed() {
+        let mut streams = Streams::new(64 << 20);
+        let (mut at, mut waits) = (window(1000).start, 0);
+        let mut ahead = at;
+        while at < window(1100).start {
+            waits += u32::from(at >= ahead);
+            ahead = ahead.max(at + 4096);
+            let hint = 16 * 2560;
+            if let Some(lead) = streams.advance(&(at..at + 4096), false, hint).lead {
+                streams.led(lead.id, &lead.range);
+                ahead = ahead.max(lead.range.end);
+            }
+            at += 4096;
+        }
+        assert!(waits < 24, "{waits} waits for 12.8 MB page by page");
     }
 
     #[test]
