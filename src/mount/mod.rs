@@ -39,6 +39,9 @@ const MAX_AHEAD: u64 = 64 << 20;
 /// that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
+/// A region that is fetched whole may take this share of the cache on disk, or of the memory budget where there is none.
+const REGION_SHARE: u64 = 2;
+
 /// Threads that read requests from the kernel, and threads that serve them.
 const EVENT_LOOPS: usize = 2;
 const WORKERS: usize = 2;
@@ -81,11 +84,14 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let namespace = Namespace::new(store.clone(), ttl, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
+    // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
+    let max_region = if disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
         disk,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup::memory_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
+        max_region,
         metrics: metrics.clone(),
         runtime: handle,
     });

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use parking_lot::Mutex;
 
 use super::Planner;
+use super::backlog::Backlog;
 use crate::cache::disk::CachedObject;
 use crate::cache::{Segment, SegmentMap};
 use crate::fits::{Hdu, Layout};
@@ -24,6 +25,7 @@ const HDU: usize = size_of::<Hdu>() + 64;
 pub(super) struct Core {
     pub planner: Planner,
     pub segments: SegmentMap,
+    pub bought: Backlog,
 }
 
 impl Core {
@@ -56,7 +58,7 @@ pub struct FileState {
 
 impl FileState {
     pub(super) fn new(ino: u64, object: Arc<ObjectMeta>, planner: Planner) -> Self {
-        let core = Core { planner, segments: SegmentMap::default() };
+        let core = Core { planner, segments: SegmentMap::default(), bought: Backlog::default() };
         Self {
             ino,
             object,
@@ -193,6 +195,9 @@ impl FileState {
         self.missed.store(false, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();
+        for part in core.bought.clear() {
+            core.planner.on_denied(&part);
+        }
         let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();
         for segment in leads {
             if segment.is_complete() || segment.cancel() {

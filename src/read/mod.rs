@@ -12,6 +12,7 @@
 //! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
+mod backlog;
 mod file;
 mod fill;
 mod headers;
@@ -22,6 +23,7 @@ mod parts;
 mod planner;
 mod pusher;
 mod reader;
+mod regions;
 mod stream;
 mod stride;
 mod tiles;

@@ -16,10 +16,12 @@
 //! fetches the gaps.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
+use super::regions::Regions;
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, descriptors};
@@ -97,12 +99,15 @@ pub struct Planner {
     sparse: Option<(usize, bool)>,
     /// A data unit was read from its start to its end: the next one will be, too.
     reads_units: bool,
+    /// What was fetched, and where programs have waited.
+    regions: Regions,
 }
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same kind has shown; `max_ahead` is how many bytes a sequential reader may be led by.
-    pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64) -> Self {
+    /// a file of the same kind has shown; `max_ahead` is how many bytes a sequential reader may be led by. Regions in which
+    /// programs have waited long enough are fetched whole if they have at most `max_region` bytes.
+    pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64, max_region: u64) -> Self {
         Self {
             size,
             named_fits,
@@ -115,6 +120,7 @@ impl Planner {
             max_ahead,
             sparse: None,
             reads_units: false,
+            regions: Regions::new(size, max_region),
         }
     }
 
@@ -148,10 +154,12 @@ impl Planner {
             return Vec::new();
         }
         self.started = true;
-        match self.size <= WHOLE_FILE {
+        let planned = match self.size <= WHOLE_FILE {
             true => Vec::from([Planned { range: 0..self.size, origin: Origin::Chain }]),
             false => self.headers.first(),
-        }
+        };
+        self.note_planned(&planned);
+        planned
     }
 
     /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
@@ -171,12 +179,44 @@ impl Planner {
         }
         self.headers.note_reader(&range);
         decision.ahead.extend(self.headers.pursue(pace));
-        if self.headers.covers(range.start) {
+        let is_expected = if self.headers.covers(range.start) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
+            true
         } else {
-            self.follow_data(range, held, pace, &mut decision);
+            self.follow_data(range.clone(), held, pace, &mut decision)
+        };
+        self.note_planned(&decision.ahead);
+        if !held {
+            self.regions.note_missing(&range);
+            self.regions.note_fetched(&decision.demand);
+            self.buy(&range, is_expected, pace, &mut decision);
         }
         decision
+    }
+
+    /// A READ of `range` waited for the store between two moments since the mount began.
+    pub fn on_waited(&mut self, range: &Range<u64>, from: Duration, to: Duration) {
+        let unit = self.unit_at(range.start);
+        self.regions.waited(range, &unit, from, to);
+    }
+
+    /// Fetches the region around a READ that has to wait, once the waits in it have earned that.
+    fn buy(&mut self, read: &Range<u64>, is_expected: bool, pace: &Pace, decision: &mut Decision) {
+        let unit = self.unit_at(read.start);
+        for range in self.regions.bought(read.start, &unit, is_expected, pace) {
+            let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(self.size);
+            decision.ahead.push(Planned { range, origin: Origin::Region });
+        }
+    }
+
+    /// The data unit at `offset`; all of the file where none is known.
+    fn unit_at(&self, offset: u64) -> Range<u64> {
+        let hdu = self.layout().hdu_at(offset).filter(|hdu| offset >= hdu.data_offset);
+        hdu.map_or(0..self.size, |hdu| hdu.data_offset..hdu.end().min(self.size))
+    }
+
+    fn note_planned(&mut self, planned: &[Planned]) {
+        planned.iter().for_each(|planned| self.regions.note_fetched(&planned.range));
     }
 
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
@@ -189,6 +229,7 @@ impl Planner {
         let eager: Vec<Hdu> = self.layout().hdus.iter().take(count).filter(is_short).cloned().collect();
         ahead.extend(eager.iter().filter_map(|hdu| self.want_tiles(hdu)));
         self.learn_tiles(held);
+        self.note_planned(&ahead);
         ahead
     }
 
@@ -217,6 +258,7 @@ impl Planner {
     /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
     /// asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
+        self.regions.note_missing(range);
         self.streams.cut(range);
         self.strides.cut(range);
         self.tiles.iter_mut().for_each(TileReader::forget_cutout);
@@ -227,6 +269,7 @@ impl Planner {
 
     /// What a stream was to be led by in a planned range is left for later.
     pub fn leads_no_further(&mut self, range: &Range<u64>) {
+        self.regions.note_missing(range);
         self.streams.cut(range);
     }
 
@@ -248,8 +291,9 @@ impl Planner {
         }
     }
 
-    /// Finds the pattern that a read of data belongs to, and plans what comes next in it.
-    fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) {
+    /// Finds the pattern that a read of data belongs to, and plans what comes next in it. Tells whether the read was
+    /// expected.
+    fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) -> bool {
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
             decision.ahead.extend(self.want_tiles(hdu));
@@ -260,7 +304,8 @@ impl Planner {
                 && (tiles.has_cutout() || !self.streams.continues(&range))
                 && let Some(ranges) = tiles.advance(range.start)
             {
-                return self.plan_pieces(ranges, decision);
+                self.plan_pieces(ranges, decision);
+                return true;
             }
             // Where rows are worth fetching one by one, even those that a stream would take along: unless it reads all
             // of them, as some in a row have shown.
@@ -268,7 +313,8 @@ impl Planner {
             let dense = self.streams.continues(&range) && (reads_all || !self.has_sparse_rows(hdu, pace));
             let grid = grid(hdu, self.size);
             if !dense && let Some(ranges) = self.strides.advance(&range, &grid, pace) {
-                return self.plan_pieces(ranges, decision);
+                self.plan_pieces(ranges, decision);
+                return true;
             }
             let one_page = range.end - range.start <= PAGE;
             if !dense
@@ -282,11 +328,14 @@ impl Planner {
                 // demand it is not pushed, so that the READ tells.
                 let around = range.start.saturating_sub(PAGE).max(hdu.data_offset)..(range.end + PAGE).min(self.size);
                 decision.demand = self.blocks(around);
-                return self.plan_pieces(ranges, decision);
+                self.plan_pieces(ranges, decision);
+                return false;
             }
         }
         let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace));
+        let is_expected = self.streams.continues(&range);
         self.follow_stream(range, held, first, decision);
+        is_expected
     }
 
     /// Whether the rows of an HDU are better fetched one by one, decided when a program turns to it.

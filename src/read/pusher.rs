@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::FileState;
 use super::stride::PAGE;
-use crate::cache::Segment;
+use crate::cache::{Origin, Segment};
 use crate::metrics::Metrics;
 use crate::trace::Journal;
 
@@ -148,6 +148,10 @@ impl Shared {
             }
             if job.range.end == segment.range().end {
                 segment.mark_pushed();
+            }
+            // A region may be larger than the memory that is allowed, and no READ comes by to have its parts dropped.
+            if segment.origin() == Origin::Region {
+                file.evict(&segment);
             }
             drop(job.done);
             // What waits for this inode is found by this thread, which looks for its next job now.

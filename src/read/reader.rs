@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
@@ -65,6 +65,8 @@ pub struct ReaderConfig {
     pub budget: Arc<Budget>,
     /// How many bytes one reader may be led by.
     pub max_ahead: u64,
+    /// Up to how many bytes a region is fetched whole because programs have waited in it.
+    pub max_region: u64,
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// Where the fetches run.
@@ -83,6 +85,8 @@ pub struct Reader {
     pub(super) idle: Arc<Idle>,
     kinds: Kinds,
     pub(super) journal: Arc<Journal>,
+    /// When it was made: what waits are counted from.
+    began: Instant,
 }
 
 impl Reader {
@@ -105,6 +109,7 @@ impl Reader {
             idle,
             kinds: Kinds::default(),
             journal,
+            began: Instant::now(),
         })
     }
 
@@ -138,7 +143,7 @@ impl Reader {
         self.files.get_with(ino, || {
             let named_fits = fits::is_fits_name(&object.key);
             let sibling = self.kinds.sibling(&object.key);
-            let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead);
+            let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead, self.config.max_region);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
     }
@@ -210,6 +215,7 @@ impl Reader {
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
         let mut joins = 0;
+        let asked = self.began.elapsed();
         self.look_on_disk(file, &range).await;
         loop {
             let segments = self.cover(file, &range, joins == 0);
@@ -217,7 +223,8 @@ impl Reader {
                 Ok((bytes, fetched)) => {
                     let metrics = &self.config.metrics;
                     if fetched {
-                        metrics.cache_misses.inc()
+                        metrics.cache_misses.inc();
+                        file.core.lock().planner.on_waited(&range, asked, self.began.elapsed());
                     } else {
                         metrics.cache_hits.inc()
                     }
@@ -303,6 +310,10 @@ impl Reader {
             let stream = reader.filter(|_| origin == Origin::Sequential);
             let (reader, horizon) =
                 (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
+            if origin == Origin::Region {
+                core.bought.add(core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)));
+                continue;
+            }
             for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) {
@@ -323,6 +334,34 @@ impl Reader {
                 self.config.metrics.prefetched_bytes.add(bytes);
                 self.config.runtime.spawn(self.place(file, core, Segment::new(part, origin, Some(permit))));
             }
+        }
+        self.fetch_bought(file, core);
+    }
+
+    /// Fetches the next parts of the regions that were bought, as many as keep the network busy.
+    fn fetch_bought(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core) {
+        let pace = self.config.metrics.pace.pace();
+        while let Some(part) = core.bought.next(&pace) {
+            for gap in core.segments.gaps(&part) {
+                let bytes = gap.end - gap.start;
+                let permit = if self.is_needless(file, &gap) { None } else { self.idle.make_room(bytes, file, core) };
+                let Some(permit) = permit else {
+                    core.planner.on_denied(&gap);
+                    continue;
+                };
+                core.bought.begin(bytes);
+                self.config.metrics.prefetched_bytes.add(bytes);
+                self.config.runtime.spawn(self.place(file, core, Segment::new(gap, Origin::Region, Some(permit))));
+            }
+        }
+    }
+
+    /// A part of a region has arrived, or will not.
+    fn ended(self: &Arc<Self>, file: &Arc<FileState>, segment: &Segment) {
+        if segment.origin() == Origin::Region {
+            let mut core = file.core.lock();
+            core.bought.end(segment.len());
+            self.fetch_bought(file, &mut core);
         }
     }
 
@@ -386,6 +425,7 @@ impl Reader {
                 file.give_up(&segment, error);
             }
         }
+        self.ended(&file, &segment);
     }
 
     async fn transfer(
@@ -408,7 +448,7 @@ impl Reader {
     /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
     pub(super) fn walk(self: &Arc<Self>, file: &Arc<FileState>, segment: Option<&Segment>) {
         let mut core = file.core.lock();
-        let Core { planner, segments } = &mut *core;
+        let Core { planner, segments, .. } = &mut *core;
         let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
         let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
         let planned = planner.on_arrival(held, &self.config.metrics.pace.pace());
@@ -421,7 +461,7 @@ impl Reader {
             self.walk(file, Some(segment));
         }
         self.idle.add(file, segment);
-        if segment.origin() == Origin::Strided && file.wants_pushes() {
+        if matches!(segment.origin(), Origin::Strided | Origin::Region) && file.wants_pushes() {
             drop(self.pusher.push_whole(file, segment));
         }
     }

@@ -68,7 +68,7 @@ fn bytes(ranges: &[Range<u64>]) -> u64 {
 #[test]
 fn the_first_read_walks_all_headers_in_fewer_rounds_than_headers() {
     let (headers, size) = images(9, 16);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let (fetched, rounds) = read(&mut planner, &headers, 0..16 << 10);
     for (offset, _) in &headers {
         assert!(fetched.iter().any(|r| r.contains(offset)), "the header at {offset} was not fetched");
@@ -97,7 +97,7 @@ fn blocks(count: u64, mib: u64) -> (Vec<(u64, Vec<u8>)>, u64) {
 #[test]
 fn the_headers_of_all_blocks_come_in_one_round_behind_tree_and_index() {
     let (headers, size) = blocks(8, 16);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let (fetched, rounds) = read(&mut planner, &headers, 0..16 << 10);
     for (offset, _) in &headers {
         assert!(fetched.iter().any(|r| r.contains(offset)), "the header at {offset} was not fetched");
@@ -110,7 +110,7 @@ fn the_headers_of_all_blocks_come_in_one_round_behind_tree_and_index() {
 #[test]
 fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
     let (headers, size) = images(300, 1);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let (first, _) = read(&mut planner, &headers, 0..16 << 10);
     assert!(bytes(&first) < 2 * MIB, "{} bytes before the reader has moved", bytes(&first));
     let mut rounds = 0;
@@ -125,7 +125,7 @@ fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
 #[test]
 fn who_reads_short_headers_by_buffers_is_led_further_each_time() {
     let (headers, size) = images(100, 4);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let reads = headers.iter().map(|(offset, _)| *offset..offset + (20 << 10));
     let leads = reads.filter(|range| read(&mut planner, &headers, range.clone()).0.len() > 1).count();
     assert!(leads <= 10, "led {leads} times along {} headers", headers.len());
@@ -134,7 +134,7 @@ fn who_reads_short_headers_by_buffers_is_led_further_each_time() {
 #[test]
 fn a_header_that_could_not_be_fetched_is_asked_for_again() {
     let (headers, size) = images(3, 4);
-    let mut planner = Planner::new(size, true, None, MIB);
+    let mut planner = Planner::new(size, true, None, MIB, u64::MAX);
     planner.on_read(0..4096, false, &PACE);
     let asked = planner.on_arrival(|wanted| (wanted.start < HEAD).then(|| content(&headers, wanted)), &PACE);
     assert!(!asked.is_empty());
@@ -147,22 +147,22 @@ fn a_header_that_could_not_be_fetched_is_asked_for_again() {
 fn a_read_of_the_tail_brings_the_head_along_in_files_named_fits() {
     let (_, size) = images(3, 4);
     let tail = size / 4096 * 4096..size;
-    let decision = Planner::new(size, true, None, MIB).on_read(tail.clone(), false, &PACE);
+    let decision = Planner::new(size, true, None, MIB, u64::MAX).on_read(tail.clone(), false, &PACE);
     assert!(decision.demand.end == size && size - decision.demand.start >= TAIL);
     assert_eq!(decision.ahead, [Planned { range: 0..HEAD, origin: Origin::Chain }]);
-    assert_eq!(Planner::new(size, false, None, MIB).on_read(tail, false, &PACE).ahead, []);
+    assert_eq!(Planner::new(size, false, None, MIB, u64::MAX).on_read(tail, false, &PACE).ahead, []);
 }
 
 #[test]
 fn small_files_come_whole() {
-    let decision = Planner::new(100_000, true, None, MIB).on_read(90_000..95_000, false, &PACE);
+    let decision = Planner::new(100_000, true, None, MIB, u64::MAX).on_read(90_000..95_000, false, &PACE);
     assert_eq!((decision.demand, decision.ahead.len()), (0..100_000, 0));
 }
 
 #[test]
 fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
     let (headers, size) = images(3, 32);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     read(&mut planner, &headers, 0..16 << 10);
     let end = headers[2].0;
     let (mut at, mut fetched) = (headers[1].0 + 2880, Vec::new());
@@ -177,7 +177,7 @@ fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
 #[test]
 fn a_reader_that_crosses_headers_is_led_across_the_next() {
     let (headers, size) = images(4, 8);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let mut led = 0;
     for at in (0..headers[2].0 + 4 * MIB).step_by(WINDOW as usize) {
         led = led.max(read(&mut planner, &headers, at..at + WINDOW).0.iter().map(|r| r.end).max().unwrap());
@@ -188,7 +188,7 @@ fn a_reader_that_crosses_headers_is_led_across_the_next() {
 #[test]
 fn random_reads_fetch_what_they_read() {
     let (headers, size) = images(1, 512);
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     read(&mut planner, &headers, 0..16 << 10);
     let mut fetched = 0;
     for n in 0..1000u64 {

@@ -74,6 +74,7 @@ fn reader(memory: u64) -> Arc<Reader> {
         disk: None,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: memory / 4,
+        max_region: memory / 2,
         metrics,
         runtime: Handle::current(),
     });
@@ -189,7 +190,7 @@ fn walked(hdus: u64) -> Planner {
     };
     let (primary, extension) = (header("SIMPLE  = T"), header("XTENSION= 'IMAGE   '"));
     let byte = |at: u64| if at < 2880 { primary[at as usize] } else { extension[at as usize % 2880] };
-    let mut planner = Planner::new(hdus * 2880, true, None, MIB);
+    let mut planner = Planner::new(hdus * 2880, true, None, MIB, u64::MAX);
     for _ in 0..hdus {
         planner.on_read(planner.layout().hdus.last().map_or(0, |hdu| hdu.header_offset)..hdus * 2880, true, &PACE);
         planner.on_arrival(|range| Some(range.clone().map(byte).collect::<Vec<_>>().into()), &PACE);

@@ -21,7 +21,7 @@ fn opened(extension: &str, axes: &[u64]) -> (Planner, Hdu) {
     let start = primary.len() as u64;
     let data = axes.iter().product::<u64>() * bitpix.unsigned_abs() / 8;
     let size = start + header.len() as u64 + data.div_ceil(2880) * 2880;
-    let mut planner = Planner::new(size, true, None, 64 * MIB);
+    let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     read(&mut planner, &[(0, primary), (start, header)], 0..PAGE);
     let hdu = planner.layout().hdus[1].clone();
     (planner, hdu)

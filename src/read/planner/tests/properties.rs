@@ -283,7 +283,7 @@ proptest! {
         reads in proptest::collection::vec((0.0..1.0f64, 1u64..1 << 20), 1..100),
         noise in proptest::collection::vec(any::<u8>(), 3000),
     ) {
-        let mut planner = Planner::new(size, true, None, 16 * MIB);
+        let mut planner = Planner::new(size, true, None, 16 * MIB, u64::MAX);
         for (place, length) in reads {
             let start = ((place * size as f64) as u64).min(size - 1);
             let range = start..(start + length).min(size);
@@ -313,7 +313,7 @@ proptest! {
         let layout = chain.into_layout();
         let sibling = Sibling { layout: std::sync::Arc::new(layout.clone()), reach: layout.hdus.len() / 2 };
         for sibling in [None, Some(sibling)] {
-            let mut planner = Planner::new(*size, true, sibling, max_ahead);
+            let mut planner = Planner::new(*size, true, sibling, max_ahead, u64::MAX);
             check(&planner.on_expected(), *size, max_ahead)?;
             let mut fetched = Fetched::default();
             for what in &uses {
@@ -331,7 +331,7 @@ proptest! {
         let units: Vec<_> = recipe.units.iter().filter(|unit| is_image(unit)).cloned().collect();
         prop_assume!(!units.is_empty());
         let file = made(&Recipe { units, ..recipe });
-        let mut planner = Planner::new(file.1, true, None, 64 * MIB);
+        let mut planner = Planner::new(file.1, true, None, 64 * MIB, u64::MAX);
         let (mut fetched, mut bytes) = (Fetched::default(), 0);
         for read in reads_of(&Use::Random { seed, count }, planner.layout(), file.1) {
             if !(has_page_cache && fetched.has(&read)) {

@@ -1,0 +1,249 @@
+//! The guarantee: no pattern of reads costs much more than reading on would.
+//!
+//! This is the ski rental argument. Fetching exactly what a program asks for is renting: each READ waits. Fetching the
+//! whole region around it is buying: the price is its missing bytes at the measured bandwidth. Once the READs in a
+//! region have waited as long as that, the region is bought, whatever the pattern and whatever other predictors
+//! think of it. So a program takes at most about twice the time of the better way, and what is fetched beyond its
+//! reads is bounded by what its waits would have transferred.
+//!
+//! Regions are nested: 64 KiB, and four times as much at each level, up to the data unit, then the file. They begin at
+//! the start of the data unit. A READ that waits buys the smallest region that has earned its price, so neighbourhoods are
+//! bought before planes, and planes before cubes; it takes one READ more for each level that was earned meanwhile.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::time::Duration;
+
+use lru::LruCache;
+use rangemap::RangeSet;
+
+use crate::metrics::Pace;
+
+/// The smallest region: what one READ fetches at most is less, so two waits in a region are two places.
+const SMALLEST: u64 = 64 << 10;
+
+/// Each level has so many times the bytes of the one below. Larger steps would buy up to as many times more than needed,
+/// smaller ones would wait more often.
+const FANOUT: u64 = 4;
+
+/// So many regions are remembered, the last ones: all levels of the last thousand places, in about 64 bytes each.
+const MAX_REGIONS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+
+/// So many separate ranges are remembered as fetched. Beyond that the set is begun anew, and some bytes may be bought
+/// twice.
+const MAX_RANGES: usize = 65_536;
+
+/// A region of this many bytes or more has to earn one round trip beyond its price, smaller ones less in proportion:
+/// two touches that are near each other by chance buy little.
+const PROVEN: u64 = 1 << 20;
+
+/// A pattern that expected a READ is given time: the region must have waited so many times its price.
+const PATIENCE: f64 = 3.0;
+
+/// A region of a data unit (`unit` is its start), or the whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Region {
+    Part { unit: u64, level: u32, index: u64 },
+    File,
+}
+
+/// How long READs in a region have waited.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waited {
+    seconds: f64,
+    /// The end of the last wait: READs that wait at the same time count once.
+    until: Duration,
+}
+
+/// The regions of one object, and what was fetched of it.
+#[derive(Debug)]
+pub(super) struct Regions {
+    size: u64,
+    /// No region beyond so many bytes is bought: it could not be kept.
+    max_region: u64,
+    fetched: RangeSet<u64>,
+    waited: LruCache<Region, Waited>,
+}
+
+impl Regions {
+    /// Regions of an object of `size` bytes, of which none has been fetched. Regions of up to `max_region` bytes may be
+    /// bought.
+    pub fn new(size: u64, max_region: u64) -> Self {
+        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::new(MAX_REGIONS) }
+    }
+
+    /// `range` is going to be fetched.
+    pub fn note_fetched(&mut self, range: &Range<u64>) {
+        if range.start >= range.end {
+            return;
+        }
+        if self.fetched.len() >= MAX_RANGES {
+            self.fetched.clear();
+        }
+        self.fetched.insert(range.clone());
+    }
+
+    /// `range` was not fetched, or was evicted since.
+    pub fn note_missing(&mut self, range: &Range<u64>) {
+        if range.start < range.end {
+            self.fetched.remove(range.clone());
+        }
+    }
+
+    /// A READ of `range`, in the data unit `unit`, waited for the store between two moments.
+    pub fn waited(&mut self, range: &Range<u64>, unit: &Range<u64>, from: Duration, to: Duration) {
+        for (region, _) in self.around(range.start, unit) {
+            let waited = self.waited.get_or_insert_mut(region, Waited::default);
+            waited.seconds += to.saturating_sub(from.max(waited.until)).as_secs_f64();
+            waited.until = waited.until.max(to);
+        }
+    }
+
+    /// A READ at `at`, in the data unit `unit`, has to wait. Returns what is missing of the smallest region around it whose
+    /// waits have earned its price, from `at` on and then before it; nothing if there is none. `is_expected` says that
+    /// a pattern has foreseen the READ.
+    pub fn bought(&mut self, at: u64, unit: &Range<u64>, is_expected: bool, pace: &Pace) -> Vec<Range<u64>> {
+        let patience = if is_expected { PATIENCE } else { 1.0 };
+        let is_earned = |(region, range): &(Region, Range<u64>)| {
+            let missing = self.missing(range);
+            let grace = pace.latency * (missing as f64 / PROVEN as f64).min(1.0);
+            let price = patience * (missing as f64 / pace.bandwidth + grace);
+            missing > 0 && self.waited.peek(region).is_some_and(|waited| waited.seconds >= price)
+        };
+        let fits = |(_, range): &(Region, Range<u64>)| range.end - range.start <= self.max_region;
+        let Some((_, range)) = self.around(at, unit).into_iter().filter(fits).find(is_earned) else {
+            return Vec::new();
+        };
+        let gaps = |range: Range<u64>| self.fetched.gaps(&range).collect::<Vec<_>>();
+        let bought = if at <= range.start || at >= range.end {
+            gaps(range)
+        } else {
+            [gaps(at..range.end), gaps(range.start..at)].concat()
+        };
+        bought.iter().for_each(|range| self.fetched.insert(range.clone()));
+        bought
+    }
+
+    /// Bytes of `range` that were not fetched.
+    pub fn missing(&self, range: &Range<u64>) -> u64 {
+        if range.start >= range.end {
+            return 0;
+        }
+        self.fetched.gaps(range).map(|gap| gap.end - gap.start).sum()
+    }
+
+    /// The regions around a place, the smallest first, with their bytes.
+    fn around(&self, at: u64, unit: &Range<u64>) -> Vec<(Region, Range<u64>)> {
+        let unit = unit.start.min(self.size)..unit.end.min(self.size);
+        let mut regions = Vec::new();
+        if unit.contains(&at) {
+            let mut length = SMALLEST;
+            for level in 0.. {
+                let index = (at - unit.start) / length;
+                let start = unit.start + index * length;
+                let range = start..start.saturating_add(length).min(unit.end);
+                regions.push((Region::Part { unit: unit.start, level, index }, range));
+                if length >= unit.end - unit.start {
+                    break;
+                }
+                length = length.saturating_mul(FANOUT);
+            }
+        }
+        if unit.start > 0 || unit.end < self.size || regions.is_empty() {
+            regions.push((Region::File, 0..self.size));
+        }
+        regions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+    const MIB: u64 = 1 << 20;
+
+    /// A program that touches places one after the other, and waits for each that was not fetched. Returns its seconds, as
+    /// if what is bought took its time alone, and the bytes that were fetched.
+    fn run(size: u64, places: impl Iterator<Item = u64>) -> (f64, u64) {
+        let mut regions = Regions::new(size, u64::MAX);
+        let (mut now, mut bytes) = (0.0, 0);
+        for at in places {
+            let page = at / 4096 * 4096..(at / 4096 * 4096 + 4096).min(size);
+            if regions.missing(&page) == 0 {
+                continue;
+            }
+            regions.note_fetched(&page);
+            let bought = regions.bought(page.start, &(0..size), false, &PACE);
+            let more: u64 = bought.iter().map(|range| range.end - range.start).sum();
+            let end = now + PACE.latency + more as f64 / PACE.bandwidth;
+            regions.waited(
+                &page,
+                &(0..size),
+                Duration::from_secs_f64(now),
+                Duration::from_secs_f64(now + PACE.latency),
+            );
+            (now, bytes) = (end, bytes + page.end - page.start + more);
+        }
+        (now, bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_costs_much_more_than_the_better_of_renting_and_buying(
+            size in MIB..2000 * MIB, stride in 1u64..1 << 24, count in 1u64..400, jitter in 0u64..1 << 22, seed: u64,
+        ) {
+            let noise = |n: u64| xxhash_rust::xxh3::xxh3_64(&[seed, n].map(u64::to_le_bytes).concat());
+            let places: Vec<_> = (0..count).map(|n| (n * stride + noise(n) % (jitter + 1)) % size).collect();
+            let mut pages: Vec<_> = places.iter().map(|at| at / 4096).collect();
+            pages.sort_unstable();
+            pages.dedup();
+            let rent = pages.len() as f64 * PACE.latency;
+            let buy = PACE.latency + size as f64 / PACE.bandwidth;
+            let (seconds, bytes) = run(size, places.into_iter());
+            prop_assert!(seconds <= 2.0 * rent.min(buy) + 12.0 * PACE.latency, "{seconds} s, {rent} or {buy}");
+            let earned = (seconds * PACE.bandwidth) as u64;
+            prop_assert!(bytes <= pages.len() as u64 * 4096 + earned, "{bytes} bytes, {earned} earned");
+        }
+    }
+
+    #[test]
+    fn one_touch_buys_nothing_and_neighbours_buy_their_neighbourhood() {
+        let (_, one) = run(1000 * MIB, std::iter::once(5 * MIB));
+        assert_eq!(one, 4096);
+        let (seconds, bytes) = run(1000 * MIB, (0..256).map(|n| 300 * MIB + n * 4096));
+        assert!(seconds < 0.2 && bytes < 8 * MIB, "{seconds} s, {bytes} bytes");
+    }
+
+    #[test]
+    fn waits_at_the_same_time_count_once() {
+        let mut regions = Regions::new(100 * MIB, u64::MAX);
+        let unit = 0..100 * MIB;
+        for n in 0..10 {
+            regions.waited(&(n * MIB..n * MIB + 4096), &unit, Duration::ZERO, Duration::from_millis(30));
+        }
+        let all = regions.waited.peek(&regions.around(0, &unit).last().unwrap().0).unwrap();
+        assert!((all.seconds - 0.03).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_region_that_could_not_be_kept_is_not_bought() {
+        let mut regions = Regions::new(1000 * MIB, 10 * MIB);
+        let unit = 0..1000 * MIB;
+        regions.waited(&(0..4096), &unit, Duration::ZERO, Duration::from_secs(100));
+        let mut buy =
+            || regions.bought(0, &unit, false, &PACE).iter().map(|range| range.end - range.start).sum::<u64>();
+        assert_eq!((0..8).map(|_| buy()).sum::<u64>(), 4 * MIB);
+    }
+
+    #[test]
+    fn an_expected_read_waits_longer_before_it_buys() {
+        let mut regions = Regions::new(60 * MIB, u64::MAX);
+        let unit = 0..60 * MIB;
+        regions.note_fetched(&(0..16 * MIB));
+        regions.waited(&(40 * MIB..40 * MIB + 4096), &unit, Duration::ZERO, Duration::from_millis(150));
+        assert_eq!(regions.bought(20 * MIB, &unit, true, &PACE), []);
+        assert_eq!(regions.bought(20 * MIB, &unit, false, &PACE), [20 * MIB..60 * MIB, 16 * MIB..20 * MIB]);
+    }
+}
