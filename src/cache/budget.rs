@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 const UNIT: u64 = 4096;
 
 /// The share of the budget that only demand reads may use: an eighth.
-const RESERVE_DIVISOR: u64 = 8;
+pub const RESERVE_DIVISOR: u64 = 8;
 
 /// A bound on bytes in memory, shared by all files of a mount.
 #[derive(Debug)]

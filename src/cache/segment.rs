@@ -11,7 +11,7 @@ use super::Permit;
 use crate::store::StoreError;
 
 /// Arrived bytes become readable in pieces of this size: what the kernel asks for at once (its readahead).
-const PIECE: usize = 128 << 10;
+pub const PIECE: usize = 128 << 10;
 
 /// Which decision caused a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

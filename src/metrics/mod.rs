@@ -11,7 +11,7 @@ mod snapshot;
 
 use std::time::Instant;
 
-pub use pace::{Pace, PaceMeter};
+pub use pace::{Measured, Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
 pub use snapshot::{CacheSnapshot, DiskSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};

@@ -51,14 +51,15 @@ impl Pace {
 /// Measures the pace of all transfers of a mount together.
 #[derive(Clone, Debug, Default)]
 pub struct PaceMeter {
-    state: Arc<Mutex<State>>,
+    measured: Arc<Mutex<Measured>>,
 }
 
+/// What was measured so far: pure, told the time, so that a simulation measures as a mount does.
 #[derive(Debug, Default)]
-struct State {
+pub struct Measured {
     pace: Pace,
     /// Whether anything was measured yet: latency, bandwidth. The first measurement replaces the guess.
-    measured: (bool, bool),
+    known: (bool, bool),
     /// Bodies that are arriving.
     active: usize,
     /// Since when at least one is, as far as that is not in `busy`.
@@ -71,55 +72,74 @@ struct State {
 /// A body that is arriving.
 #[derive(Debug)]
 pub struct Receiving {
-    state: Arc<Mutex<State>>,
+    measured: Arc<Mutex<Measured>>,
     begun: bool,
 }
 
 impl PaceMeter {
-    /// The pace now. A long way is taken for a narrow one until its bandwidth was measured.
+    /// The pace now.
     pub fn pace(&self) -> Pace {
-        let state = self.state.lock();
-        let far = (FIRST.latency / state.pace.latency.max(FIRST.latency)).powi(2);
-        let guess = Pace { bandwidth: FIRST.bandwidth * far, ..state.pace };
-        if state.measured.1 { state.pace } else { guess }
+        self.measured.lock().pace()
     }
 
     /// The first byte of an answer has come after so long; its body follows.
     pub fn answered(&self, after: Duration) -> Receiving {
-        let mut state = self.state.lock();
+        self.measured.lock().answered(after, Instant::now());
+        Receiving { measured: self.measured.clone(), begun: false }
+    }
+}
+
+impl Measured {
+    /// The pace now. A long way is taken for a narrow one until its bandwidth was measured.
+    pub fn pace(&self) -> Pace {
+        let far = (FIRST.latency / self.pace.latency.max(FIRST.latency)).powi(2);
+        let guess = Pace { bandwidth: FIRST.bandwidth * far, ..self.pace };
+        if self.known.1 { self.pace } else { guess }
+    }
+
+    /// The first byte of an answer has come `after` its request, `now`; its body follows.
+    pub fn answered(&mut self, after: Duration, now: Instant) {
         let latency = after.as_secs_f64();
-        let weight = if std::mem::replace(&mut state.measured.0, true) { WEIGHT } else { 1.0 };
-        state.pace.latency += (latency - state.pace.latency) * weight;
-        state.active += 1;
-        state.since.get_or_insert_with(Instant::now);
-        Receiving { state: self.state.clone(), begun: false }
+        let weight = if std::mem::replace(&mut self.known.0, true) { WEIGHT } else { 1.0 };
+        self.pace.latency += (latency - self.pace.latency) * weight;
+        self.active += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// Bytes have arrived, of any body; but for those that came with the head of an answer, in no time that was
+    /// measured.
+    pub fn received(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// A body has come to its end, or was given up, `now`.
+    pub fn ended(&mut self, now: Instant) {
+        self.active -= 1;
+        if let Some(since) = self.since.take() {
+            self.busy += now.duration_since(since);
+        }
+        self.since = (self.active > 0).then_some(now);
+        if self.bytes >= MIN_SAMPLE {
+            let measured = self.bytes as f64 / self.busy.as_secs_f64().max(1e-6);
+            let weight = if std::mem::replace(&mut self.known.1, true) { WEIGHT } else { 1.0 };
+            self.pace.bandwidth += (measured.min(MAX_BANDWIDTH) - self.pace.bandwidth) * weight;
+            (self.bytes, self.busy) = (0, Duration::ZERO);
+        }
     }
 }
 
 impl Receiving {
-    /// Bytes have arrived. The first of them came with the head of the answer, in no time that was measured.
+    /// Bytes have arrived. The first of them came with the head of the answer.
     pub fn received(&mut self, bytes: u64) {
         if std::mem::replace(&mut self.begun, true) {
-            self.state.lock().bytes += bytes;
+            self.measured.lock().received(bytes);
         }
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
-        state.active -= 1;
-        let now = Instant::now();
-        if let Some(since) = state.since.take() {
-            state.busy += now.duration_since(since);
-        }
-        state.since = (state.active > 0).then_some(now);
-        if state.bytes >= MIN_SAMPLE {
-            let measured = state.bytes as f64 / state.busy.as_secs_f64().max(1e-6);
-            let weight = if std::mem::replace(&mut state.measured.1, true) { WEIGHT } else { 1.0 };
-            state.pace.bandwidth += (measured.min(MAX_BANDWIDTH) - state.pace.bandwidth) * weight;
-            (state.bytes, state.busy) = (0, Duration::ZERO);
-        }
+        self.measured.lock().ended(Instant::now());
     }
 }
 

@@ -33,7 +33,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(15);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A sequential reader is led by at most this many bytes: twice what 700 MB/s deliver in 50 ms.
-const MAX_AHEAD: u64 = 64 << 20;
+pub const MAX_AHEAD: u64 = 64 << 20;
 
 /// No single reader's lead may take more than this share of the memory budget, and of the memory of the control group
 /// that the pushed pages are charged to.

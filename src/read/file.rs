@@ -14,7 +14,7 @@ use crate::fits::{Hdu, Layout};
 use crate::store::{ObjectMeta, StoreError};
 
 /// Segments with header bytes are kept up to this many bytes; larger ones are mostly data.
-const MAX_KEPT: u64 = 256 << 10;
+pub const MAX_KEPT: u64 = 256 << 10;
 
 /// What a file takes by itself, and each HDU with its name and axes, in bytes.
 const FILE: u32 = 1 << 10;

@@ -22,7 +22,7 @@ use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
 /// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
-const PUSH: u64 = 256 << 10;
+pub const PUSH: u64 = 256 << 10;
 
 /// Who has read this share of a file from disk is likely to read as much again: it is worth reading all of it to check it.
 const CHECK_SHARE: u64 = 8;

@@ -14,7 +14,7 @@ use crate::cache::{Budget, Origin, Permit, Segment};
 const CLOSED_SHARE: u64 = 8;
 
 /// How many old segments are looked at to make room for a new one.
-const MAX_LOOKS: usize = 64;
+pub const MAX_LOOKS: usize = 64;
 
 type Entry = (Weak<FileState>, Weak<Segment>);
 

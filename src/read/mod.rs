@@ -28,10 +28,15 @@ mod stream;
 mod stride;
 mod tiles;
 
-pub use file::{FileState, Unanswered};
+pub use file::{FileState, MAX_KEPT, Unanswered};
+pub use fill::PUSH;
 pub use headers::Sibling;
+pub use idle::MAX_LOOKS;
 pub use looked_up::{HEAD, Head};
+pub use parts::{MAX_PART, MIN_PART, parts};
 pub use planner::{Decision, Planned, Planner};
-pub use pusher::{PageCache, Pusher};
-pub use reader::{Reader, ReaderConfig};
+pub use pusher::{PageCache, Pusher, SENTINEL};
+pub use reader::{
+    HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,
+};
 pub use stride::PAGE;

@@ -7,6 +7,7 @@ use crate::cache::BLOCK;
 /// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
 pub const MIN_PART: u64 = 512 << 10;
+/// The largest part, in bytes.
 pub const MAX_PART: u64 = 4 << 20;
 
 /// So many parts have the smallest size, as many twice that, and so on.

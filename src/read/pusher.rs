@@ -31,7 +31,7 @@ const MAX_QUEUE: usize = 1024;
 const CHUNK: u64 = 1 << 20;
 
 /// The start of each segment stays unpushed, so that any reader passing by asks for some.
-const SENTINEL: u64 = PAGE;
+pub const SENTINEL: u64 = PAGE;
 
 /// The kernel's page cache.
 pub trait PageCache: Send + Sync + 'static {

@@ -27,9 +27,11 @@ use crate::trace::{Fetching, FileFacts, Journal, Trace};
 /// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
 /// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
 /// waits for are not counted.
-const PREFETCH_SLOTS: usize = 16;
-const SMALL_SLOTS: usize = 128;
-const SMALL: u64 = 128 << 10;
+pub const PREFETCH_SLOTS: usize = 16;
+/// Small prefetching GETs at once.
+pub const SMALL_SLOTS: usize = 128;
+/// Prefetching GETs of up to so many bytes are small.
+pub const SMALL: u64 = 128 << 10;
 
 /// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
 const DISK_SLOTS: usize = 2;
@@ -43,12 +45,13 @@ const MAX_JOINS: usize = 4;
 
 /// The kernel may drop what it was given ahead of the reader, so a segment stays in memory until a reader is this far
 /// beyond it (its readahead goes back and forth by as much); looked for as far back as a lead can have gone.
-const LEFT_BEHIND: u64 = 256 << 10;
-const MAX_LEFT_BEHIND: u64 = 64 << 20;
+pub const LEFT_BEHIND: u64 = 256 << 10;
+/// How far back half of that search goes, in bytes: as far as a reader is led at most.
+pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 
 /// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
 /// it: some times what that takes.
-const HEAD_PATIENCE: Duration = Duration::from_millis(300);
+pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
