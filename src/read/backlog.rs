@@ -19,7 +19,7 @@ const MIN_PARTS: u64 = 2;
 
 /// What is left of the regions of a file, in order, and what is in flight of them, in bytes.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub struct Backlog {
     parts: VecDeque<Range<u64>>,
     in_flight: u64,
 }

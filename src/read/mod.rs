@@ -28,6 +28,7 @@ mod stream;
 mod stride;
 mod tiles;
 
+pub use backlog::Backlog;
 pub use file::{FileState, MAX_KEPT, Unanswered};
 pub use fill::PUSH;
 pub use headers::Sibling;
@@ -39,4 +40,5 @@ pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
     HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,
 };
+pub use regions::Wait;
 pub use stride::PAGE;

@@ -16,12 +16,11 @@
 //! fetches the gaps.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
-use super::regions::Regions;
+use super::regions::{Regions, Wait};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, descriptors};
@@ -55,6 +54,12 @@ const NEAR_START: u64 = 32 << 10;
 /// compressed camera file wants none.
 const EAGER_TILES: usize = 2;
 
+/// A read that nothing has foreseen brings what is transferred in this share of a round trip: a sixteenth. But not less
+/// than what saves a program a wait that reads on by a few pages, nor more than is bearable for many single pages.
+const SHARE_NEAR: u64 = 16;
+const MIN_NEAR: u64 = 64 << 10;
+const MAX_NEAR: u64 = 256 << 10;
+
 /// So many compressed images are followed at once.
 const MAX_TILE_READERS: usize = 4;
 
@@ -79,6 +84,8 @@ pub struct Decision {
     pub ahead: Vec<Planned>,
     /// What no reader is expected to want any more.
     pub abandoned: Vec<Range<u64>>,
+    /// Whether a pattern had foreseen the read.
+    pub is_expected: bool,
 }
 
 /// The state of one object version.
@@ -189,24 +196,18 @@ impl Planner {
         if !held {
             self.regions.note_missing(&range);
             self.regions.note_fetched(&decision.demand);
-            self.buy(&range, is_expected, pace, &mut decision);
         }
+        decision.is_expected = is_expected;
         decision
     }
 
-    /// A READ of `range` waited for the store between two moments since the mount began.
-    pub fn on_waited(&mut self, range: &Range<u64>, from: Duration, to: Duration) {
+    /// A READ that [`Planner::on_read`] was told of had to wait for the store: fetches the region around it, if the waits
+    /// in that have earned it.
+    pub fn on_waited(&mut self, range: &Range<u64>, wait: &Wait, pace: &Pace) -> Vec<Planned> {
         let unit = self.unit_at(range.start);
-        self.regions.waited(range, &unit, from, to);
-    }
-
-    /// Fetches the region around a READ that has to wait, once the waits in it have earned that.
-    fn buy(&mut self, read: &Range<u64>, is_expected: bool, pace: &Pace, decision: &mut Decision) {
-        let unit = self.unit_at(read.start);
-        for range in self.regions.bought(read.start, &unit, is_expected, pace) {
-            let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(self.size);
-            decision.ahead.push(Planned { range, origin: Origin::Region });
-        }
+        let bought = self.regions.waited(range.start, &unit, wait, pace).into_iter();
+        let pages = |range: Range<u64>| range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(self.size);
+        bought.map(|range| Planned { range: pages(range), origin: Origin::Region }).collect()
     }
 
     /// The data unit at `offset`; all of the file where none is known.
@@ -329,10 +330,9 @@ impl Planner {
                 let around = range.start.saturating_sub(PAGE).max(hdu.data_offset)..(range.end + PAGE).min(self.size);
                 decision.demand = self.blocks(around);
                 self.plan_pieces(ranges, decision);
-                return false;
             }
         }
-        let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace));
+        let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near(pace));
         let is_expected = self.streams.continues(&range);
         self.follow_stream(range, held, first, decision);
         is_expected
@@ -419,6 +419,13 @@ impl Planner {
     fn blocks(&self, range: Range<u64>) -> Range<u64> {
         blocks_around(&range, self.size)
     }
+}
+
+/// How much comes with a read that nothing has foreseen, in bytes: what lies behind it is the likeliest to be read next,
+/// and takes a small part of the time that the read waits anyway.
+fn near(pace: &Pace) -> u64 {
+    let bytes = (pace.latency * pace.bandwidth) as u64 / SHARE_NEAR;
+    bytes.clamp(MIN_NEAR, MAX_NEAR) / BLOCK * BLOCK
 }
 
 /// Whether a first read at `offset` begins with the data of an HDU: what came with the head of the file is in the page

@@ -16,7 +16,7 @@ use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
 use super::kinds::Kinds;
 use super::parts::{MAX_PART, MIN_PART, parts};
-use super::{Planned, Planner, Pusher};
+use super::{Planned, Planner, Pusher, Wait};
 use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::{Budget, Origin, Segment, blocks_around};
 use crate::fits;
@@ -217,17 +217,18 @@ impl Reader {
 
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
-        let mut joins = 0;
-        let asked = self.began.elapsed();
+        let (mut joins, mut is_expected) = (0, false);
+        let from = self.began.elapsed();
         self.look_on_disk(file, &range).await;
         loop {
-            let segments = self.cover(file, &range, joins == 0);
+            let (segments, expected) = self.cover(file, &range, joins == 0);
+            is_expected |= expected;
             match await_bytes(segments, &range).await {
                 Ok((bytes, fetched)) => {
                     let metrics = &self.config.metrics;
                     if fetched {
                         metrics.cache_misses.inc();
-                        file.core.lock().planner.on_waited(&range, asked, self.began.elapsed());
+                        self.waited(file, &range, &Wait { from, to: self.began.elapsed(), is_expected });
                     } else {
                         metrics.cache_hits.inc()
                     }
@@ -242,6 +243,13 @@ impl Reader {
         }
     }
 
+    /// A READ had to wait for the store.
+    fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, wait: &Wait) {
+        let mut core = file.core.lock();
+        let bought = core.planner.on_waited(range, wait, &self.config.metrics.pace.pace());
+        self.fetch_ahead(file, &mut core, bought, None);
+    }
+
     /// The map of a FITS or ASDF file, walking its header chain to the end.
     pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<fits::Layout> {
         let size = file.object().size;
@@ -254,17 +262,18 @@ impl Reader {
         Ok(chain.into_layout())
     }
 
-    /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top.
-    fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> Vec<Arc<Segment>> {
+    /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top. Tells whether
+    /// the planner had expected it.
+    fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> (Vec<Arc<Segment>>, bool) {
         let mut core = file.core.lock();
         let held = core.segments.gaps(range).is_empty();
         let mut demand = blocks_around(range, file.object().size);
-        let mut ahead = Vec::new();
+        let (mut ahead, mut is_expected) = (Vec::new(), false);
         if first {
             let decision = core.planner.on_read(range.clone(), held, &self.config.metrics.pace.pace());
             tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
-            ahead = decision.ahead;
+            (ahead, is_expected) = (decision.ahead, decision.is_expected);
             self.abandon(&mut core, &decision.abandoned);
             forget_passed(&mut core, range.start);
         }
@@ -283,7 +292,7 @@ impl Reader {
         self.fetch_ahead(file, &mut core, ahead, Some(range.end));
         drop(core);
         begun.into_iter().for_each(|fetch| self.begin(fetch));
-        segments
+        (segments, is_expected)
     }
 
     /// Runs a fetch, here as far as it need not wait. The rest of it is a task.

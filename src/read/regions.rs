@@ -7,8 +7,8 @@
 //! reads is bounded by what its waits would have transferred.
 //!
 //! Regions are nested: 64 KiB, and four times as much at each level, up to the data unit, then the file. They begin at
-//! the start of the data unit. A READ that waits buys the smallest region that has earned its price, so neighbourhoods are
-//! bought before planes, and planes before cubes; it takes one READ more for each level that was earned meanwhile.
+//! the start of the data unit. A READ that waits buys the largest region that has earned its price and in which the READs
+//! are not all in one part, so neighbourhoods are bought before planes, and planes before cubes.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -37,8 +37,11 @@ const MAX_RANGES: usize = 65_536;
 /// two touches that are near each other by chance buy little.
 const PROVEN: u64 = 1 << 20;
 
-/// A pattern that expected a READ is given time: the region must have waited so many times its price.
-const PATIENCE: f64 = 3.0;
+/// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare.
+const EXPECTED: f64 = 0.5;
+
+/// A region is bought from so many READs that waited on: one may be there by chance.
+const MIN_READS: u32 = 2;
 
 /// A region of a data unit (`unit` is its start), or the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +54,20 @@ enum Region {
 #[derive(Clone, Copy, Debug, Default)]
 struct Waited {
     seconds: f64,
+    reads: u32,
     /// The end of the last wait: READs that wait at the same time count once.
     until: Duration,
+}
+
+/// A READ that had to wait for the store.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// From when to when, since the mount began.
+    pub from: Duration,
+    /// See `from`.
+    pub to: Duration,
+    /// A pattern had foreseen it.
+    pub is_expected: bool,
 }
 
 /// The regions of one object, and what was fetched of it.
@@ -90,30 +105,35 @@ impl Regions {
         }
     }
 
-    /// A READ of `range`, in the data unit `unit`, waited for the store between two moments.
-    pub fn waited(&mut self, range: &Range<u64>, unit: &Range<u64>, from: Duration, to: Duration) {
-        for (region, _) in self.around(range.start, unit) {
+    /// A READ at `at`, in the data unit `unit`, has waited for the store. Returns what is missing of the largest region
+    /// around it whose waits have earned its price, from `at` on and then before it; nothing if there is none.
+    pub fn waited(&mut self, at: u64, unit: &Range<u64>, wait: &Wait, pace: &Pace) -> Vec<Range<u64>> {
+        for (region, _) in self.around(at, unit) {
             let waited = self.waited.get_or_insert_mut(region, Waited::default);
-            waited.seconds += to.saturating_sub(from.max(waited.until)).as_secs_f64();
-            waited.until = waited.until.max(to);
+            let seconds = wait.to.saturating_sub(wait.from.max(waited.until)).as_secs_f64();
+            waited.seconds += if wait.is_expected { EXPECTED * seconds } else { seconds };
+            waited.reads += 1;
+            waited.until = waited.until.max(wait.to);
         }
+        self.buy(at, unit, pace)
     }
 
-    /// A READ at `at`, in the data unit `unit`, has to wait. Returns what is missing of the smallest region around it whose
-    /// waits have earned its price, from `at` on and then before it; nothing if there is none. `is_expected` says that
-    /// a pattern has foreseen the READ.
-    pub fn bought(&mut self, at: u64, unit: &Range<u64>, is_expected: bool, pace: &Pace) -> Vec<Range<u64>> {
-        let patience = if is_expected { PATIENCE } else { 1.0 };
+    fn buy(&mut self, at: u64, unit: &Range<u64>, pace: &Pace) -> Vec<Range<u64>> {
         let is_earned = |(region, range): &(Region, Range<u64>)| {
             let missing = self.missing(range);
             let grace = pace.latency * (missing as f64 / PROVEN as f64).min(1.0);
-            let price = patience * (missing as f64 / pace.bandwidth + grace);
-            missing > 0 && self.waited.peek(region).is_some_and(|waited| waited.seconds >= price)
+            let price = missing as f64 / pace.bandwidth + grace;
+            let pays = |waited: &Waited| waited.reads >= MIN_READS && waited.seconds >= price;
+            missing > 0 && self.waited.peek(region).is_some_and(pays)
         };
         let fits = |(_, range): &(Region, Range<u64>)| range.end - range.start <= self.max_region;
-        let Some((_, range)) = self.around(at, unit).into_iter().filter(fits).find(is_earned) else {
-            return Vec::new();
-        };
+        // A region whose waits are all in one part of it is no larger than that part.
+        let reads = |region: &Region| self.waited.peek(region).map_or(0, |waited| waited.reads);
+        let mut within = 0;
+        let is_wider =
+            |(region, _): &(Region, Range<u64>)| reads(region) > std::mem::replace(&mut within, reads(region));
+        let regions = self.around(at, unit).into_iter().filter(fits).filter(is_wider);
+        let Some((_, range)) = regions.filter(is_earned).last() else { return Vec::new() };
         let gaps = |range: Range<u64>| self.fetched.gaps(&range).collect::<Vec<_>>();
         let bought = if at <= range.start || at >= range.end {
             gaps(range)
@@ -164,8 +184,16 @@ mod tests {
     const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
     const MIB: u64 = 1 << 20;
 
-    /// A program that touches places one after the other, and waits for each that was not fetched. Returns its seconds, as
-    /// if what is bought took its time alone, and the bytes that were fetched.
+    fn wait(from: f64, to: f64) -> Wait {
+        Wait { from: Duration::from_secs_f64(from), to: Duration::from_secs_f64(to), is_expected: false }
+    }
+
+    fn bytes_of(ranges: &[Range<u64>]) -> u64 {
+        ranges.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// A program touches places one after the other, and waits for each that was not fetched. Returns its seconds, as if
+    /// what is bought took its time alone, and the bytes that were fetched.
     fn run(size: u64, places: impl Iterator<Item = u64>) -> (f64, u64) {
         let mut regions = Regions::new(size, u64::MAX);
         let (mut now, mut bytes) = (0.0, 0);
@@ -175,16 +203,9 @@ mod tests {
                 continue;
             }
             regions.note_fetched(&page);
-            let bought = regions.bought(page.start, &(0..size), false, &PACE);
-            let more: u64 = bought.iter().map(|range| range.end - range.start).sum();
-            let end = now + PACE.latency + more as f64 / PACE.bandwidth;
-            regions.waited(
-                &page,
-                &(0..size),
-                Duration::from_secs_f64(now),
-                Duration::from_secs_f64(now + PACE.latency),
-            );
-            (now, bytes) = (end, bytes + page.end - page.start + more);
+            let bought = bytes_of(&regions.waited(page.start, &(0..size), &wait(now, now + PACE.latency), &PACE));
+            now += PACE.latency + bought as f64 / PACE.bandwidth;
+            bytes += page.end - page.start + bought;
         }
         (now, bytes)
     }
@@ -218,32 +239,33 @@ mod tests {
 
     #[test]
     fn waits_at_the_same_time_count_once() {
-        let mut regions = Regions::new(100 * MIB, u64::MAX);
+        let mut regions = Regions::new(100 * MIB, 0);
         let unit = 0..100 * MIB;
         for n in 0..10 {
-            regions.waited(&(n * MIB..n * MIB + 4096), &unit, Duration::ZERO, Duration::from_millis(30));
+            regions.waited(n * MIB, &unit, &wait(0.0, 0.03), &PACE);
         }
         let all = regions.waited.peek(&regions.around(0, &unit).last().unwrap().0).unwrap();
-        assert!((all.seconds - 0.03).abs() < 1e-9);
+        assert!((all.seconds - 0.03).abs() < 1e-9 && all.reads == 10);
     }
 
     #[test]
     fn a_region_that_could_not_be_kept_is_not_bought() {
         let mut regions = Regions::new(1000 * MIB, 10 * MIB);
-        let unit = 0..1000 * MIB;
-        regions.waited(&(0..4096), &unit, Duration::ZERO, Duration::from_secs(100));
-        let mut buy =
-            || regions.bought(0, &unit, false, &PACE).iter().map(|range| range.end - range.start).sum::<u64>();
-        assert_eq!((0..8).map(|_| buy()).sum::<u64>(), 4 * MIB);
+        let mut buy = |n: u32| {
+            let wait = wait(f64::from(n), f64::from(n) + 100.0);
+            bytes_of(&regions.waited(0, &(0..1000 * MIB), &wait, &PACE))
+        };
+        assert_eq!((0..8).map(|n| buy(100 * n)).sum::<u64>(), 4 * MIB);
     }
 
     #[test]
-    fn an_expected_read_waits_longer_before_it_buys() {
+    fn what_is_bought_begins_where_the_reader_is() {
         let mut regions = Regions::new(60 * MIB, u64::MAX);
         let unit = 0..60 * MIB;
         regions.note_fetched(&(0..16 * MIB));
-        regions.waited(&(40 * MIB..40 * MIB + 4096), &unit, Duration::ZERO, Duration::from_millis(150));
-        assert_eq!(regions.bought(20 * MIB, &unit, true, &PACE), []);
-        assert_eq!(regions.bought(20 * MIB, &unit, false, &PACE), [20 * MIB..60 * MIB, 16 * MIB..20 * MIB]);
+        assert_eq!(regions.waited(40 * MIB, &unit, &wait(0.0, 0.15), &PACE), []);
+        let bought = regions.waited(20 * MIB, &unit, &wait(1.0, 1.001), &PACE);
+        assert_eq!(bought, [20 * MIB..60 * MIB, 16 * MIB..20 * MIB]);
+        assert_eq!(regions.missing(&unit), 0);
     }
 }

@@ -15,8 +15,8 @@ use fitsfs::cache::{Origin, RESERVE_DIVISOR};
 use fitsfs::metrics::{Measured, Pace};
 use fitsfs::mount::MAX_AHEAD;
 use fitsfs::read::{
-    HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART, PREFETCH_SLOTS, PUSH,
-    Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, parts,
+    Backlog, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
+    PREFETCH_SLOTS, PUSH, Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts,
 };
 
 use crate::file::File;
@@ -30,6 +30,9 @@ pub use log::Log;
 
 /// The default budget of a mount, in bytes.
 const BUDGET: u64 = 512 << 20;
+
+/// The largest region that is bought, in bytes: half of a cache on disk that has room for everything here.
+const MAX_REGION: u64 = 1 << 40;
 
 /// The page cache takes so many bytes per second of one pusher, which runs a moment after it is called.
 const STORE: f64 = 3e9;
@@ -76,6 +79,7 @@ pub enum Token {
 struct State {
     planner: Planner,
     segments: Map,
+    bought: Backlog,
     opens: usize,
     /// Until when the pusher is busy with it.
     pusher: f64,
@@ -93,8 +97,8 @@ pub struct Fitsfs {
     used: u64,
     /// Completed segments, the oldest first.
     idle: VecDeque<SegmentId>,
-    /// READs that wait: for how many segments, and since when.
-    waiting: HashMap<ReadId, (usize, f64)>,
+    /// READs that wait: for how many segments, since when, and whether they were expected.
+    waiting: HashMap<ReadId, (usize, f64, bool)>,
     measured: Measured,
     epoch: Instant,
     /// What the network had delivered when it was measured last.
@@ -119,7 +123,8 @@ pub fn logged(files: &[File], program: &Program, profile: Profile, limit: f64) -
 impl Fitsfs {
     fn new(files: &[File]) -> Self {
         let of = |file: &File| State {
-            planner: Planner::new(file.size, file.is_fits, None, MAX_AHEAD),
+            planner: Planner::new(file.size, file.is_fits, None, MAX_AHEAD, MAX_REGION),
+            bought: Backlog::default(),
             segments: Map::default(),
             opens: 0,
             pusher: 0.0,
@@ -245,6 +250,10 @@ impl Fitsfs {
             let reader = reader.filter(|_| origin == Origin::Sequential).unwrap_or(range.start);
             let gaps = self.files[file].segments.gaps(&range);
             let parts: Vec<_> = gaps.into_iter().flat_map(|gap| parts(gap, reader, (MIN_PART, MAX_PART))).collect();
+            if origin == Origin::Region {
+                self.files[file].bought.add(parts.into_iter());
+                continue;
+            }
             for part in parts {
                 denied = denied || !self.make_room(part.end - part.start);
                 if denied {
@@ -253,6 +262,32 @@ impl Fitsfs {
                     self.place(world, file, part, origin);
                 }
             }
+        }
+        self.fetch_bought(world, file);
+    }
+
+    /// Fetches the next parts of the regions that were bought.
+    fn fetch_bought(&mut self, world: &mut World<Token>, file: usize) {
+        let pace = self.pace();
+        while let Some(part) = self.files[file].bought.next(&pace) {
+            for gap in self.files[file].segments.gaps(&part) {
+                if self.make_room(gap.end - gap.start) {
+                    self.files[file].bought.begin(gap.end - gap.start);
+                    self.place(world, file, gap, Origin::Region);
+                } else {
+                    self.files[file].planner.on_denied(&gap);
+                }
+            }
+        }
+    }
+
+    /// A part of a region has arrived, or will not.
+    fn ended(&mut self, world: &mut World<Token>, id: SegmentId) {
+        let segment = &self.segments[id];
+        if segment.origin == Origin::Region {
+            let (file, length) = (segment.file, segment.len());
+            self.files[file].bought.end(length);
+            self.fetch_bought(world, file);
         }
     }
 
@@ -305,6 +340,7 @@ impl Fitsfs {
         }
         self.drop_segment(id);
         self.release(world, id, was);
+        self.ended(world, id);
         true
     }
 
@@ -402,8 +438,12 @@ impl Fitsfs {
             world.push(segment.file, &(start..end));
         }
         segment.is_pushed |= part.end == segment.range.end;
-        let file = segment.file;
+        let (file, is_region) = (segment.file, segment.origin == Origin::Region);
+        let is_over = segment.is_pushed && is_region;
         self.end_opens(world, file, |segment| segment == id);
+        if is_over {
+            self.drop_segment(id);
+        }
     }
 
     /// Ends the waits of opens.
@@ -431,7 +471,7 @@ impl Mount for Fitsfs {
         }
         let File { size, is_fits, kind, .. } = world.files[file];
         let sibling = self.kinds.get(&kind).cloned();
-        self.files[file].planner = Planner::new(size, is_fits, sibling, MAX_AHEAD);
+        self.files[file].planner = Planner::new(size, is_fits, sibling, MAX_AHEAD, MAX_REGION);
         if is_fits {
             let range = 0..HEAD.min(size);
             let id = self.insert(file, range, Origin::Chain, None);
@@ -481,7 +521,7 @@ impl Mount for Fitsfs {
         given_up.iter().for_each(|range| self.files[file].planner.on_denied(range));
         match missing {
             0 => world.answer(read),
-            _ => drop(self.waiting.insert(read, (missing, world.now()))),
+            _ => drop(self.waiting.insert(read, (missing, world.now(), decision.is_expected))),
         }
     }
 
@@ -508,6 +548,9 @@ impl Mount for Fitsfs {
             self.kinds.insert(world.files[file].kind, Sibling { layout: layout.into(), reach });
         }
         state.planner.on_closed();
+        for part in state.bought.clear() {
+            state.planner.on_denied(&part);
+        }
         for id in state.segments.all() {
             if self.segments[id].origin.is_data_ahead() {
                 match self.segments[id].is_complete() {
@@ -580,20 +623,27 @@ impl Fitsfs {
         if pushed(origin) == Pushed::WhenComplete || is_awaited {
             self.push(world, id, range);
         }
+        self.ended(world, id);
     }
 
     /// A READ that had to wait has come closer to its bytes.
     fn readable(&mut self, world: &mut World<Token>, read: ReadId) {
-        let Some((missing, since)) = self.waiting.get_mut(&read) else { return };
+        let Some((missing, since, is_expected)) = self.waiting.get_mut(&read) else { return };
         *missing -= 1;
         if *missing > 0 {
             return;
         }
-        let since = *since;
+        let (since, is_expected) = (*since, *is_expected);
         self.waiting.remove(&read);
         if let Some(log) = &mut self.log {
             log.waited(read, world.now() - since);
         }
+        let (file, range) = (world.read(read).file, world.read(read).range.clone());
+        let (from, to) = (Duration::from_secs_f64(since), Duration::from_secs_f64(world.now()));
+        let pace = self.pace();
+        let bought = self.files[file].planner.on_waited(&range, &Wait { from, to, is_expected }, &pace);
+        self.note(world, file, "wait", &bought);
+        self.fetch_ahead(world, file, bought, None);
         world.answer(read);
     }
 }
