@@ -19,8 +19,17 @@ const MIN_SAMPLE: u64 = 768 << 10;
 /// is below this share of that, so that the network was the limit; or if it was faster than what was known.
 const SHARE_OF_PROCESSORS: f64 = 0.5;
 
-/// The weight of a new measurement against all before it.
+/// The weight of a new measurement against all before it, and of one that is slower than those: fewer connections may have
+/// been in use, or the processors were busy.
 const WEIGHT: f64 = 0.3;
+const WEIGHT_SLOWER: f64 = 0.15;
+
+/// With fewer connections in use than this, on average, a measurement shows what a connection can do, not the network.
+const FEW_CONNECTIONS: f64 = 3.0;
+
+/// So many connections fill the network in the region of a bucket, where each is limited by the store. The higher the latency,
+/// the likelier is a line that one connection fills.
+const CONNECTIONS: f64 = 7.0;
 
 /// What a request costs beside its bytes, in seconds: processor time of both ends.
 const REQUEST: f64 = 0.4e-3;
@@ -64,6 +73,8 @@ pub struct Measured {
     pace: Pace,
     /// Whether anything was measured yet: latency, bandwidth. The first measurement replaces the guess.
     known: (bool, bool),
+    /// Bytes per second of one connection, once that was measured.
+    connection: Option<f64>,
     /// Bodies that are arriving.
     active: usize,
     /// Since when at least one is, as far as that is not in `busy`.
@@ -72,6 +83,9 @@ pub struct Measured {
     bytes: u64,
     bodies: u64,
     busy: Duration,
+    /// The time that all bodies took together, up to `counted`.
+    together: f64,
+    counted: Option<Instant>,
 }
 
 /// A body that is arriving.
@@ -98,9 +112,13 @@ impl Measured {
     /// The pace now. Until the bandwidth was measured, a high latency is taken to come with a low bandwidth: 54 MB/s at
     /// 100 ms, between lines to homes and those between data centres.
     pub fn pace(&self) -> Pace {
-        let far = (FIRST.latency / self.pace.latency.max(FIRST.latency)).powi(2);
-        let guess = Pace { bandwidth: FIRST.bandwidth * far, ..self.pace };
-        if self.known.1 { self.pace } else { guess }
+        let near = FIRST.latency / self.pace.latency.max(FIRST.latency);
+        let bandwidth = match self.connection {
+            _ if self.known.1 => self.pace.bandwidth,
+            Some(connection) => connection * CONNECTIONS.powf(near),
+            None => FIRST.bandwidth * near.powi(2),
+        };
+        Pace { bandwidth, ..self.pace }
     }
 
     /// The first byte of an answer has come `after` its request, `now`; its body follows.
@@ -108,6 +126,7 @@ impl Measured {
         let latency = after.as_secs_f64();
         let weight = if std::mem::replace(&mut self.known.0, true) { WEIGHT } else { 1.0 };
         self.pace.latency += (latency - self.pace.latency) * weight;
+        self.count(now);
         self.active += 1;
         self.since.get_or_insert(now);
     }
@@ -120,6 +139,7 @@ impl Measured {
 
     /// A body has come to its end, or was given up, `now`.
     pub fn ended(&mut self, now: Instant) {
+        self.count(now);
         self.active -= 1;
         self.bodies += 1;
         if let Some(since) = self.since.take() {
@@ -127,14 +147,35 @@ impl Measured {
         }
         self.since = (self.active > 0).then_some(now);
         if self.bytes >= MIN_SAMPLE {
-            let measured = (self.bytes as f64 / self.busy.as_secs_f64().max(1e-6)).min(MAX_BANDWIDTH);
-            let processors = self.bytes as f64 / (self.bodies.max(1) as f64 * REQUEST);
-            if measured < SHARE_OF_PROCESSORS * processors || measured > self.pace().bandwidth {
-                let weight = if std::mem::replace(&mut self.known.1, true) { WEIGHT } else { 1.0 };
-                self.pace.bandwidth += (measured - self.pace.bandwidth) * weight;
-            }
-            (self.bytes, self.bodies, self.busy) = (0, 0, Duration::ZERO);
+            self.learn();
+            (self.bytes, self.bodies, self.busy, self.together) = (0, 0, Duration::ZERO, 0.0);
         }
+    }
+
+    /// Counts the time since the last change for each body that was arriving.
+    fn count(&mut self, now: Instant) {
+        let since = self.counted.replace(now).unwrap_or(now);
+        self.together += now.duration_since(since).as_secs_f64() * self.active as f64;
+    }
+
+    /// Learns from what has arrived since the last time.
+    fn learn(&mut self) {
+        let busy = self.busy.as_secs_f64().max(1e-6);
+        let measured = (self.bytes as f64 / busy).min(MAX_BANDWIDTH);
+        let processors = self.bytes as f64 / (self.bodies.max(1) as f64 * REQUEST);
+        if measured >= SHARE_OF_PROCESSORS * processors && measured <= self.pace().bandwidth {
+            return;
+        }
+        let connections = self.together / busy;
+        if connections < FEW_CONNECTIONS && measured <= self.pace().bandwidth {
+            let connection = measured / connections.max(1.0);
+            let known = self.connection.get_or_insert(connection);
+            *known += (connection - *known) * WEIGHT;
+            return;
+        }
+        let weight = if measured < self.pace.bandwidth { WEIGHT_SLOWER } else { WEIGHT };
+        let weight = if std::mem::replace(&mut self.known.1, true) { weight } else { 1.0 };
+        self.pace.bandwidth += (measured - self.pace.bandwidth) * weight;
     }
 }
 
@@ -184,8 +225,34 @@ mod tests {
         let fast = measured.pace().bandwidth;
         (0..2000).for_each(|_| transfer(&mut measured, 8 << 10, 0.4e-3));
         assert_eq!(measured.pace().bandwidth, fast);
-        (0..20).for_each(|_| transfer(&mut measured, 1 << 20, 80e-3));
-        assert!(measured.pace().bandwidth < 0.1 * fast, "a line that has become slow shows");
+    }
+
+    /// Transfers of so many bodies at a time, of 1 MiB each.
+    fn transfers(measured: &mut Measured, now: &mut Instant, count: u32, latency: u64, bandwidth: f64) {
+        (0..count).for_each(|_| measured.answered(Duration::from_millis(latency), *now));
+        *now += Duration::from_secs_f64(f64::from(count) * f64::from(1 << 20) / bandwidth);
+        for _ in 0..count {
+            measured.received(1 << 20);
+            measured.ended(*now);
+        }
+    }
+
+    #[test]
+    fn one_connection_tells_of_the_network_by_its_latency() {
+        let (mut region, mut home, mut now) = (Measured::default(), Measured::default(), Instant::now());
+        transfers(&mut region, &mut now, 1, 30, 90e6);
+        transfers(&mut home, &mut now, 1, 100, 12e6);
+        assert!((500e6..700e6).contains(&region.pace().bandwidth), "{:?}", region.pace());
+        assert!((12e6..30e6).contains(&home.pace().bandwidth), "{:?}", home.pace());
+    }
+
+    #[test]
+    fn a_line_that_becomes_slow_shows() {
+        let (mut measured, mut now) = (Measured::default(), Instant::now());
+        (0..10).for_each(|_| transfers(&mut measured, &mut now, 8, 30, 600e6));
+        assert!(measured.pace().bandwidth > 500e6);
+        (0..40).for_each(|_| transfers(&mut measured, &mut now, 8, 30, 12e6));
+        assert!(measured.pace().bandwidth < 30e6, "{:?}", measured.pace());
     }
 
     #[test]

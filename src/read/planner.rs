@@ -41,6 +41,10 @@ const BEYOND_HEADER: u64 = 128 << 10;
 /// The kernel asks for so much at once where a program reads at least as much into memory of its own.
 const LARGE_READ: u64 = 128 << 10;
 
+/// The kernel asks for no more at once, so the rest of such a read follows: a megabyte is what programs and libraries that
+/// read much at a time mostly take.
+const LARGE_STEP: u64 = 1 << 20;
+
 /// The first step of a reader in the middle of an image: so many rows.
 const SOME_ROWS: u64 = 16;
 
@@ -196,6 +200,8 @@ impl Planner {
         if !held {
             self.regions.note_missing(&range);
             self.regions.note_fetched(&decision.demand);
+            let rest = self.regions.rest(pace).into_iter().map(|range| self.region(range));
+            decision.ahead.extend(rest);
         }
         decision.is_expected = is_expected;
         decision
@@ -205,9 +211,14 @@ impl Planner {
     /// in that have earned it.
     pub fn on_waited(&mut self, range: &Range<u64>, wait: &Wait, pace: &Pace) -> Vec<Planned> {
         let unit = self.unit_at(range.start);
-        let bought = self.regions.waited(range.start, &unit, wait, pace).into_iter();
-        let pages = |range: Range<u64>| range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(self.size);
-        bought.map(|range| Planned { range: pages(range), origin: Origin::Region }).collect()
+        let bought = self.regions.waited(range.start, &unit, wait, pace);
+        bought.into_iter().map(|range| self.region(range)).collect()
+    }
+
+    /// A part of a region that was bought: its whole pages.
+    fn region(&self, range: Range<u64>) -> Planned {
+        let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(self.size);
+        Planned { range, origin: Origin::Region }
     }
 
     /// The data unit at `offset`; all of the file where none is known.
@@ -379,9 +390,11 @@ impl Planner {
         let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match from_start {
-            true if whole => hdu.data_span.min(self.max_ahead),
+            true if self.reads_units => hdu.data_span.min(self.max_ahead),
+            true if whole => hdu.data_span.min(8 * LARGE_STEP),
             true if computed => 8 * UNIT_START,
             true => UNIT_START,
+            false if read.end - read.start >= LARGE_READ => LARGE_STEP,
             // More than a page is asked for by programs that know what they want.
             false if rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
             false => 0,

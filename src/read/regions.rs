@@ -40,6 +40,12 @@ const PROVEN: u64 = 1 << 20;
 /// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare.
 const EXPECTED: f64 = 0.5;
 
+/// What one connection to a store transfers, in bytes per second (Amazon S3: 80 to 90 MB/s).
+const CONNECTION: f64 = 90e6;
+
+/// What is left of a file is looked at if that has at most so many times the bytes that a round trip transfers.
+const FREE_SHARE: u64 = 8;
+
 /// A region is bought from so many READs that waited on: one may be there by chance.
 const MIN_READS: u32 = 2;
 
@@ -116,6 +122,19 @@ impl Regions {
             waited.until = waited.until.max(wait.to);
         }
         self.buy(at, unit, pace)
+    }
+
+    /// What is missing of the file, if one connection transfers that in a round trip: no wait can be so short.
+    pub fn rest(&mut self, pace: &Pace) -> Vec<Range<u64>> {
+        let free = (pace.latency * pace.bandwidth.min(CONNECTION)) as u64;
+        let file = 0..self.size;
+        // Files that are much larger are not looked at closely.
+        if self.size > FREE_SHARE * free || self.missing(&file) > free {
+            return Vec::new();
+        }
+        let rest: Vec<_> = self.fetched.gaps(&file).collect();
+        self.fetched.insert(file);
+        rest
     }
 
     fn buy(&mut self, at: u64, unit: &Range<u64>, pace: &Pace) -> Vec<Range<u64>> {
