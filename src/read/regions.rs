@@ -112,7 +112,7 @@ impl Regions {
     }
 
     /// A READ at `at`, in the data unit `unit`, has waited for the store. Returns what is missing of the largest region
-    /// around it whose waits have earned its price, from `at` on and then before it; nothing if there is none.
+    /// around it whose waits have earned its price, the nearest bytes first; nothing if there is none.
     pub fn waited(&mut self, at: u64, unit: &Range<u64>, wait: &Wait, pace: &Pace) -> Vec<Range<u64>> {
         for (region, _) in self.around(at, unit) {
             let waited = self.waited.get_or_insert_mut(region, Waited::default);
@@ -153,13 +153,19 @@ impl Regions {
             |(region, _): &(Region, Range<u64>)| reads(region) > std::mem::replace(&mut within, reads(region));
         let regions = self.around(at, unit).into_iter().filter(fits).filter(is_wider);
         let Some((_, range)) = regions.filter(is_earned).last() else { return Vec::new() };
-        let gaps = |range: Range<u64>| self.fetched.gaps(&range).collect::<Vec<_>>();
-        let bought = if at <= range.start || at >= range.end {
-            gaps(range)
-        } else {
-            [gaps(at..range.end), gaps(range.start..at)].concat()
-        };
-        bought.iter().for_each(|range| self.fetched.insert(range.clone()));
+        // The nearest first: the parts of each region that those within it leave, from the reader on and then before it.
+        let mut bought = Vec::new();
+        for (_, around) in self.around(at, unit) {
+            let here = at.clamp(around.start, around.end);
+            for part in [here..around.end, around.start..here].into_iter().filter(|part| part.start < part.end) {
+                let gaps: Vec<_> = self.fetched.gaps(&part).collect();
+                self.fetched.insert(part);
+                bought.extend(gaps);
+            }
+            if around == range {
+                break;
+            }
+        }
         bought
     }
 
@@ -284,7 +290,8 @@ mod tests {
         regions.note_fetched(&(0..16 * MIB));
         assert_eq!(regions.waited(40 * MIB, &unit, &wait(0.0, 0.15), &PACE), []);
         let bought = regions.waited(20 * MIB, &unit, &wait(1.0, 1.001), &PACE);
-        assert_eq!(bought, [20 * MIB..60 * MIB, 16 * MIB..20 * MIB]);
+        assert_eq!(bought.first(), Some(&(20 * MIB..20 * MIB + SMALLEST)));
+        assert_eq!(bytes_of(&bought), 44 * MIB);
         assert_eq!(regions.missing(&unit), 0);
     }
 }
