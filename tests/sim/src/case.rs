@@ -4,7 +4,7 @@ use crate::file::File;
 use crate::fitsfs;
 use crate::layouts;
 use crate::network::{FAR, HOME, Profile, REGION};
-use crate::policies::{PLAIN, Touched, optimum};
+use crate::policies::{PLAIN, Touched, WHOLE, optimum};
 use crate::programs::{self, Program};
 use crate::rng::Rng;
 use crate::run::Outcome;
@@ -12,6 +12,9 @@ use crate::run::Outcome;
 /// fitsfs is stopped when it has taken this much longer than the best plain policy: how much worse it is makes no
 /// difference any more.
 const PATIENCE: f64 = 200.0;
+
+/// The share of cases with lists of files.
+const LISTS: f64 = 0.15;
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ pub struct Played {
     pub profile: &'static str,
     /// What the file is like.
     pub layout: &'static str,
-    /// Bytes of it.
+    /// Bytes of it, or of all files.
     pub size: u64,
     /// What kind of program.
     pub family: &'static str,
@@ -43,6 +46,8 @@ pub struct Played {
     pub fitsfs: Outcome,
     /// The plain policy that takes the least time, and how it does.
     pub best: (&'static str, Outcome),
+    /// Seconds of the best of those that mounts have.
+    pub best_mount: f64,
     /// Seconds that nobody beats.
     pub optimum: f64,
     /// What the program touches.
@@ -60,15 +65,23 @@ impl Case {
             5..=7 => FAR,
             _ => HOME,
         };
-        let file = layouts::any(&mut rng);
-        let program = programs::any(&mut rng, &file);
-        Self { seed, profile: profile.unwrap_or(own), files: vec![file], program }
+        let count = if rng.chance(LISTS) { rng.log(3, 60) } else { 1 };
+        let files = layouts::any(&mut rng, count);
+        let program = match files.len() {
+            1 => programs::any(&mut rng, &files[0]),
+            _ => programs::any_list(&mut rng, &files),
+        };
+        Self { seed, profile: profile.unwrap_or(own), files, program }
     }
 
     /// Plays it. The plain policies are stopped when they have taken longer than another one.
     pub fn play(&self) -> Played {
         let mut best = ("", Outcome { seconds: f64::INFINITY, ..Outcome::default() });
+        let mut best_mount = f64::INFINITY;
         for (name, policy) in PLAIN {
+            if name == WHOLE.0 {
+                best_mount = best.1.seconds;
+            }
             let outcome = policy(&self.files, &self.program, self.profile, best.1.seconds);
             if outcome.seconds < best.1.seconds {
                 best = (name, outcome);
@@ -86,6 +99,7 @@ impl Case {
             family: self.program.family,
             fitsfs,
             best,
+            best_mount,
             optimum: optimum(touched, &self.program, self.profile),
             touched,
             earned: fitsfs.waited * self.profile.total,
@@ -97,6 +111,11 @@ impl Played {
     /// How many times as long fitsfs takes as the best plain policy.
     pub fn ratio(&self) -> f64 {
         self.fitsfs.seconds / self.best.1.seconds
+    }
+
+    /// How many times as long it takes as the best policy that mounts have.
+    pub fn to_mounts(&self) -> f64 {
+        self.fitsfs.seconds / self.best_mount
     }
 
     /// How many times as long it takes as would be possible.

@@ -11,6 +11,7 @@ pub mod draw;
 pub mod file;
 pub mod fitsfs;
 pub mod kernel;
+pub mod kinds;
 pub mod layouts;
 pub mod network;
 pub mod pages;

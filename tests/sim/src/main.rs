@@ -7,7 +7,7 @@ use fitsfs_sim::case::{self, Case};
 use fitsfs_sim::network::{PROFILES, Profile};
 use fitsfs_sim::policies::PLAIN;
 use fitsfs_sim::programs::Op;
-use fitsfs_sim::{draw, fitsfs, report};
+use fitsfs_sim::{draw, fitsfs, kinds, report};
 
 /// Plays programs on FITS files in virtual time: fitsfs's planner against plain policies.
 #[derive(Parser)]
@@ -27,6 +27,9 @@ struct Args {
     /// How many of the worst cases to list.
     #[arg(long, default_value_t = 20)]
     worst: usize,
+    /// The kinds of losses that were measured on real mounts.
+    #[arg(long)]
+    kinds: bool,
     /// One case, with each policy.
     #[arg(long)]
     case: Option<u64>,
@@ -48,6 +51,10 @@ fn main() -> std::io::Result<()> {
         one(&Case::new(seed, args.network), args.verbose);
         return Ok(());
     }
+    if args.kinds {
+        all_kinds();
+        return Ok(());
+    }
     let began = Instant::now();
     let played = case::play(args.first..args.first + args.seeds, args.network, args.family.as_deref());
     println!("{}", report::table(&played));
@@ -56,6 +63,20 @@ fn main() -> std::io::Result<()> {
     let seconds = began.elapsed().as_secs_f64();
     println!("{} cases in {seconds:.1} s", played.len());
     args.svg.map_or(Ok(()), |path| std::fs::write(path, draw::svg(&played)))
+}
+
+fn all_kinds() {
+    println!(
+        "{:<50} {:>6} {:>8} {:>6} {:>8}  {:>8} {:>7}",
+        "seconds in the region", "aim", "fitsfs", "GETs", "MB", "best", "optimum"
+    );
+    for kind in kinds::kinds() {
+        let played = kind.case.play();
+        let (aim, mb) = (kind.aim.map_or(String::new(), |aim| format!("{aim:.2}")), played.fitsfs.bytes as f64 / 1e6);
+        let (seconds, requests) = (played.fitsfs.seconds, played.fitsfs.requests);
+        let (best, optimum) = (format!("{:.2} {}", played.best.1.seconds, played.best.0), played.optimum);
+        println!("{:<50} {aim:>6} {seconds:>8.3} {requests:>6} {mb:>8.1}  {best:<14} {optimum:>5.2}", kind.name);
+    }
 }
 
 fn one(case: &Case, verbose: bool) {

@@ -229,7 +229,7 @@ impl<T: Copy> Network<T> {
     }
 
     /// Goes on to what happens next; none if nothing will.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn go_on(&mut self) -> Option<T> {
         loop {
             let timer = self.timers.peek().map_or(f64::INFINITY, |due| due.at);
             let mark = self.marks.peek().map_or(f64::INFINITY, |due| self.time_of(due.at));
@@ -334,7 +334,7 @@ mod tests {
             network.get(*length, None, Some(n));
         }
         let mut ends = vec![0.0; lengths.len()];
-        while let Some(n) = network.next() {
+        while let Some(n) = network.go_on() {
             ends[n] = network.now();
         }
         assert!((network.delivered() - lengths.iter().sum::<u64>() as f64).abs() < 1.0);
@@ -374,21 +374,21 @@ mod tests {
         let mut network = Network::new(REGION);
         let get = network.get(90_000_000, Some(1), Some(3));
         network.when(get, 45_000_000, 2);
-        assert_eq!(network.next(), Some(1));
-        assert_eq!(network.next(), Some(2));
+        assert_eq!(network.go_on(), Some(1));
+        assert_eq!(network.go_on(), Some(2));
         assert!(is_near(network.now(), 0.53));
         assert_eq!(network.arrived(get), 45_000_000);
         network.cancel(get);
-        assert_eq!((network.next(), network.transferred()), (None, 45_000_000));
+        assert_eq!((network.go_on(), network.transferred()), (None, 45_000_000));
     }
 
     #[test]
     fn a_body_that_is_lengthened_goes_on_without_a_new_wait() {
         let mut network = Network::new(REGION);
         let get = network.get(9_000_000, None, Some(1));
-        assert_eq!(network.next(), Some(1));
+        assert_eq!(network.go_on(), Some(1));
         network.lengthen(get, 18_000_000);
-        assert_eq!(network.next(), Some(1));
+        assert_eq!(network.go_on(), Some(1));
         assert!(is_near(network.now(), 0.23), "{}", network.now());
         assert_eq!(network.requests(), 1);
     }

@@ -34,6 +34,8 @@ impl Ranked {
 pub struct Summary {
     /// Times of the best plain policy.
     pub to_plain: Ranked,
+    /// Times of the best policy that mounts have.
+    pub to_mounts: Ranked,
     /// Times of the optimum.
     pub to_optimum: Ranked,
     /// Bytes against those that are allowed.
@@ -47,6 +49,7 @@ impl Summary {
     pub fn of<'a>(played: impl Iterator<Item = &'a Played> + Clone) -> Self {
         Self {
             to_plain: Ranked::new(played.clone().map(Played::ratio)),
+            to_mounts: Ranked::new(played.clone().map(Played::to_mounts)),
             to_optimum: Ranked::new(played.clone().map(Played::to_optimum)),
             bytes: Ranked::new(played.clone().map(Played::bytes_ratio)),
             requests: Ranked::new(played.map(Played::requests_ratio)),
@@ -55,10 +58,7 @@ impl Summary {
 }
 
 /// Cases by what they are grouped by.
-pub fn groups<'a>(
-    played: &'a [Played],
-    key: impl Fn(&Played) -> &'static str,
-) -> BTreeMap<&'static str, Vec<&'a Played>> {
+pub fn groups(played: &[Played], key: impl Fn(&Played) -> &'static str) -> BTreeMap<&'static str, Vec<&Played>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for case in played {
         groups.entry(key(case)).or_default().push(case);
@@ -66,12 +66,15 @@ pub fn groups<'a>(
     groups
 }
 
-/// A table with a line for each family of programs, one for each of files, and one for each network.
+/// A table with a line for each family of programs, one for each of files, and one for each network. `bound` is the median
+/// of the optimum against the same, less than which is not possible; `mounts` the median against the policies that mounts
+/// have.
 pub fn table(played: &[Played]) -> String {
     let mut text = format!(
-        "{:<27}{:>6} |{:>7}{:>7}{:>7}{:>8}{:>8}{:>7}{:>7} |{:>7}{:>7} |{:>7}{:>7} |{:>6}\n",
+        "{:<29}{:>6}{:>7} |{:>7}{:>7}{:>7}{:>8}{:>8}{:>7}{:>7} |{:>7}{:>7} |{:>7}{:>8} |{:>8}{:>7} |{:>6}\n",
         "seconds / best plain policy",
         "cases",
+        "bound",
         "median",
         "p90",
         "p99",
@@ -79,6 +82,8 @@ pub fn table(played: &[Played]) -> String {
         "seed",
         ">1.1",
         ">2.0",
+        "bound",
+        "mounts",
         "opt.50",
         "opt.99",
         "bytes99",
@@ -103,8 +108,9 @@ fn line(text: &mut String, name: &str, cases: &[&Played]) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let _ = writeln!(
         text,
-        "{name:<27}{:>6} |{:>7.2}{:>7.2}{:>7.2}{:>8.2}{:>8}{:>7}{:>7} |{:>7.2}{:>7.2} |{:>7.2}{:>7} |{:>6}",
+        "{name:<29}{:>6}{:>7.2} |{:>7.2}{:>7.2}{:>7.2}{:>8.2}{:>8}{:>7}{:>7} |{:>7.2}{:>7.2} |{:>7.2}{:>8.2} |{:>8.2}{:>7} |{:>6}",
         cases.len(),
+        Ranked::new(cases.iter().map(|case| case.optimum / case.best.1.seconds)).percentile(0.5),
         plain.percentile(0.5),
         plain.percentile(0.9),
         plain.percentile(0.99),
@@ -112,6 +118,8 @@ fn line(text: &mut String, name: &str, cases: &[&Played]) {
         worst.map_or(0, |worst| worst.seed),
         percent(plain.share_above(1.1)),
         percent(plain.share_above(2.0)),
+        Ranked::new(cases.iter().map(|case| case.optimum / case.best_mount)).percentile(0.5),
+        summary.to_mounts.percentile(0.5),
         optimum.percentile(0.5),
         optimum.percentile(0.99),
         bytes.percentile(0.99),

@@ -136,7 +136,7 @@ pub struct Outcome {
     pub bytes: u64,
     /// READs of the kernel.
     pub reads: u64,
-    /// Seconds in which at least one thread waited for a READ that was not answered at once.
+    /// Seconds in which at least one thread waited, for a READ that was not answered at once or for an open.
     pub waited: f64,
 }
 
@@ -147,7 +147,8 @@ struct Thread {
     /// How far it has come in its operation.
     at: u64,
     readahead: Vec<Readahead>,
-    waits: bool,
+    /// It waits for its open.
+    opens: bool,
 }
 
 /// A program on a mount.
@@ -174,7 +175,7 @@ pub fn run<M: Mount>(mount: M, files: &[File], program: &Program, profile: Profi
     };
     let threads = program.threads.iter();
     let threads: Vec<_> = threads
-        .map(|_| Thread { op: 0, at: 0, readahead: vec![Readahead::default(); files.len()], waits: false })
+        .map(|_| Thread { op: 0, at: 0, readahead: vec![Readahead::default(); files.len()], opens: false })
         .collect();
     let (runnable, running) = ((0..threads.len()).collect(), threads.len());
     let run = Run { world, mount, program, threads, runnable, running, waiting: 0, since: 0.0, waited: 0.0 };
@@ -190,16 +191,22 @@ impl<M: Mount> Run<'_, M> {
             if self.running == 0 || self.world.now() > limit {
                 break;
             }
-            match self.world.network.next() {
+            match self.world.network.go_on() {
                 None => panic!("a mount has left a read without an answer"),
-                Some(Event::Thread(thread)) => self.runnable.push_back(thread),
+                Some(Event::Thread(thread)) => {
+                    if std::mem::replace(&mut self.threads[thread].opens, false) {
+                        self.end_waits(1);
+                    }
+                    self.runnable.push_back(thread);
+                }
                 Some(Event::Answered(read)) => self.answered(read),
                 Some(Event::Mount(token)) => self.mount.on(&mut self.world, token),
             }
         }
         let seconds = if self.running == 0 { self.world.now() } else { f64::INFINITY };
+        // A program that was stopped has closed nothing.
         for file in 0..self.world.files.len() {
-            self.mount.close(&mut self.world, file);
+            self.threads.iter().for_each(|_| self.mount.close(&mut self.world, file));
         }
         let network = &self.world.network;
         let (requests, bytes) = (network.requests(), network.transferred());
@@ -226,6 +233,8 @@ impl<M: Mount> Run<'_, M> {
                 Op::Open(file) => {
                     thread.op += 1;
                     if !self.mount.open(&mut self.world, *file, id) {
+                        self.begin_wait();
+                        self.threads[id].opens = true;
                         return;
                     }
                 }
@@ -337,11 +346,23 @@ impl<M: Mount> Run<'_, M> {
 
     fn wait(&mut self, thread: usize, read: ReadId) {
         self.world.reads[read].waiting.push(thread);
-        self.threads[thread].waits = true;
+        self.begin_wait();
+    }
+
+    fn begin_wait(&mut self) {
         if self.waiting == 0 {
             self.since = self.world.now();
         }
         self.waiting += 1;
+    }
+
+    /// So many threads wait no more. Who is answered at once has not waited.
+    fn end_waits(&mut self, count: usize) {
+        self.waiting -= count;
+        let waited = self.world.now() - self.since;
+        if self.waiting == 0 && count > 0 && waited > 1.5 * READ {
+            self.waited += waited;
+        }
     }
 
     fn answered(&mut self, id: ReadId) {
@@ -350,11 +371,7 @@ impl<M: Mount> Run<'_, M> {
         self.world.pages[file].insert(&range);
         self.mount.answered(&mut self.world, id);
         let woken = std::mem::take(&mut self.world.reads[id].waiting);
-        self.waiting -= woken.len();
-        if self.waiting == 0 && !woken.is_empty() {
-            let waited = self.world.now() - self.since;
-            self.waited += if waited > 1.5 * READ { waited } else { 0.0 };
-        }
+        self.end_waits(woken.len());
         self.runnable.extend(woken);
     }
 }

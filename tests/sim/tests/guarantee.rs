@@ -8,8 +8,10 @@ const SEEDS: u64 = 2000;
 
 /// No case takes longer than this many times the best plain policy.
 const WORST: f64 = 2.0;
-/// 99 of 100 cases take at most this many times as long, and half of them at most that many.
+/// 99 of 100 cases take at most this many times as long.
 const NEARLY_ALL: f64 = 1.1;
+/// Half of them take at most this many times as long as with the best policy that mounts have. Against one that fetches
+/// whole files on many connections as well, not even the optimum does: it takes 0.54 of that.
 const MEDIAN: f64 = 0.5;
 
 /// Half of all cases take at most this many times as long as is possible at all, and 99 of 100 at most that many.
@@ -31,7 +33,7 @@ fn no_case_is_slower_than_on_a_plain_mount() {
     let asked = [
         ("worst case against the best plain policy", summary.to_plain.percentile(1.0), WORST),
         ("99 of 100 against the best plain policy", summary.to_plain.percentile(0.99), NEARLY_ALL),
-        ("median against the best plain policy", summary.to_plain.percentile(0.5), MEDIAN),
+        ("median against the best policy that mounts have", summary.to_mounts.percentile(0.5), MEDIAN),
         ("median against the optimum", summary.to_optimum.percentile(0.5), MEDIAN_TO_OPTIMUM),
         ("99 of 100 against the optimum", summary.to_optimum.percentile(0.99), NEARLY_ALL_TO_OPTIMUM),
         ("worst case of bytes against those allowed", summary.bytes.percentile(1.0), BYTES),

@@ -5,6 +5,7 @@
 
 mod log;
 mod segments;
+mod sweep;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -25,6 +26,8 @@ use crate::pages::PAGE;
 use crate::programs::Program;
 use crate::run::{Event, Mount, Outcome, ReadId, World, run};
 use segments::{Map, Segment, SegmentId, Slots, Stage};
+
+use sweep::Sweep;
 
 pub use log::Log;
 
@@ -83,7 +86,7 @@ struct State {
     opens: usize,
     /// Until when the pusher is busy with it.
     pusher: f64,
-    is_looked_up: bool,
+    is_begun: bool,
     /// Threads whose open waits for the head, and which of its segments that is.
     opening: Vec<(usize, SegmentId)>,
 }
@@ -105,6 +108,7 @@ pub struct Fitsfs {
     counted: f64,
     sent: HashMap<GetId, f64>,
     kinds: HashMap<usize, Sibling>,
+    sweep: Sweep,
     log: Option<Log>,
 }
 
@@ -128,7 +132,7 @@ impl Fitsfs {
             segments: Map::default(),
             opens: 0,
             pusher: 0.0,
-            is_looked_up: false,
+            is_begun: false,
             opening: Vec::new(),
         };
         Self {
@@ -144,6 +148,7 @@ impl Fitsfs {
             counted: 0.0,
             sent: HashMap::new(),
             kinds: HashMap::new(),
+            sweep: Sweep::default(),
             log: None,
         }
     }
@@ -154,6 +159,25 @@ impl Fitsfs {
 
     fn time(&self, seconds: f64) -> Instant {
         self.epoch + Duration::from_secs_f64(seconds)
+    }
+
+    /// A file is read for the first time: what is known of its kind by then counts. False if it was begun before.
+    fn begin(&mut self, world: &World<Token>, file: usize) -> bool {
+        if std::mem::replace(&mut self.files[file].is_begun, true) {
+            return false;
+        }
+        let File { size, is_fits, kind, .. } = world.files[file];
+        let sibling = self.kinds.get(&kind).cloned();
+        self.files[file].planner = Planner::new(size, is_fits, sibling, MAX_AHEAD, MAX_REGION);
+        true
+    }
+
+    /// A file is about to be opened.
+    fn expect(&mut self, world: &mut World<Token>, file: usize) {
+        self.begin(world, file);
+        let planned = self.files[file].planner.on_expected();
+        self.note(world, file, "expected", &planned);
+        self.fetch_ahead(world, file, planned, None);
     }
 
     /// Puts a segment in its place; its fetch begins as soon as it has a slot, if it needs one.
@@ -466,12 +490,10 @@ impl Mount for Fitsfs {
     }
 
     fn look_up(&mut self, world: &mut World<Token>, file: usize) {
-        if std::mem::replace(&mut self.files[file].is_looked_up, true) {
+        if !self.begin(world, file) {
             return;
         }
-        let File { size, is_fits, kind, .. } = world.files[file];
-        let sibling = self.kinds.get(&kind).cloned();
-        self.files[file].planner = Planner::new(size, is_fits, sibling, MAX_AHEAD, MAX_REGION);
+        let File { size, is_fits, .. } = world.files[file];
         if is_fits {
             let range = 0..HEAD.min(size);
             let id = self.insert(file, range, Origin::Chain, None);
@@ -481,9 +503,10 @@ impl Mount for Fitsfs {
 
     fn open(&mut self, world: &mut World<Token>, file: usize, thread: usize) -> bool {
         self.files[file].opens += 1;
-        let planned = self.files[file].planner.on_expected();
-        self.note(world, file, "open", &planned);
-        self.fetch_ahead(world, file, planned, None);
+        for next in self.sweep.opened(file, self.files.len()) {
+            self.expect(world, next);
+        }
+        self.expect(world, file);
         self.walk(world, file);
         let Some(head) = self.files[file].segments.overlapping(&(0..1)).first().copied() else { return true };
         let segment = &self.segments[head];

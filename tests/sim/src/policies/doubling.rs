@@ -1,7 +1,7 @@
 //! Windows that double as long as a reader goes on: Mountpoint for Amazon S3 (`mountpoint-s3-fs/src/prefetch.rs`, as of
 //! 1.x: first 1 MiB and 128 KiB, factor 2, seeks of 16 MiB forward and 1 MiB back within a window).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::network::GetId;
@@ -32,9 +32,11 @@ struct Part {
 
 #[derive(Default)]
 pub(super) struct Doubling {
-    handles: HashMap<(usize, usize), Handle>,
+    handles: BTreeMap<(usize, usize), Handle>,
     /// How many parts READs still wait for.
     missing: HashMap<ReadId, usize>,
+    /// How often each file is open.
+    opens: HashMap<usize, usize>,
 }
 
 /// A part has come as far as a READ needs.
@@ -49,6 +51,21 @@ impl Mount for Doubling {
 
     fn has_readahead(&self) -> bool {
         true
+    }
+
+    fn open(&mut self, _world: &mut World<Reached>, file: usize, _thread: usize) -> bool {
+        *self.opens.entry(file).or_default() += 1;
+        true
+    }
+
+    fn close(&mut self, world: &mut World<Reached>, file: usize) {
+        let opens = self.opens.entry(file).or_default();
+        *opens = opens.saturating_sub(1);
+        if *opens == 0 {
+            for (_, handle) in self.handles.iter_mut().filter(|((of, _), _)| *of == file) {
+                handle.begin(world, 0);
+            }
+        }
     }
 
     fn read(&mut self, world: &mut World<Reached>, read: ReadId) {

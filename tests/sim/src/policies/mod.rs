@@ -25,7 +25,10 @@ pub use optimum::{Touched, optimum};
 
 /// The plain policies, by name.
 pub const PLAIN: [(&str, Policy); 5] =
-    [("whole", whole), ("stream", stream), ("doubling", doubling), ("readahead", readahead), ("exact", exact)];
+    [("stream", stream), ("doubling", doubling), ("readahead", readahead), ("exact", exact), WHOLE];
+
+/// The one that no mount has: it would be bad for most that mounts are for.
+pub const WHOLE: (&str, Policy) = ("whole", whole);
 
 /// Plays a program with a policy, for so many seconds at most.
 pub type Policy = fn(&[File], &Program, Profile, f64) -> Outcome;

@@ -15,7 +15,11 @@ fn files() -> Vec<File> {
 }
 
 fn program(ops: Vec<Op>) -> Program {
-    Program { family: "test", threads: vec![[vec![Op::LookUp(0), Op::Open(0)], ops].concat()], think: 0.0 }
+    Program {
+        family: "test",
+        threads: vec![[vec![Op::LookUp(0), Op::Open(0)], ops, vec![Op::Close(0)]].concat()],
+        think: 0.0,
+    }
 }
 
 /// Seconds of one request for so many bytes, look-up not counted.

@@ -45,59 +45,119 @@ pub struct Program {
 /// A family of programs.
 type Family = fn(&mut Pen) -> Option<()>;
 
-/// All families.
-const FAMILIES: [(&str, Family); 33] = [
-    ("contiguous", of_file::contiguous),
-    ("whole unit", of_file::whole_unit),
-    ("whole file", of_file::whole_file),
-    ("half of an image", of_array::half),
-    ("rows", of_array::rows),
-    ("columns", of_array::columns),
-    ("one plane", of_array::plane),
-    ("planes in succession", of_array::planes),
-    ("spectra", of_array::spectra),
-    ("sub-cube", of_array::sub_cube),
-    ("decimated", of_array::decimated),
-    ("diagonal", of_array::diagonal),
-    ("random points", of_array::points),
-    ("apertures", of_array::apertures),
-    ("apertures in many", of_array::apertures_in_units),
-    ("one box in several units", of_array::boxes),
-    ("random preads", of_file::preads),
-    ("scattered rows", of_table::scattered),
-    ("one column", of_table::column),
-    ("rows in order", of_table::ordered),
-    ("heap in row order", of_table::heap),
-    ("arrays row by row", of_table::arrays),
-    ("tiles", of_tiles::cutout),
-    ("tiles in several units", of_tiles::cutouts),
-    ("all tiles", of_tiles::all),
-    ("headers", of_file::headers),
-    ("data of unit n", of_file::unit),
-    ("backward", of_file::backward),
-    ("interleaved", of_file::interleaved),
-    ("threads", of_file::threads),
-    ("threads at random", of_file::random_threads),
-    ("Parquet", of_file::parquet),
-    ("HDF5", of_file::hdf5),
+/// All families, and how often they come where the file is of their kind: most where few files are.
+const FAMILIES: [(&str, u64, Family); 33] = [
+    ("contiguous", 1, of_file::contiguous),
+    ("whole unit", 1, of_file::whole_unit),
+    ("whole file", 1, of_file::whole_file),
+    ("half of an image", 2, of_array::half),
+    ("rows", 6, of_array::rows),
+    ("columns", 3, of_array::columns),
+    ("one plane", 6, of_array::plane),
+    ("planes in succession", 6, of_array::planes),
+    ("spectra", 6, of_array::spectra),
+    ("sub-cube", 6, of_array::sub_cube),
+    ("decimated", 2, of_array::decimated),
+    ("diagonal", 2, of_array::diagonal),
+    ("random points", 3, of_array::points),
+    ("apertures", 4, of_array::apertures),
+    ("apertures in many", 3, of_array::apertures_in_units),
+    ("one box in several units", 4, of_array::boxes),
+    ("random preads", 2, of_file::preads),
+    ("scattered rows", 6, of_table::scattered),
+    ("one column", 6, of_table::column),
+    ("rows in order", 4, of_table::ordered),
+    ("heap in row order", 12, of_table::heap),
+    ("arrays row by row", 12, of_table::arrays),
+    ("tiles", 6, of_tiles::cutout),
+    ("tiles in several units", 6, of_tiles::cutouts),
+    ("all tiles", 4, of_tiles::all),
+    ("headers", 3, of_file::headers),
+    ("data of unit n", 3, of_file::unit),
+    ("backward", 1, of_file::backward),
+    ("interleaved", 1, of_file::interleaved),
+    ("threads", 1, of_file::threads),
+    ("threads at random", 1, of_file::random_threads),
+    ("Parquet", 20, of_file::parquet),
+    ("HDF5", 20, of_file::hdf5),
 ];
 
-/// The names of all families.
-pub fn families() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|(name, _)| *name)
+/// Lists of files: how many threads go through them, and in which order.
+const LISTS: [(&str, u64, bool); 4] = [
+    ("list of files", 1, true),
+    ("list in any order", 1, false),
+    ("list by threads", 4, true),
+    ("list in any order by threads", 8, false),
+];
+
+/// Seconds that a program computes after each access: mostly next to nothing, or some milliseconds.
+fn think(rng: &mut Rng) -> f64 {
+    if rng.chance(0.15) { 0.001 + 0.004 * rng.unit() } else { 50e-6 * rng.unit() }
 }
 
 /// Some program that makes sense for the file.
 pub fn any(rng: &mut Rng, file: &File) -> Program {
-    // Programs that compute: a few milliseconds for each access.
-    let think = if rng.chance(0.15) { 0.001 + 0.004 * rng.unit() } else { 50e-6 * rng.unit() };
+    let think = think(rng);
     loop {
-        let (family, write) = rng.pick(&FAMILIES);
-        let mut pen = Pen::new(rng, file);
+        let (family, write) = family(rng);
+        let mut pen = Pen::new(rng, file, 0);
         if write(&mut pen).is_some() {
-            return Program { family, threads: pen.threads(), think };
+            let mut threads = pen.threads();
+            threads.iter_mut().for_each(|ops| ops.insert(0, Op::LookUp(0)));
+            return Program { family, threads, think };
         }
     }
+}
+
+/// A program that does the same with each file of a list, which are alike: mostly at the same places.
+pub fn any_list(rng: &mut Rng, files: &[File]) -> Program {
+    let think = think(rng);
+    let (name, threads, in_order) = rng.pick(&LISTS);
+    let is_same = rng.chance(0.8);
+    loop {
+        let (_, write) = family(rng);
+        let seed = rng.draw();
+        let of = |(index, file): (usize, &File)| {
+            let mut rng = Rng::new(if is_same { seed } else { seed ^ index as u64 });
+            let mut pen = Pen::new(&mut rng, file, index);
+            let written = write(&mut pen).is_some() && pen.others.is_empty();
+            written.then(|| pen.threads().concat())
+        };
+        let Some(mut list) = files.iter().enumerate().map(of).collect::<Option<Vec<_>>>() else { continue };
+        // A case is no longer than those of one file are.
+        let touched =
+            |op: &Op| if let Op::Map(_, range) | Op::Read(_, range) = op { range.end - range.start } else { 0 };
+        if list.iter().flatten().map(touched).sum::<u64>() > MOST_OF_A_LIST
+            || list.iter().map(Vec::len).sum::<usize>() > 200_000
+        {
+            continue;
+        }
+        if !in_order {
+            (1..list.len()).rev().for_each(|n| list.swap(n, rng.below(n as u64 + 1) as usize));
+        }
+        // The names are known from the listing after the first look-up.
+        let first = list[0].iter().find_map(|op| if let Op::Open(file) = op { Some(*file) } else { None }).unwrap_or(0);
+        let mut queues = vec![vec![Op::LookUp(first)]; threads.min(list.len() as u64) as usize];
+        let count = queues.len();
+        list.into_iter().enumerate().for_each(|(n, ops)| queues[n % count].extend(ops));
+        return Program { family: name, threads: queues, think };
+    }
+}
+
+/// Bytes that a program on a list touches at most.
+const MOST_OF_A_LIST: u64 = 2 << 30;
+
+/// Some family, by weight.
+fn family(rng: &mut Rng) -> (&'static str, Family) {
+    let mut left = rng.below(FAMILIES.iter().map(|(_, weight, _)| weight).sum());
+    for (name, weight, write) in FAMILIES {
+        if left < weight {
+            return (name, write);
+        }
+        left -= weight;
+    }
+    let (name, _, write) = FAMILIES[0];
+    (name, write)
 }
 
 /// How a program opens files.
@@ -118,10 +178,15 @@ enum Mode {
     Read(u64),
 }
 
+/// A range is read in so many pieces at most: they are all in memory.
+const PIECES: u64 = 20_000;
+
 /// Writes the operations of a program.
 struct Pen<'a> {
     rng: &'a mut Rng,
     file: &'a File,
+    /// Its number in the case.
+    index: usize,
     style: Style,
     mode: Mode,
     ops: Vec<Op>,
@@ -130,16 +195,18 @@ struct Pen<'a> {
 }
 
 impl<'a> Pen<'a> {
-    fn new(rng: &'a mut Rng, file: &'a File) -> Self {
+    fn new(rng: &'a mut Rng, file: &'a File, index: usize) -> Self {
         let style = if rng.chance(0.65) { Style::Astropy } else { Style::Cfitsio };
         let mode = match style {
             Style::Astropy if rng.chance(0.75) => Mode::Map,
             _ => Mode::Read(rng.pick(&[4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20, 8 << 20])),
         };
-        Self { rng, file, style, mode, ops: vec![Op::LookUp(0), Op::Open(0)], others: Vec::new() }
+        Self { rng, file, index, style, mode, ops: vec![Op::Open(index)], others: Vec::new() }
     }
 
-    fn threads(self) -> Vec<Vec<Op>> {
+    fn threads(mut self) -> Vec<Vec<Op>> {
+        self.ops.push(Op::Close(self.index));
+        self.others.iter_mut().for_each(|ops| ops.push(Op::Close(self.index)));
         [vec![self.ops], self.others].concat()
     }
 
@@ -150,8 +217,9 @@ impl<'a> Pen<'a> {
             _ if range.is_empty() => {}
             Mode::Map => self.map(range),
             Mode::Read(piece) => {
+                let piece = piece.max((range.end - range.start) / PIECES);
                 for at in (range.start..range.end).step_by(piece as usize) {
-                    self.ops.push(Op::Read(0, at..range.end.min(at + piece)));
+                    self.ops.push(Op::Read(self.index, at..range.end.min(at + piece)));
                 }
             }
         }
@@ -167,11 +235,11 @@ impl<'a> Pen<'a> {
             last.end = range.end;
             return;
         }
-        self.ops.push(Op::Map(0, range));
+        self.ops.push(Op::Map(self.index, range));
     }
 
     fn read(&mut self, range: Range<u64>) {
-        self.ops.push(Op::Read(0, range.start..range.end.min(self.file.size)));
+        self.ops.push(Op::Read(self.index, range.start..range.end.min(self.file.size)));
     }
 
     /// The number of some HDU that has data and is as wanted.
@@ -233,7 +301,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..1500 {
             let mut rng = Rng::new(seed);
-            let file = layouts::any(&mut rng);
+            let file = layouts::any(&mut rng, 1).remove(0);
             let program = any(&mut rng, &file);
             seen.insert(program.family);
             assert!(program.threads.iter().map(Vec::len).sum::<usize>() <= 300_000, "{seed}: {}", program.family);

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::opening::BUFFER;
 use super::{Mode, Op, Pen, Style};
 use crate::file::Form;
 
@@ -86,7 +85,7 @@ pub(super) fn backward(pen: &mut Pen) -> Option<()> {
     while end > range.start {
         let start = end.saturating_sub(piece).max(range.start);
         match pen.mode {
-            Mode::Map => pen.ops.push(Op::Map(0, start..end)),
+            Mode::Map => pen.ops.push(Op::Map(pen.index, start..end)),
             Mode::Read(_) => pen.read(start..end),
         }
         end = start;
@@ -194,9 +193,4 @@ pub(super) fn hdf5(pen: &mut Pen) -> Option<()> {
 /// Whether a table is wanted that has no arrays.
 pub(super) fn is_plain_table(form: &Form) -> bool {
     matches!(form, Form::Table { arrays: None, rows, .. } if *rows > 1)
-}
-
-/// What a buffer of Python reads when a program reads `range` in small pieces.
-pub(super) fn buffered(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    (range.start..range.end).step_by(BUFFER as usize).map(move |at| at..range.end.min(at + BUFFER))
 }

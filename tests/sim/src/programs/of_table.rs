@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::of_file::{buffered, is_plain_table};
-use super::{Op, Pen};
+use super::of_file::is_plain_table;
+use super::opening::BUFFER;
+use super::{Mode, Pen};
 use crate::file::{Arrays, Form};
 use crate::pages::PAGE;
 
@@ -75,7 +76,10 @@ pub(super) fn heap(pen: &mut Pen) -> Option<()> {
     let first = if pen.rng.chance(0.3) { 0 } else { pen.rng.below(rows) };
     let last = pen.rng.between(first, rows - 1).max(pen.rng.between(first, rows - 1));
     let end = arrays.of(last).end.min(arrays.of(first).start + (160 << 20));
-    buffered(arrays.of(first).start..end).for_each(|piece| pen.ops.push(Op::Read(0, piece)));
+    // Python reads by its buffer, the C library for numpy by pages.
+    let piece = pen.rng.pick(&[BUFFER, PAGE, PAGE]);
+    pen.mode = Mode::Read(piece);
+    pen.data(arrays.of(first).start / PAGE * PAGE..end);
     Some(())
 }
 

@@ -16,8 +16,8 @@ impl Pen<'_> {
             Style::Astropy => {
                 // It looks at the first bytes, and opens the file anew.
                 self.read(0..BUFFER);
-                self.ops.push(Op::Close(0));
-                self.ops.push(Op::Open(0));
+                self.ops.push(Op::Close(self.index));
+                self.ops.push(Op::Open(self.index));
             }
             Style::Cfitsio => {
                 let last = (self.file.size - 1) / PAGE * PAGE;
@@ -43,7 +43,7 @@ impl Pen<'_> {
             while at < unit.header.end {
                 if !(buffered.start <= at && unit.header.end.min(at + piece) <= buffered.end) {
                     buffered = at..(at + piece).min(self.file.size);
-                    self.ops.push(Op::Read(0, buffered.clone()));
+                    self.ops.push(Op::Read(self.index, buffered.clone()));
                 }
                 at += piece;
             }
