@@ -21,7 +21,7 @@ pub enum Origin {
     Demand,
     /// The walk along the FITS headers, ahead of the reader.
     Chain,
-    /// Headers where a file of the same kind, or the repetition in the file, says that they are.
+    /// Headers where a file of the same class, or the repetition in the file, says that they are.
     Predicted,
     /// The reader touches data at equal distances, or tiles of a compressed image.
     Strided,

@@ -1,7 +1,7 @@
 //! Programs that go through a directory file by file: which files they will open next.
 //!
 //! The commonest loop there is opens one file after the other for its headers. Two files that are neighbours in the
-//! listing, among those of their kind, or three at equal distances, give the direction and the step away; from then on
+//! listing, among those of their class, or three at equal distances, give the direction and the step away; from then on
 //! the next ones are expected, twice as many with each file that was foreseen rightly.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::entry::Entry;
 use super::listing::Listing;
+use crate::read::Class;
 
 /// So many files are expected ahead at most: what 30 ms of waiting take of a program that needs 1 ms for a file.
 const MAX_AHEAD: usize = 32;
@@ -17,7 +18,7 @@ const MAX_AHEAD: usize = 32;
 /// Steps of up to so many files are recognised.
 const MAX_STEP: usize = 16;
 
-/// So many entries of other kinds are passed over to find the next one.
+/// So many entries of other classes are passed over to find the next one.
 const MAX_PASSED: usize = 1024;
 
 /// How many directories are followed at once.
@@ -32,7 +33,7 @@ pub struct Sweeps(moka::sync::Cache<Arc<str>, Arc<Mutex<Sweep>>>);
 struct Sweep {
     /// The file that was opened last.
     last: Option<Arc<str>>,
-    /// Its distance from the one before, in files of its kind, and how often in a row it was that.
+    /// Its distance from the one before, in files of its class, and how often in a row it was that.
     step: isize,
     repeated: u32,
 }
@@ -53,7 +54,7 @@ impl Sweeps {
         }
         let last = sweep.last.replace(name.into());
         let Some((last, listing)) = last.zip(listing) else { return Vec::new() };
-        let alike = likeness(&last, name);
+        let Some(alike) = likeness(&last, name) else { return Vec::new() };
         let step = listing.steps(&last, name, MAX_STEP, &alike).unwrap_or(0);
         sweep.repeated = if step == sweep.step { (sweep.repeated + 1).min(8) } else { 0 };
         sweep.step = step;
@@ -85,29 +86,11 @@ impl Listing {
     }
 }
 
-/// What two names have in common: their pattern of digits and letters, or else their ending.
-fn likeness(a: &str, b: &str) -> impl Fn(&str) -> bool {
-    let (pattern, ending) = (pattern(b), ending(b).to_owned());
-    let exact = self::pattern(a) == pattern;
-    move |name: &str| if exact { self::pattern(name) == pattern } else { self::ending(name) == ending }
-}
-
-/// The name with each run of digits as one `#`.
-fn pattern(name: &str) -> String {
-    let mut pattern = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c.is_ascii_digit() {
-            true if pattern.ends_with('#') => {}
-            true => pattern.push('#'),
-            false => pattern.push(c),
-        }
-    }
-    pattern
-}
-
-/// The last part of a name: from its last underscore on, or its ending.
-fn ending(name: &str) -> &str {
-    name.rfind('_').or_else(|| name.find('.')).map_or("", |at| &name[at..])
+/// What two names have in common: the class of the one, as closely as the other is like it. None if it is not at all.
+fn likeness(a: &str, b: &str) -> Option<impl Fn(&str) -> bool> {
+    let class = Class::of(b);
+    let level = class.likeness(&Class::of(a))?;
+    Some(move |name: &str| class.has(name, level))
 }
 
 #[cfg(test)]
@@ -129,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_a_kind_give_the_order_away() {
+    fn neighbours_of_a_class_give_the_order_away() {
         let names: Vec<_> =
             (0..20).flat_map(|n| [format!("jw{n:02}_cal.fits"), format!("jw{n:02}_rate.fits")]).collect();
         let listing = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -12,11 +12,11 @@
 //! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
+mod class;
 mod file;
 mod fill;
 mod headers;
 mod idle;
-mod kinds;
 mod looked_up;
 mod parts;
 mod planner;
@@ -26,6 +26,7 @@ mod stream;
 mod stride;
 mod tiles;
 
+pub use class::Class;
 pub use file::{FileState, Unanswered};
 pub use headers::Sibling;
 pub use looked_up::{HEAD, Head};

@@ -2,7 +2,7 @@
 //!
 //! One planner per object version. Reads and header bytes go in, ranges come out:
 //!
-//! - the **head** of the file with its look-up or first read, with the headers that a file of the same kind had, and
+//! - the **head** of the file with its look-up or first read, with the headers that a file of the same class had, and
 //!   the last blocks with a read of the tail;
 //! - the **header chain** ([`Headers`]): as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the
 //!   reader, also at the offsets where the next headers are likely to be;
@@ -101,7 +101,7 @@ pub struct Planner {
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same kind has shown; `max_ahead` is how many bytes a sequential reader may be led by.
+    /// a file of the same class has shown; `max_ahead` is how many bytes a sequential reader may be led by.
     pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64) -> Self {
         Self {
             size,

@@ -11,10 +11,10 @@ use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::class::Classes;
 use super::file::{Core, FileState};
 use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
-use super::kinds::Kinds;
 use super::parts::{MAX_PART, MIN_PART, parts};
 use super::{Planned, Planner, Pusher};
 use crate::cache::disk::{DiskCache, PIECE};
@@ -81,7 +81,7 @@ pub struct Reader {
     small_slots: Arc<Semaphore>,
     disk_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
-    kinds: Kinds,
+    classes: Classes,
     pub(super) journal: Arc<Journal>,
 }
 
@@ -103,7 +103,7 @@ impl Reader {
             small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
             disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
-            kinds: Kinds::default(),
+            classes: Classes::default(),
             journal,
         })
     }
@@ -137,7 +137,7 @@ impl Reader {
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         self.files.get_with(ino, || {
             let named_fits = fits::is_fits_name(&object.key);
-            let sibling = self.kinds.sibling(&object.key);
+            let sibling = self.classes.sibling(&object.key, object.size);
             let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
@@ -186,7 +186,7 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                self.kinds.learn(&file.object().key, &core.planner);
+                self.classes.learn(&file.object().key, &core.planner);
                 file.weigh(core.planner.layout());
             }
             self.files.entry(file.ino()).and_compute_with(|entry| match entry.map(Entry::into_value) {
