@@ -27,12 +27,14 @@ pub enum Origin {
     Strided,
     /// The reader goes forward through the data.
     Sequential,
+    /// It was read of the last files of the class.
+    Replayed,
 }
 
 impl Origin {
     /// Whether it is data that a reader is expected to come to, which nobody wants once that reader has gone.
     pub fn is_data_ahead(self) -> bool {
-        matches!(self, Self::Strided | Self::Sequential)
+        matches!(self, Self::Strided | Self::Sequential | Self::Replayed)
     }
 }
 

@@ -13,19 +13,25 @@
 //!
 //! A class is evidence, not proof: what follows from it is a guess that the bytes prove, and size refines it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Planner, Sibling};
+use super::file::HDU;
+use super::replay::{Learnt, Script};
+use super::{FileState, Planner, Sibling};
 use crate::fits::Layout;
 
 /// The patterns of a key, from the closest likeness to the loosest.
 const LEVELS: usize = 3;
 
-/// So many patterns are remembered; one takes as much memory as a layout, some kilobytes, which the patterns of a key
-/// share.
-const MAX_PATTERNS: u64 = 6_000;
+/// The level that tells product types apart and nothing else.
+const CLASS: usize = 1;
+
+/// What is remembered of classes, in bytes: of some thousand with the layouts of usual products.
+const MAX_WEIGHT: u64 = 16 << 20;
 
 /// Layouts with more HDUs than this are not remembered for others: they are large, and rarely like another.
 const MAX_HDUS: usize = 1_000;
@@ -219,49 +225,109 @@ fn is_checksum(part: &str) -> bool {
 
 /// What is known of the classes of files in a store.
 #[derive(Debug)]
-pub(super) struct Classes(moka::sync::Cache<Arc<str>, Arc<Mutex<Known>>>);
+pub(super) struct Classes(moka::sync::Cache<Arc<str>, Arc<Known>>);
+
+/// What is known of files of one pattern, and how much memory that takes.
+#[derive(Debug, Default)]
+struct Known {
+    shown: Mutex<Shown>,
+    weight: AtomicU32,
+}
 
 /// What files of one pattern have shown.
 #[derive(Debug, Default)]
-struct Known {
+struct Shown {
     /// Layouts of files of different sizes, the last one first.
     layouts: Vec<Arc<Layout>>,
     /// The last HDU that programs have touched in the last file.
     reach: usize,
+    /// What they have read.
+    learnt: Learnt,
+    /// The file that was opened last.
+    opened: Weak<FileState>,
+}
+
+/// What files of the class of a file have shown.
+#[derive(Debug, Default)]
+pub(super) struct Recalled {
+    /// The layout of one of them.
+    pub sibling: Option<Sibling>,
+    /// What is to be replayed.
+    pub script: Option<Arc<Script>>,
 }
 
 impl Default for Classes {
     fn default() -> Self {
-        Self(moka::sync::Cache::builder().max_capacity(MAX_PATTERNS).build())
+        let patterns = moka::sync::Cache::builder()
+            .max_capacity(MAX_WEIGHT)
+            .weigher(|pattern: &Arc<str>, known: &Arc<Known>| {
+                let name = u32::try_from(pattern.len()).unwrap_or(u32::MAX);
+                known.weight.load(Ordering::Relaxed).saturating_add(name)
+            })
+            .build();
+        Self(patterns)
     }
 }
 
 impl Classes {
     /// What files of the class of this key have shown, best one of the same size.
-    pub fn sibling(&self, key: &str, size: u64) -> Option<Sibling> {
-        let known = Class::of(key).0.iter().find_map(|pattern| self.0.get(pattern))?;
-        let known = known.lock();
-        let same = known.layouts.iter().find(|layout| layout.file_size == size);
-        // Of equals the last one counts, which is the first in the list.
-        let layout = same.or_else(|| known.layouts.iter().rev().max_by_key(|layout| layout.hdus.len()))?;
-        Some(Sibling { layout: layout.clone(), reach: known.reach })
+    pub fn recall(&self, key: &str, size: u64) -> Recalled {
+        let known: Vec<_> = Class::of(key).0.iter().filter_map(|pattern| self.0.get(pattern)).collect();
+        let sibling = known.iter().find_map(|known| known.shown.lock().sibling(size));
+        // Two files say more than one, even if they are less alike.
+        let files = |known: &Arc<Known>| known.shown.lock().learnt.files();
+        let surest =
+            known.iter().find(|known| files(known) > 1).or_else(|| known.iter().find(|known| files(known) > 0));
+        Recalled { sibling, script: surest.and_then(|known| known.shown.lock().learnt.script()) }
     }
 
-    /// Learns from a file that programs have read. The last one counts for how far they go, the one of which more is
-    /// known for the layout.
-    pub fn learn(&self, key: &str, planner: &Planner) {
+    /// A file is opened. Returns the one of its class that was opened before it, if it is still open.
+    pub fn opened(&self, file: &Arc<FileState>) -> Option<Arc<FileState>> {
+        let pattern = pattern_at(&file.object().key, CLASS).into();
+        let before = std::mem::replace(&mut self.known(pattern).shown.lock().opened, Arc::downgrade(file));
+        before.upgrade().filter(|before| before.is_open() && !Arc::ptr_eq(before, file))
+    }
+
+    /// Learns from a file that programs have read, or read still. The last one counts for how far they go and for what they
+    /// read, the one of which more is known for the layout.
+    pub fn learn(&self, key: &str, planner: &Planner, is_open: bool) {
         let layout = planner.layout();
         if layout.hdus.is_empty() || layout.hdus.len() > MAX_HDUS {
             return;
         }
         let layout = Arc::new(layout.clone());
+        let (observed, file) = (planner.observed(), xxh3_64(key.as_bytes()));
         for pattern in Class::of(key).0 {
-            self.0.get_with(pattern, Arc::default).lock().learn(&layout, planner.touched());
+            let known = self.known(pattern.clone());
+            let mut shown = known.shown.lock();
+            shown.learn(&layout, planner.touched());
+            if let Some(observed) = &observed {
+                shown.learnt.learn(file, observed, is_open);
+            }
+            let weight = u32::try_from(shown.weight()).unwrap_or(u32::MAX);
+            drop(shown);
+            if known.weight.swap(weight, Ordering::Relaxed) != weight {
+                // It is weighed when it is put in.
+                self.0.insert(pattern, known);
+            }
         }
+    }
+
+    fn known(&self, pattern: Arc<str>) -> Arc<Known> {
+        self.0.get_with(pattern, || {
+            Arc::new(Known { weight: AtomicU32::new(size_of::<Known>() as u32), ..Known::default() })
+        })
     }
 }
 
-impl Known {
+impl Shown {
+    fn sibling(&self, size: u64) -> Option<Sibling> {
+        let same = self.layouts.iter().find(|layout| layout.file_size == size);
+        // Of equals the last one counts, which is the first in the list.
+        let layout = same.or_else(|| self.layouts.iter().rev().max_by_key(|layout| layout.hdus.len()))?;
+        Some(Sibling { layout: layout.clone(), reach: self.reach })
+    }
+
     fn learn(&mut self, layout: &Arc<Layout>, reach: usize) {
         self.reach = reach;
         let same = self.layouts.iter().position(|known| known.file_size == layout.file_size);
@@ -269,6 +335,12 @@ impl Known {
         let best = known.filter(|known| known.hdus.len() > layout.hdus.len()).unwrap_or_else(|| layout.clone());
         self.layouts.insert(0, best);
         self.layouts.truncate(MAX_SIZES);
+    }
+
+    /// About how much memory it takes, in bytes.
+    fn weight(&self) -> usize {
+        let hdus: usize = self.layouts.iter().map(|layout| layout.hdus.len()).sum();
+        size_of::<Known>() + hdus * HDU + self.learnt.weight()
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_KEPT: u64 = 256 << 10;
 
 /// What a file takes by itself, and each HDU with its name and axes, in bytes.
 const FILE: u32 = 1 << 10;
-const HDU: usize = size_of::<Hdu>() + 64;
+pub(super) const HDU: usize = size_of::<Hdu>() + 64;
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]

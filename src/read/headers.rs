@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::planner::Planned;
 use super::stride::PAGE;
 use crate::cache::Origin;
-use crate::fits::{Chain, Layout, Need};
+use crate::fits::{Chain, Hdu, Layout, Need};
 use crate::metrics::Pace;
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
@@ -95,6 +95,23 @@ impl Headers {
             furthest: 0..0,
             guesses: FIRST_GUESSES,
         }
+    }
+
+    /// What files of the class have shown by now, if nothing is known of this one yet.
+    pub fn recall(&mut self, sibling: Option<Sibling>) {
+        if self.layout().hdus.is_empty() && sibling.is_some() {
+            self.sibling = sibling;
+        }
+    }
+
+    /// The HDUs that a file of the class had where those of this one are to be expected: all of them in a file of the same
+    /// size, otherwise those up to the first with data.
+    pub fn expected(&self) -> &[Hdu] {
+        let Some(Sibling { layout, .. }) = &self.sibling else { return &[] };
+        let known = self.layout().hdus.len().min(layout.hdus.len());
+        let moves = layout.hdus.iter().position(|hdu| hdu.data_span > 0).filter(|_| layout.file_size != self.size);
+        let end = moves.map_or(layout.hdus.len(), |first| first + 1);
+        &layout.hdus[known.min(end)..end]
     }
 
     /// The layout as far as the walk has come.

@@ -11,11 +11,13 @@ use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::class::Classes;
+use super::class::{Classes, Recalled};
 use super::file::{Core, FileState};
 use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
 use super::parts::{MAX_PART, MIN_PART, parts};
+use super::replay::PIECE as PIECE_BETWEEN;
+use super::stride::PAGE;
 use super::{Planned, Planner, Pusher};
 use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::{Budget, Origin, Segment, blocks_around};
@@ -137,16 +139,18 @@ impl Reader {
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         self.files.get_with(ino, || {
             let named_fits = fits::is_fits_name(&object.key);
-            let sibling = self.classes.sibling(&object.key, object.size);
-            let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead);
+            let planner = Planner::new(object.size, named_fits, None, self.config.max_ahead);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
     }
 
-    /// A program is about to open the file: fetches what it will read first.
+    /// A program is about to open the file: fetches what it will read first, and what was read of others of its class.
     pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
+        let Recalled { sibling, script } = self.classes.recall(&file.object().key, file.object().size);
         let mut core = file.core.lock();
-        let planned = core.planner.on_expected();
+        let replayed = core.planner.recall(sibling, script, &self.config.metrics.pace.pace());
+        let mut planned = core.planner.on_expected();
+        planned.extend(replayed);
         self.fetch_ahead(file, &mut core, planned, None);
     }
 
@@ -167,7 +171,12 @@ impl Reader {
 
     /// The same for a file that is open already, since the kernel did not take it.
     pub async fn served_after_all(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
+        if let Some(before) = self.classes.opened(file) {
+            // Programs open the next file before they let go of the last.
+            self.classes.learn(&before.object().key, &before.core.lock().planner, true);
+        }
         self.expect(file);
+        self.push_replayed(file);
         self.walk(file, None);
         // What is on disk decides what is fetched ahead, from the first read on.
         self.cached(file).await;
@@ -186,7 +195,7 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                self.classes.learn(&file.object().key, &core.planner);
+                self.classes.learn(&file.object().key, &core.planner, false);
                 file.weigh(core.planner.layout());
             }
             self.files.entry(file.ino()).and_compute_with(|entry| match entry.map(Entry::into_value) {
@@ -421,9 +430,32 @@ impl Reader {
             self.walk(file, Some(segment));
         }
         self.idle.add(file, segment);
-        if segment.origin() == Origin::Strided && file.wants_pushes() {
-            drop(self.pusher.push_whole(file, segment));
+        match segment.origin() {
+            Origin::Strided if file.wants_pushes() => drop(self.pusher.push_whole(file, segment)),
+            Origin::Replayed if file.is_open() => self.push_between(file, segment),
+            _ => {}
         }
+    }
+
+    /// The kernel is given what was replayed before the file was opened.
+    fn push_replayed(&self, file: &Arc<FileState>) {
+        let core = file.core.lock();
+        let replayed = core.segments.iter().filter(|segment| segment.origin() == Origin::Replayed);
+        let complete: Vec<_> = replayed.filter(|segment| segment.is_complete()).cloned().collect();
+        drop(core);
+        complete.iter().for_each(|segment| self.push_between(file, segment));
+    }
+
+    /// Gives the kernel what was replayed, but for a page now and then: by asking for it readers show that it was right. What
+    /// is short they ask for altogether.
+    fn push_between(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        if segment.len() <= PIECE_BETWEEN || !file.wants_pushes() || segment.is_pushed() {
+            return;
+        }
+        let Range { start, end } = segment.range();
+        let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
+        let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
+        pieces.for_each(|piece| self.pusher.push(file, segment, piece));
     }
 }
 

@@ -31,6 +31,7 @@ decisions! {
     Predicted: "predicted", "#a05fd6", "headers and tables where they are likely to be";
     Strided: "strided", "#d9a400", "rows, planes or tiles that a reader will come to";
     Sequential: "sequential", "#1fa67a", "data ahead of a forward reader";
+    Replayed: "replayed", "#7a8794", "what was read of the last files of the class";
 }
 
 #[cfg(test)]

@@ -119,15 +119,15 @@ fn a_layout_of_the_same_size_is_the_better_guess() {
     let classes = Classes::default();
     let key = |n: u32| format!("jw0{n}/jw0{n}_rate.fits");
     let learn = |layout: &Arc<Layout>| {
-        Class::of(&key(1)).0.into_iter().for_each(|p| classes.0.get_with(p, Arc::default).lock().learn(layout, 1));
+        Class::of(&key(1)).0.into_iter().for_each(|p| classes.known(p).shown.lock().learn(layout, 1));
     };
-    assert!(classes.sibling(&key(2), small.file_size).is_none());
+    assert!(classes.recall(&key(2), small.file_size).sibling.is_none());
     [&small, &large, &partly].into_iter().for_each(learn);
-    let known = |size: u64| classes.sibling(&key(2), size).unwrap().layout.file_size;
+    let known = |size: u64| classes.recall(&key(2), size).sibling.unwrap().layout.file_size;
     assert_eq!(known(small.file_size), small.file_size);
     assert_eq!(known(large.file_size), large.file_size);
     assert_eq!(known(1 << 30), large.file_size, "the last one of which most is known");
-    assert!(classes.sibling("jw02/jw02_cal.fits", small.file_size).is_none());
+    assert!(classes.recall("jw02/jw02_cal.fits", small.file_size).sibling.is_none());
 }
 
 /// Parts of keys as archives have them, and anything else.

@@ -1,0 +1,100 @@
+//! Files of one class in folders of their own: what was read of the last ones is fetched of the next one at once.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use fitsfs_lab::Shape;
+
+use crate::prefetch::{PLANES, Product, gets_in_the_end, gets_of, noise, seven};
+use crate::support::*;
+
+/// A folder for each dataset, as archives have it.
+fn key(n: usize, product: &str) -> String {
+    let dataset =
+        ["j8pu0y010", "j9l9a2020", "jcdm32zzq", "jdkaa1qqq", "jbf401zwq", "j6ky0q010", "j8hqa1020", "j8yy02lkq"][n];
+    format!("hst/public/{}/{dataset}/{dataset}_{product}", &dataset[..4])
+}
+
+/// A file is closed, and what it has shown is known.
+fn is_closed(rig: &Rig) {
+    eventually("the file is closed", || rig.status()["open_files"] == 0);
+    eventually("nothing is under way", || rig.status()["in_flight"] == 0);
+}
+
+/// Rounds and GETs that a program takes to do something with a file.
+fn cost_of(rig: &Rig, key: &str, work: impl FnOnce()) -> (usize, usize) {
+    rig.settle();
+    rig.lab.shape(Shape::latency(Duration::from_millis(100)));
+    work();
+    is_closed(rig);
+    rig.lab.shape(Shape::default());
+    let gets = gets_of(rig, key);
+    (rounds(gets.clone()), gets.len())
+}
+
+/// Six images in tiles whose lengths differ from file to file, as compression makes them.
+fn compressed_files() -> Vec<(Product, Vec<Range<u64>>)> {
+    let lengths = |n: u64| noise(n).take(50 * 20).map(|at| 6_000 + at % 4_000).collect::<Vec<_>>();
+    (0..6).map(|n| Product::new(n).compressed(50, &lengths(n))).collect()
+}
+
+#[test]
+fn the_same_cutout_of_compressed_images_takes_a_round_for_the_head_and_one_for_the_tiles() {
+    let files = compressed_files();
+    let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, (file, _))| file.put(lab, &key(n, "drc.fits.fz"))));
+    for (n, (product, tiles)) in files.iter().enumerate() {
+        let key = key(n, "drc.fits.fz");
+        let (rounds, gets) = cost_of(&rig, &key, || {
+            let file = rig.open(&key);
+            assert!(product.reads_header(&file, 1));
+            let map = product.map(&file);
+            for tile in (8..12).flat_map(|row| (20..24).map(move |column| &tiles[row * 50 + column])) {
+                assert!(product.is_in(&map, tile.start, (tile.end - tile.start) as usize), "file {n}: {tile:?}");
+            }
+        });
+        assert!(n < 2 || (rounds <= 2 && gets <= 8), "file {n}: {gets} GETs in {rounds} rounds");
+    }
+}
+
+#[test]
+fn one_extension_of_each_file_comes_with_the_headers() {
+    let files: Vec<_> = (0..5).map(|n| seven(40 + n, PLANES)).collect();
+    let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, file)| file.put(lab, &key(n, "flt.fits"))));
+    for (n, product) in files.iter().enumerate() {
+        let key = key(n, "flt.fits");
+        let (rounds, gets) = cost_of(&rig, &key, || {
+            let file = rig.open(&key);
+            assert!(product.reads_header(&file, 3));
+            let data = product.data[3].clone();
+            let len = (data.end - data.start) as usize;
+            assert_eq!(read_at(&file, data.start, len).unwrap(), product.at(data.start, len), "file {n}");
+        });
+        assert!(n < 2 || (rounds <= 2 && gets <= 14), "file {n}: {gets} GETs in {rounds} rounds");
+    }
+}
+
+#[test]
+fn another_access_costs_bounded_bytes_once_and_ends_the_replay() {
+    let files: Vec<_> = (0..6).map(|n| Product::new(60 + n).image(&[4_000, 1_000]).image(&[4_000, 1_000])).collect();
+    let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, file)| file.put(lab, &key(n, "flt.fits"))));
+    let bytes: Vec<_> = files
+        .iter()
+        .enumerate()
+        .map(|(n, product)| {
+            names(rig.path(&key(n, "")).parent().unwrap()).unwrap();
+            rig.settle();
+            let file = rig.open(&key(n, "flt.fits"));
+            let hdu = if n < 3 { 1 } else { 2 };
+            let at = product.data[hdu].start + 200 * 16_000;
+            let len = if n < 3 { 4 * MIB as usize } else { 4_096 };
+            assert_eq!(read_at(&file, at, len).unwrap(), product.at(at, len), "file {n}");
+            drop(file);
+            is_closed(&rig);
+            gets_in_the_end(&rig).1
+        })
+        .collect();
+    assert!(bytes[3] <= bytes[2] + 2 * MIB, "what was replayed in vain is what the last file was read of: {bytes:?}");
+    assert!(bytes[4..].iter().all(|bytes| *bytes <= MIB), "nothing is replayed any more: {bytes:?}");
+    let trace = trace(&[rig.path(&key(4, "flt.fits")).to_str().unwrap()]);
+    assert!(trace["files"][0]["summary"]["by_decision"]["replayed"].is_null(), "{trace}");
+}
