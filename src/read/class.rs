@@ -27,9 +27,6 @@ use crate::fits::Layout;
 /// The patterns of a key, from the closest likeness to the loosest.
 const LEVELS: usize = 3;
 
-/// The level that tells product types apart and nothing else.
-const CLASS: usize = 1;
-
 /// What is remembered of classes, in bytes: of some thousand with the layouts of usual products.
 const MAX_WEIGHT: u64 = 16 << 20;
 
@@ -59,6 +56,9 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 pub struct Class([Arc<str>; LEVELS]);
 
 impl Class {
+    /// The level of likeness that tells product types apart and nothing else.
+    pub const PRODUCT_TYPE: usize = 1;
+
     /// The class of a key, or of a name in a folder.
     pub fn of(key: &str) -> Self {
         Self(std::array::from_fn(|level| pattern_at(key, level).into()))
@@ -67,6 +67,21 @@ impl Class {
     /// How close the likeness to another class is, 0 the closest; none if they are different.
     pub fn likeness(&self, other: &Self) -> Option<usize> {
         self.0.iter().zip(&other.0).position(|(own, others)| own == others)
+    }
+
+    /// What files of this product type have in common, and no others.
+    pub fn product_type(&self) -> &Arc<str> {
+        &self.0[Self::PRODUCT_TYPE]
+    }
+
+    /// What is in common by the loosest likeness.
+    pub fn loosest(&self) -> &Arc<str> {
+        &self.0[LEVELS - 1]
+    }
+
+    /// Whether a key or name is of this product type.
+    pub fn is_of(&self, key: &str) -> bool {
+        self.has(key, Self::PRODUCT_TYPE)
     }
 
     /// Whether a key or name is as like this one as `level` says.
@@ -283,7 +298,7 @@ impl Classes {
 
     /// A file is opened. Returns the one of its class that was opened before it, if it is still open.
     pub fn opened(&self, file: &Arc<FileState>) -> Option<Arc<FileState>> {
-        let pattern = pattern_at(&file.object().key, CLASS).into();
+        let pattern = Class::of(&file.object().key).product_type().clone();
         let before = std::mem::replace(&mut self.known(pattern).shown.lock().opened, Arc::downgrade(file));
         before.upgrade().filter(|before| before.is_open() && !Arc::ptr_eq(before, file))
     }

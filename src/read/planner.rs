@@ -161,15 +161,17 @@ impl Planner {
 
     /// What files of the class have shown by now, for a file that is about to be read: what else to fetch of it. Goes
     /// before [`Planner::on_expected`].
+    /// At most `most` bytes are replayed.
     pub(super) fn recall(
         &mut self,
         sibling: Option<Sibling>,
         script: Option<Arc<Script>>,
+        most: u64,
         pace: &Pace,
     ) -> Vec<Planned> {
         self.headers.recall(sibling);
         let Some(script) = script.filter(|_| self.size > WHOLE_FILE) else { return Vec::new() };
-        self.replay.begin(script, self.max_ahead, pace);
+        self.replay.begin(script, most, pace);
         let wanted = self.replay.wants_tiles();
         let expected = self.headers.expected();
         let tables = expected.iter().filter(|hdu| wanted.contains(&hdu.index)).filter_map(descriptors);
@@ -188,6 +190,11 @@ impl Planner {
         let mut ahead: Vec<_> = hdus.iter().filter_map(|hdu| self.want_tiles(hdu)).collect();
         ahead.extend(self.replay.pursue(self.headers.layout().hdus.iter(), self.size, pace));
         ahead
+    }
+
+    /// Whether more would be replayed if it might.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.replay.is_cut_short()
     }
 
     /// What was read of the file, if anything shows it.

@@ -53,6 +53,10 @@ const MAX_LEFT_BEHIND: u64 = 64 << 20;
 const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
+/// What is replayed of a file before it is opened may take this share of the memory: a sixteenth, and of the one after it
+/// half of that, a third, and so on. Of 32 files that is a quarter.
+const FORESEEN_SHARE: u64 = 16;
+
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
 const MAX_REMEMBERED: u64 = 32 << 20;
 
@@ -144,11 +148,33 @@ impl Reader {
         })
     }
 
-    /// A program is about to open the file: fetches what it will read first, and what was read of others of its class.
-    pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
+    /// A program opens the file: fetches what it will read first, and what was read of others of its class. Waits for
+    /// nothing.
+    pub fn opening(self: &Arc<Self>, file: &Arc<FileState>) {
+        if let Some(before) = self.classes.opened(file) {
+            // Programs open the next file before they let go of the last.
+            self.classes.learn(&before.object().key, &before.core.lock().planner, true);
+        }
+        self.expect(file, self.config.max_ahead);
+    }
+
+    /// A program will open the file, after `place - 1` others: fetches the same, the less the later it comes.
+    pub fn foresee(self: &Arc<Self>, file: &Arc<FileState>, place: u64) {
+        let most = self.config.budget.total() / FORESEEN_SHARE / place.max(1);
+        if file.foreseen() || file.core.lock().planner.is_cut_short() {
+            self.expect(file, most.min(self.config.max_ahead));
+        }
+    }
+
+    /// Runs something of this mount.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.config.runtime.spawn(task);
+    }
+
+    fn expect(self: &Arc<Self>, file: &Arc<FileState>, max_replay: u64) {
         let Recalled { sibling, script } = self.classes.recall(&file.object().key, file.object().size);
         let mut core = file.core.lock();
-        let replayed = core.planner.recall(sibling, script, &self.config.metrics.pace.pace());
+        let replayed = core.planner.recall(sibling, script, max_replay, &self.config.metrics.pace.pace());
         let mut planned = core.planner.on_expected();
         planned.extend(replayed);
         self.fetch_ahead(file, &mut core, planned, None);
@@ -171,11 +197,7 @@ impl Reader {
 
     /// The same for a file that is open already, since the kernel did not take it.
     pub async fn served_after_all(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
-        if let Some(before) = self.classes.opened(file) {
-            // Programs open the next file before they let go of the last.
-            self.classes.learn(&before.object().key, &before.core.lock().planner, true);
-        }
-        self.expect(file);
+        self.opening(file);
         self.push_replayed(file);
         self.walk(file, None);
         // What is on disk decides what is fetched ahead, from the first read on.
@@ -426,7 +448,7 @@ impl Reader {
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
     fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        if file.is_open() {
+        if file.is_read() {
             self.walk(file, Some(segment));
         }
         self.idle.add(file, segment);

@@ -112,6 +112,7 @@ pub(super) struct Replay {
     /// So many bytes may still be fetched: of spans that were read in one file, and of all.
     left_once: u64,
     left: u64,
+    most: u64,
     record: Record,
     /// What was read of the file while it was open before.
     earlier: Script,
@@ -122,16 +123,24 @@ pub(super) struct Replay {
 impl Replay {
     /// A program is about to read the file, for the first time: what was read of others is to be fetched. Not of what was
     /// read before: the page cache has that.
-    pub fn begin(&mut self, script: Arc<Script>, max_ahead: u64, pace: &Pace) {
-        if !self.record.read.is_empty() || !self.earlier.parts.is_empty() || script == self.script {
+    /// At most `most` bytes are, and more when it begins anew with a larger bound.
+    pub fn begin(&mut self, script: Arc<Script>, most: u64, pace: &Pace) {
+        let most = MAX_BYTES.min(most);
+        let is_known = script == self.script && (most <= self.most || !self.is_cut_short());
+        if !self.record.read.is_empty() || !self.earlier.parts.is_empty() || is_known {
             return;
         }
         self.planned = vec![None; script.parts.len()];
-        self.left = MAX_BYTES.min(max_ahead);
+        (self.most, self.left) = (most, most);
         // One file says little: as many bytes as are transferred while a round of requests is waited for.
         self.left_once = ((pace.latency * pace.bandwidth) as u64).min(self.left);
         self.script = script;
         self.begun = true;
+    }
+
+    /// Whether there was more in the script than it might fetch.
+    pub fn is_cut_short(&self) -> bool {
+        self.begun && self.left == 0
     }
 
     /// Whether anything was to be replayed.
