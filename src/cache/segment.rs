@@ -21,7 +21,7 @@ pub enum Origin {
     Demand,
     /// The walk along the FITS headers, ahead of the reader.
     Chain,
-    /// Headers where a file of the same kind, or the repetition in the file, says that they are.
+    /// Headers where a file of the same class, or the repetition in the file, says that they are.
     Predicted,
     /// The reader touches data at equal distances, or tiles of a compressed image.
     Strided,
@@ -29,12 +29,14 @@ pub enum Origin {
     Sequential,
     /// READs in a region have waited as long as all of it takes.
     Region,
+    /// It was read of the last files of the class.
+    Replayed,
 }
 
 impl Origin {
     /// Whether it is data that a reader is expected to come to, which nobody wants once that reader has gone.
     pub fn is_data_ahead(self) -> bool {
-        matches!(self, Self::Strided | Self::Sequential | Self::Region)
+        matches!(self, Self::Strided | Self::Sequential | Self::Region | Self::Replayed)
     }
 }
 

@@ -43,7 +43,7 @@ pub mod table;
 pub mod walk;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use chain::Need;
 pub use hdu::{Hdu, HduKind};

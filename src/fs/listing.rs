@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
 use super::entry::{Entry, Page};
+use super::inode::Node;
 use super::known::{Answer, Known};
 use crate::store::StoreError;
 
@@ -164,6 +165,11 @@ impl Listing {
             (true, Some(alike)) => alike.beyond(name, direction, count),
             _ => entries,
         }
+    }
+
+    /// What the first entry stands for that is as asked for.
+    pub fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Option<Node> {
+        self.all.read().entries().iter().find(|entry| is_wanted(entry)).map(|entry| entry.node.clone())
     }
 
     /// How many entries it holds.

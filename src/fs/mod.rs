@@ -2,7 +2,7 @@
 //!
 //! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`listing`]: the directories;
 //!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
-//! - [`sweep`]: which files a program that goes through a directory opens next
+//! - [`sweep`]: which files a program that goes through directories opens next
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
 //! - [`Filesystem`]: the operations
 //!
@@ -42,7 +42,7 @@ use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
 use crate::trace::Trace;
 use inode::{InodeTable, Open};
 use listing::Listing;
-use sweep::Sweeps;
+use sweep::{Expected, Sweeps};
 
 /// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
@@ -153,7 +153,7 @@ impl Filesystem {
 
     /// Opens a file. Waits for no request, unless the object may have to be restored from an archive. Returns the file that
     /// the kernel is to read by itself, if `may_back` says that it can and there is one.
-    pub async fn open(&self, ino: u64, flags: i32, may_back: bool) -> Result<Option<Arc<Backing>>> {
+    pub async fn open(self: &Arc<Self>, ino: u64, flags: i32, may_back: bool) -> Result<Option<Arc<Backing>>> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;
         if flags & libc::O_ACCMODE != libc::O_RDONLY {
@@ -163,6 +163,10 @@ impl Filesystem {
         let Open { file, backing, .. } = self.opened(&inode, object, may_back);
         self.metrics.open_files.add(1);
         self.namespace.peeks().read(ino);
+        if backing.is_none() {
+            // What the program is about to read goes before what it may read later.
+            self.reader.opening(&file);
+        }
         self.expect_next(&object.key);
         match &backing {
             Some(_) => {
@@ -198,18 +202,30 @@ impl Filesystem {
         }
     }
 
-    /// A file was opened: the next ones, if a program goes through the directory, are going to be.
-    fn expect_next(&self, key: &str) {
-        let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
-        if !crate::fits::is_fits_name(name) {
+    /// A file was opened: the next ones, if a program goes through its directory, or through others like it, are going to
+    /// be.
+    fn expect_next(self: &Arc<Self>, key: &str) {
+        if !crate::fits::is_fits_name(key) {
             return;
         }
-        for entry in self.sweeps.opened(prefix, name, self.namespace.listed(prefix).as_deref()) {
-            if let Node::File { object } = &entry.node
-                && !is_archived(object)
-            {
-                self.reader.expect(&self.reader.file(self.inodes.number(&entry.node), object));
-            }
+        let Expected { files, keys } = self.sweeps.opened(key, |prefix| self.namespace.listed(prefix));
+        files.iter().zip(1..).for_each(|(entry, place)| self.expect(&entry.node, place));
+        for (key, place) in keys.into_iter().zip(1..) {
+            let fs = self.clone();
+            self.reader.spawn(async move {
+                if let Some(node) = fs.namespace.foresee(&key).await {
+                    fs.expect(&node, place);
+                }
+            });
+        }
+    }
+
+    /// A file will be the next one that is opened, or that after so many others.
+    fn expect(&self, node: &Node, place: u64) {
+        if let Node::File { object } = node
+            && !is_archived(object)
+        {
+            self.reader.foresee(&self.reader.file(self.inodes.number(node), object), place);
         }
     }
 

@@ -30,6 +30,7 @@ use super::listing::Listing;
 use super::peek::{Ahead, Peek, Peeks};
 use super::ttl::{Told, Ttl};
 use crate::metrics::Metrics;
+use crate::read::Class;
 use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
@@ -269,6 +270,31 @@ impl Namespace {
         let (mut known, age) = (Known::new(stem, self.store.lists_in_order()), page.age);
         known.append(entry::page(directory, page));
         Some((known, age))
+    }
+
+    /// The file that a program will look up next, or one that is named alike in that directory, if a page of its listing
+    /// shows it. Costs one LIST at most, and none while as many are under way as may be.
+    pub async fn foresee(self: &Arc<Self>, key: &str) -> Option<Node> {
+        let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
+        let prefix: Arc<str> = prefix.into();
+        if self.unlistable.contains_key(&prefix) || self.ttl.positive.is_zero() {
+            return None;
+        }
+        let slot = self.glimpses.clone().try_acquire_owned().ok()?;
+        let fresh = || Arc::new(Listing::glimpse(self.store.lists_in_order()));
+        let entry = self.listings.entry(prefix.clone()).or_insert_with(fresh);
+        let (is_fresh, listing) = (entry.is_fresh(), entry.into_value());
+        if is_fresh {
+            self.start(&prefix, &listing, Some(slot));
+        }
+        listing.glimpsed(name).await;
+        match listing.answer(name) {
+            Answer::Is(node @ Node::File { .. }) => Some(node),
+            _ => {
+                let class = Class::of(name);
+                listing.find(|entry| matches!(entry.node, Node::File { .. }) && class.is_of(&entry.name))
+            }
+        }
     }
 
     /// The listing of the directory `prefix` as far as it is there; asks for nothing.

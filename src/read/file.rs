@@ -18,7 +18,7 @@ pub const MAX_KEPT: u64 = 256 << 10;
 
 /// What a file takes by itself, and each HDU with its name and axes, in bytes.
 const FILE: u32 = 1 << 10;
-const HDU: usize = size_of::<Hdu>() + 64;
+pub(super) const HDU: usize = size_of::<Hdu>() + 64;
 
 /// The planner and the segments of a file, which change together.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct FileState {
     /// Whether something came from the store since the file was opened, or had to.
     missed: AtomicBool,
     opens: AtomicUsize,
+    /// It is expected that a program opens it.
+    foreseen: AtomicBool,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
     direct: AtomicUsize,
     weight: AtomicU32,
@@ -68,6 +70,7 @@ impl FileState {
             from_disk: AtomicU64::new(0),
             missed: AtomicBool::new(false),
             opens: AtomicUsize::new(0),
+            foreseen: AtomicBool::new(false),
             direct: AtomicUsize::new(0),
             weight: AtomicU32::new(FILE),
         }
@@ -141,6 +144,16 @@ impl FileState {
         self.opens.load(Ordering::SeqCst) > 0
     }
 
+    /// It is expected that a program opens it. True if it was not.
+    pub(super) fn foreseen(&self) -> bool {
+        !self.foreseen.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a program has it open, or is going to.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_open() || self.foreseen.load(Ordering::Relaxed)
+    }
+
     /// Whether pushing into the page cache serves the readers.
     pub(super) fn wants_pushes(&self) -> bool {
         self.direct.load(Ordering::SeqCst) == 0
@@ -193,6 +206,7 @@ impl FileState {
         *self.cached.lock() = None;
         self.from_disk.store(0, Ordering::Relaxed);
         self.missed.store(false, Ordering::Relaxed);
+        self.foreseen.store(false, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();
         for part in core.bought.clear() {

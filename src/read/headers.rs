@@ -1,7 +1,7 @@
 //! The walk along the headers of one file, ahead of its readers.
 //!
 //! Each header tells where the next one is, so walking costs a round trip per HDU unless the places of the headers are
-//! guessed. Guesses come from a file of the same kind, from the repetition inside the file, or, where the HDUs differ
+//! guessed. Guesses come from a file of the same class, from the repetition inside the file, or, where the HDUs differ
 //! a little in size (compressed images), from windows in which the headers must lie. A guess counts only when the walk
 //! comes to it along proven offsets ([`Chain`]); a wrong one costs its bytes.
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::planner::Planned;
 use super::stride::PAGE;
 use crate::cache::Origin;
-use crate::fits::{Chain, Layout, Need};
+use crate::fits::{Chain, Hdu, Layout, Need};
 use crate::metrics::Pace;
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
@@ -55,12 +55,12 @@ const SAMPLES: usize = 16;
 /// A window reaches further than the HDUs so far have varied by this factor.
 const MARGIN: f64 = 1.3;
 
-/// What a file of the same kind has shown: where headers are likely to be, and how far programs look at them.
+/// What a file of the same class has shown: where headers are likely to be, and how far programs look at them.
 #[derive(Clone, Debug)]
 pub struct Sibling {
     /// The HDUs of that file.
     pub layout: Arc<Layout>,
-    /// The last HDU that programs have touched in files of the kind.
+    /// The last HDU that programs have touched in files of the class.
     pub reach: usize,
 }
 
@@ -97,6 +97,23 @@ impl Headers {
         }
     }
 
+    /// What files of the class have shown by now, if nothing is known of this one yet.
+    pub fn recall(&mut self, sibling: Option<Sibling>) {
+        if self.layout().hdus.is_empty() && sibling.is_some() {
+            self.sibling = sibling;
+        }
+    }
+
+    /// The HDUs that a file of the class had where those of this one are to be expected: all of them in a file of the same
+    /// size, otherwise those up to the first with data.
+    pub fn expected(&self) -> &[Hdu] {
+        let Some(Sibling { layout, .. }) = &self.sibling else { return &[] };
+        let known = self.layout().hdus.len().min(layout.hdus.len());
+        let moves = layout.hdus.iter().position(|hdu| hdu.data_span > 0).filter(|_| layout.file_size != self.size);
+        let end = moves.map_or(layout.hdus.len(), |first| first + 1);
+        &layout.hdus[known.min(end)..end]
+    }
+
     /// The layout as far as the walk has come.
     pub fn layout(&self) -> &Layout {
         self.chain.layout_so_far()
@@ -108,7 +125,7 @@ impl Headers {
     }
 
     /// What to fetch of a file that is about to be read: its head first, then the headers that a file of the same
-    /// kind and size had where programs looked at them.
+    /// class and size had where programs looked at them.
     pub fn first(&self) -> Vec<Planned> {
         let Some(sibling) = self.sibling.as_ref().filter(|s| s.layout.file_size == self.size) else {
             return planned(std::iter::once(0..HEAD.min(self.size)), self.size, Origin::Chain).collect();
@@ -203,7 +220,7 @@ impl Headers {
     }
 
     /// Up to which HDU headers should be known, and the last one whose header is worth fetching if they are not: where
-    /// programs looked in files of this kind, or ahead of the reader where it has gone further or none is known.
+    /// programs looked in files of this class, or ahead of the reader where it has gone further or none is known.
     fn wanted(&self) -> (usize, usize) {
         match &self.sibling {
             Some(sibling) if self.touched <= sibling.reach => (sibling.reach, sibling.reach),
@@ -230,7 +247,7 @@ impl Headers {
         range.start..end
     }
 
-    /// Whether a file of the same kind and size had a header at `offset`, after as many others.
+    /// Whether a file of the same class and size had a header at `offset`, after as many others.
     fn is_like_sibling(&self, offset: u64) -> bool {
         let known = self.layout().hdus.len();
         let sibling = self.sibling.as_ref().filter(|sibling| sibling.layout.file_size == self.size);

@@ -44,7 +44,7 @@ impl Reader {
                     noted.received(bytes.len());
                     noted.done();
                     segment.append(bytes);
-                    if file.is_open() {
+                    if file.is_read() {
                         reader.walk(&file, Some(&segment));
                     }
                     reader.idle.add(&file, &segment);

@@ -13,22 +13,25 @@
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
 mod backlog;
+mod class;
 mod file;
 mod fill;
 mod headers;
 mod idle;
-mod kinds;
 mod looked_up;
 mod parts;
 mod planner;
 mod pusher;
+mod ranges;
 mod reader;
 mod regions;
+mod replay;
 mod stream;
 mod stride;
 mod tiles;
 
 pub use backlog::Backlog;
+pub use class::Class;
 pub use file::{FileState, MAX_KEPT, Unanswered};
 pub use fill::PUSH;
 pub use headers::Sibling;

@@ -2,12 +2,13 @@
 //!
 //! One planner per object version. Reads and header bytes go in, ranges come out:
 //!
-//! - the **head** of the file with its look-up or first read, with the headers that a file of the same kind had, and
+//! - the **head** of the file with its look-up or first read, with the headers that a file of the same class had, and
 //!   the last blocks with a read of the tail;
 //! - the **header chain** ([`Headers`]): as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the
 //!   reader, also at the offsets where the next headers are likely to be;
 //! - **strided** walks ([`Strides`]): rows of a cutout, planes of a cube, by the geometry of the data unit;
 //! - **tiles** ([`TileReader`]) of a compressed image, by its table of descriptors;
+//! - the **replay** ([`Replay`]) of what was read of the last files of the class;
 //! - **sequential** streams ([`Streams`]) through data, extended geometrically and never past the data unit that they
 //!   began in, until a reader has shown that it crosses header boundaries.
 //!
@@ -16,14 +17,16 @@
 //! fetches the gaps.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::regions::{Regions, Wait};
+use super::replay::{Replay, Script};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
-use super::tiles::{TileReader, descriptors};
+use super::tiles::{TileReader, Tiles, descriptors};
 use crate::cache::{BLOCK, Origin, blocks_around};
 use crate::fits::{Hdu, Layout};
 use crate::metrics::Pace;
@@ -112,11 +115,12 @@ pub struct Planner {
     reads_units: bool,
     /// What was fetched, and where programs have waited.
     regions: Regions,
+    replay: Replay,
 }
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same kind has shown; `max_ahead` is how many bytes a sequential reader may be led by. Regions in which
+    /// a file of the same class has shown; `max_ahead` is how many bytes a sequential reader may be led by. Regions in which
     /// programs have waited long enough are fetched whole if they have at most `max_region` bytes.
     pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64, max_region: u64) -> Self {
         Self {
@@ -132,6 +136,7 @@ impl Planner {
             sparse: None,
             reads_units: false,
             regions: Regions::new(size, max_region),
+            replay: Replay::default(),
         }
     }
 
@@ -173,6 +178,51 @@ impl Planner {
         planned
     }
 
+    /// What files of the class have shown by now, for a file that is about to be read: what else to fetch of it. Goes
+    /// before [`Planner::on_expected`].
+    /// At most `most` bytes are replayed.
+    pub(super) fn recall(
+        &mut self,
+        sibling: Option<Sibling>,
+        script: Option<Arc<Script>>,
+        most: u64,
+        pace: &Pace,
+    ) -> Vec<Planned> {
+        self.headers.recall(sibling);
+        let Some(script) = script.filter(|_| self.size > WHOLE_FILE) else { return Vec::new() };
+        self.replay.begin(script, most, pace);
+        let wanted = self.replay.wants_tiles();
+        let expected = self.headers.expected();
+        let tables = expected.iter().filter(|hdu| wanted.contains(&hdu.index)).filter_map(descriptors);
+        let tables = tables.map(|table| Planned { range: self.blocks(table), origin: Origin::Predicted });
+        let mut ahead: Vec<_> = tables.filter(|planned| planned.range.start < planned.range.end).collect();
+        ahead.extend(self.replay.pursue(expected.iter(), self.size, pace));
+        ahead.extend(self.follow_replay(pace));
+        self.note_planned(&ahead);
+        ahead
+    }
+
+    /// What is to be replayed of the HDUs that are known by now.
+    fn follow_replay(&mut self, pace: &Pace) -> Vec<Planned> {
+        let wanted = self.replay.wants_tiles();
+        let hdus = wanted.iter().take(MAX_TILE_READERS).filter_map(|index| self.layout().hdus.get(*index));
+        let hdus: Vec<Hdu> = hdus.cloned().collect();
+        let mut ahead: Vec<_> = hdus.iter().filter_map(|hdu| self.want_tiles(hdu)).collect();
+        ahead.extend(self.replay.pursue(self.headers.layout().hdus.iter(), self.size, pace));
+        ahead
+    }
+
+    /// Whether more would be replayed if it might.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.replay.is_cut_short()
+    }
+
+    /// What was read of the file, if anything shows it.
+    pub(super) fn observed(&self) -> Option<Script> {
+        let shows = self.replay.has_reads() || self.replay.has_begun();
+        shows.then(|| self.replay.observed(self.layout()))
+    }
+
     /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
     pub fn on_read(&mut self, range: Range<u64>, held: bool, pace: &Pace) -> Decision {
         let mut decision = Decision { demand: self.blocks(range.clone()), ..Decision::default() };
@@ -204,6 +254,7 @@ impl Planner {
             decision.ahead.extend(rest);
         }
         decision.is_expected = is_expected;
+        self.replay.note_read(&range, &decision.ahead);
         decision
     }
 
@@ -241,6 +292,7 @@ impl Planner {
         let eager: Vec<Hdu> = self.layout().hdus.iter().take(count).filter(is_short).cloned().collect();
         ahead.extend(eager.iter().filter_map(|hdu| self.want_tiles(hdu)));
         self.learn_tiles(held);
+        ahead.extend(self.follow_replay(pace));
         self.note_planned(&ahead);
         ahead
     }
@@ -257,12 +309,14 @@ impl Planner {
     /// Reads the tables of tile descriptors that are wanted, once they are held.
     fn learn_tiles(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
         let hdus = &self.headers.layout().hdus;
-        let tiles = &mut self.tiles;
+        let (tiles, replay) = (&mut self.tiles, &mut self.replay);
         self.wanted_tiles.retain(|index| {
             let Some(hdu) = hdus.get(*index) else { return false };
             let Some(table) = descriptors(hdu).and_then(|table| held(&table)) else { return true };
             tiles.truncate(MAX_TILE_READERS - 1);
-            tiles.insert(0, TileReader::new(hdu, &table).unwrap_or_else(|| TileReader::streamed(hdu)));
+            let places = Tiles::new(hdu, &table).map(Arc::new);
+            places.iter().for_each(|places| replay.learn_tiles(hdu.index, places.clone()));
+            tiles.insert(0, places.map_or_else(|| TileReader::streamed(hdu), |places| TileReader::new(hdu, places)));
             false
         });
     }
@@ -291,6 +345,7 @@ impl Planner {
         self.strides.clear();
         self.tiles.clear();
         self.wanted_tiles.clear();
+        self.replay.close(self.headers.layout());
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.

@@ -11,11 +11,13 @@ use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::class::{Classes, Recalled};
 use super::file::{Core, FileState};
 use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
-use super::kinds::Kinds;
 use super::parts::{MAX_PART, MIN_PART, parts};
+use super::replay::PIECE as PIECE_BETWEEN;
+use super::stride::PAGE;
 use super::{Planned, Planner, Pusher, Wait};
 use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::{Budget, Origin, Segment, blocks_around};
@@ -54,6 +56,10 @@ pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
+/// What is replayed of a file before it is opened may take this share of the memory: a sixteenth, and of the one after it
+/// half of that, a third, and so on. Of 32 files that is a quarter.
+const FORESEEN_SHARE: u64 = 16;
+
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
 const MAX_REMEMBERED: u64 = 32 << 20;
 
@@ -86,7 +92,7 @@ pub struct Reader {
     small_slots: Arc<Semaphore>,
     disk_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
-    kinds: Kinds,
+    classes: Classes,
     pub(super) journal: Arc<Journal>,
     /// When it was made: what waits are counted from.
     began: Instant,
@@ -110,7 +116,7 @@ impl Reader {
             small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
             disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
-            kinds: Kinds::default(),
+            classes: Classes::default(),
             journal,
             began: Instant::now(),
         })
@@ -145,16 +151,40 @@ impl Reader {
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         self.files.get_with(ino, || {
             let named_fits = fits::is_fits_name(&object.key);
-            let sibling = self.kinds.sibling(&object.key);
-            let planner = Planner::new(object.size, named_fits, sibling, self.config.max_ahead, self.config.max_region);
+            let planner = Planner::new(object.size, named_fits, None, self.config.max_ahead, self.config.max_region);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
     }
 
-    /// A program is about to open the file: fetches what it will read first.
-    pub fn expect(self: &Arc<Self>, file: &Arc<FileState>) {
+    /// A program opens the file: fetches what it will read first, and what was read of others of its class. Waits for
+    /// nothing.
+    pub fn opening(self: &Arc<Self>, file: &Arc<FileState>) {
+        if let Some(before) = self.classes.opened(file) {
+            // Programs open the next file before they let go of the last.
+            self.classes.learn(&before.object().key, &before.core.lock().planner, true);
+        }
+        self.expect(file, self.config.max_ahead);
+    }
+
+    /// A program will open the file, after `place - 1` others: fetches the same, the less the later it comes.
+    pub fn foresee(self: &Arc<Self>, file: &Arc<FileState>, place: u64) {
+        let most = self.config.budget.total() / FORESEEN_SHARE / place.max(1);
+        if file.foreseen() || file.core.lock().planner.is_cut_short() {
+            self.expect(file, most.min(self.config.max_ahead));
+        }
+    }
+
+    /// Runs something of this mount.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.config.runtime.spawn(task);
+    }
+
+    fn expect(self: &Arc<Self>, file: &Arc<FileState>, max_replay: u64) {
+        let Recalled { sibling, script } = self.classes.recall(&file.object().key, file.object().size);
         let mut core = file.core.lock();
-        let planned = core.planner.on_expected();
+        let replayed = core.planner.recall(sibling, script, max_replay, &self.config.metrics.pace.pace());
+        let mut planned = core.planner.on_expected();
+        planned.extend(replayed);
         self.fetch_ahead(file, &mut core, planned, None);
     }
 
@@ -175,7 +205,8 @@ impl Reader {
 
     /// The same for a file that is open already, since the kernel did not take it.
     pub async fn served_after_all(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
-        self.expect(file);
+        self.opening(file);
+        self.push_replayed(file);
         self.walk(file, None);
         // What is on disk decides what is fetched ahead, from the first read on.
         self.cached(file).await;
@@ -194,7 +225,7 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                self.kinds.learn(&file.object().key, &core.planner);
+                self.classes.learn(&file.object().key, &core.planner, false);
                 file.weigh(core.planner.layout());
             }
             self.files.entry(file.ino()).and_compute_with(|entry| match entry.map(Entry::into_value) {
@@ -469,13 +500,36 @@ impl Reader {
 
     /// A segment is complete: the header walk goes on, and what no READ waits for goes to the kernel.
     fn arrived(self: &Arc<Self>, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        if file.is_open() {
+        if file.is_read() {
             self.walk(file, Some(segment));
         }
         self.idle.add(file, segment);
-        if matches!(segment.origin(), Origin::Strided | Origin::Region) && file.wants_pushes() {
-            drop(self.pusher.push_whole(file, segment));
+        match segment.origin() {
+            Origin::Strided | Origin::Region if file.wants_pushes() => drop(self.pusher.push_whole(file, segment)),
+            Origin::Replayed if file.is_open() => self.push_between(file, segment),
+            _ => {}
         }
+    }
+
+    /// The kernel is given what was replayed before the file was opened.
+    fn push_replayed(&self, file: &Arc<FileState>) {
+        let core = file.core.lock();
+        let replayed = core.segments.iter().filter(|segment| segment.origin() == Origin::Replayed);
+        let complete: Vec<_> = replayed.filter(|segment| segment.is_complete()).cloned().collect();
+        drop(core);
+        complete.iter().for_each(|segment| self.push_between(file, segment));
+    }
+
+    /// Gives the kernel what was replayed, but for a page now and then: by asking for it readers show that it was right. What
+    /// is short they ask for altogether.
+    fn push_between(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
+        if segment.len() <= PIECE_BETWEEN || !file.wants_pushes() || segment.is_pushed() {
+            return;
+        }
+        let Range { start, end } = segment.range();
+        let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
+        let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
+        pieces.for_each(|piece| self.pusher.push(file, segment, piece));
     }
 }
 

@@ -5,6 +5,7 @@
 //! them are fetched as they lie, in one round.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -22,15 +23,21 @@ const FIRST_COLUMNS: u64 = 4;
 const MAX_TILES: u64 = 4096;
 const MAX_BYTES: u64 = 32 << 20;
 
-/// The tiles of one HDU.
+/// Where the tiles of an HDU are.
+#[derive(Debug)]
+pub(super) struct Tiles {
+    /// The place of each tile, absolute and in bytes; empty where the descriptor makes no sense.
+    places: Vec<Range<u64>>,
+    /// Tiles in a row of the grid.
+    pub columns: u64,
+}
+
+/// The reader of the tiles of one HDU.
 #[derive(Debug)]
 pub(super) struct TileReader {
     /// Which HDU.
     pub hdu: usize,
-    /// The heap offset and length of each tile, absolute and in bytes; none where the descriptor makes no sense.
-    tiles: Vec<Range<u64>>,
-    /// Tiles in a row of the grid.
-    columns: u64,
+    tiles: Arc<Tiles>,
     /// Where the cutout begins, how wide it is, and up to which row it is planned.
     cutout: Option<Cutout>,
     /// All columns are read: that is a stream.
@@ -54,7 +61,7 @@ pub(super) fn descriptors(hdu: &Hdu) -> Option<Range<u64>> {
     (bytes > 0 && bytes <= MAX_TABLE && bytes <= hdu.data_len).then(|| hdu.data_offset..hdu.data_offset + bytes)
 }
 
-impl TileReader {
+impl Tiles {
     /// The tiles of an HDU, given the bytes of [`descriptors`].
     pub fn new(hdu: &Hdu, table: &Bytes) -> Option<Self> {
         let (tiles, heap) = (hdu.table.as_ref()?.tiles.as_ref()?, hdu.table.as_ref()?.heap.as_ref()?);
@@ -68,15 +75,54 @@ impl TileReader {
             let start = heap.offset.checked_add(offset).filter(|start| *start < end)?;
             Some(start..start.checked_add(length)?.min(end))
         };
-        // Where a tile is as wide as the image, those of a cutout lie one behind the other: that is a stream.
         let columns = image.div_ceil(tile.max(1));
-        let tiles = rows.map(|row| tile_of(row).unwrap_or(0..0)).collect();
-        (columns > 1).then_some(Self { hdu: hdu.index, tiles, columns, cutout: None, whole: false })
+        Some(Self { places: rows.map(|row| tile_of(row).unwrap_or(0..0)).collect(), columns })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.places.len() as u64
+    }
+
+    /// The tiles that lie within a range of the file, as far as they come in order there; or the one that the range lies
+    /// within.
+    pub fn within(&self, range: &Range<u64>) -> Range<u64> {
+        let from = self.places.partition_point(|tile| tile.start < range.start);
+        let to = self.places.partition_point(|tile| tile.end <= range.end);
+        if from < to {
+            return from as u64..to as u64;
+        }
+        let middle = range.start.midpoint(range.end);
+        let around = self.places.partition_point(|tile| tile.end <= middle);
+        let is_around = self.places.get(around).is_some_and(|tile| tile.contains(&middle));
+        around as u64..around as u64 + u64::from(is_around)
+    }
+
+    /// Where these tiles are, neighbours as one range.
+    pub fn ranges(&self, tiles: Range<u64>) -> Vec<Range<u64>> {
+        let index = |tile: u64| usize::try_from(tile).unwrap_or(usize::MAX).min(self.places.len());
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for tile in self.places[index(tiles.start)..index(tiles.end)].iter().filter(|tile| tile.start < tile.end) {
+            match ranges.last_mut() {
+                Some(last) if last.end == tile.start => last.end = tile.end,
+                _ => ranges.push(tile.clone()),
+            }
+        }
+        ranges
+    }
+}
+
+impl TileReader {
+    /// A reader of the tiles of an HDU.
+    pub fn new(hdu: &Hdu, tiles: Arc<Tiles>) -> Self {
+        // Where a tile is as wide as the image, those of a cutout lie one behind the other: that is a stream.
+        let whole = tiles.columns <= 1;
+        Self { hdu: hdu.index, tiles, cutout: None, whole }
     }
 
     /// An HDU whose tiles are not followed: it is read as a stream.
     pub fn streamed(hdu: &Hdu) -> Self {
-        Self { hdu: hdu.index, tiles: Vec::new(), columns: 1, cutout: None, whole: true }
+        Self { hdu: hdu.index, tiles: Arc::new(Tiles { places: Vec::new(), columns: 1 }), cutout: None, whole: true }
     }
 
     /// Whether a cutout is being read.
@@ -93,7 +139,7 @@ impl TileReader {
     /// begins with the first of all tiles, which readers of the whole image do.
     pub fn advance(&mut self, offset: u64) -> Option<Vec<Range<u64>>> {
         let tile = self.tile_at(offset).filter(|_| !self.whole)?;
-        let (row, column) = (tile / self.columns, tile % self.columns);
+        let (row, column) = (tile / self.tiles.columns, tile % self.tiles.columns);
         let inside =
             self.cutout.as_ref().is_some_and(|c| row >= c.top && column >= c.first && column < c.first + 2 * c.width);
         if !inside {
@@ -109,7 +155,7 @@ impl TileReader {
             // The cutout is wider than it was taken for: the columns that are missing in the rows to come.
             let more = cutout.first + cutout.width..cutout.first + 2 * cutout.width;
             cutout.width *= 2;
-            if cutout.width >= self.columns {
+            if cutout.width >= self.tiles.columns {
                 self.whole = true;
                 return None;
             }
@@ -131,18 +177,19 @@ impl TileReader {
     fn tile_at(&self, offset: u64) -> Option<u64> {
         // Writers put the tiles into the heap in their order; where one has not, no tile is found or a wrong one, which
         // costs speed only.
-        let through = self.tiles.partition_point(|tile| tile.end <= offset);
-        let begins = |index: &usize| self.tiles.get(*index).is_some_and(|t| (offset..offset + PAGE).contains(&t.start));
-        let holds = |index: &usize| self.tiles.get(*index).is_some_and(|tile| tile.contains(&offset));
+        let through = self.tiles.places.partition_point(|tile| tile.end <= offset);
+        let begins =
+            |index: &usize| self.tiles.places.get(*index).is_some_and(|t| (offset..offset + PAGE).contains(&t.start));
+        let holds = |index: &usize| self.tiles.places.get(*index).is_some_and(|tile| tile.contains(&offset));
         let begun = [through, through + 1].into_iter().find(begins);
         begun.or(Some(through).filter(holds)).map(|index| index as u64)
     }
 
     fn pages(&self, rows: Range<u64>, columns: Range<u64>) -> Vec<Range<u64>> {
-        let columns = columns.start..columns.end.min(self.columns);
+        let columns = columns.start..columns.end.min(self.tiles.columns);
         let run = |row: u64| {
-            let (from, to) = (row * self.columns + columns.start, row * self.columns + columns.end);
-            let tiles = self.tiles.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?;
+            let (from, to) = (row * self.tiles.columns + columns.start, row * self.tiles.columns + columns.end);
+            let tiles = self.tiles.places.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?;
             let start = tiles.iter().map(|tile| tile.start).min()?;
             let end = tiles.iter().map(|tile| tile.end).max()?;
             // Tiles that are not in order would make a span of nearly everything.
@@ -220,7 +267,7 @@ mod tests {
     fn reader(hdu: &Hdu) -> TileReader {
         let tiles = 0..(GRID.0 * GRID.1) as u32;
         let table: Vec<u8> = tiles.flat_map(|n| [TILE as u32, n * TILE as u32]).flat_map(u32::to_be_bytes).collect();
-        TileReader::new(hdu, &table.into()).unwrap()
+        TileReader::new(hdu, Arc::new(Tiles::new(hdu, &table.into()).unwrap()))
     }
 
     fn place(hdu: &Hdu, row: u64, column: u64) -> u64 {
@@ -261,7 +308,8 @@ mod tests {
         #[test]
         fn any_table_and_any_touch_plan_pages_and_not_many(table in proptest::collection::vec(any::<u8>(), 0..20_000), touches in proptest::collection::vec(0u64..20 << 20, 1..40)) {
             let hdu = image();
-            let Some(mut tiles) = TileReader::new(&hdu, &table.into()) else { return Ok(()) };
+            let Some(tiles) = Tiles::new(&hdu, &table.into()) else { return Ok(()) };
+            let mut tiles = TileReader::new(&hdu, Arc::new(tiles));
             for touch in touches {
                 for range in tiles.advance(touch).unwrap_or_default() {
                     prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);

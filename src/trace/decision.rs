@@ -32,6 +32,7 @@ decisions! {
     Strided: "strided", "#d9a400", "rows, planes or tiles that a reader will come to";
     Sequential: "sequential", "#1fa67a", "data ahead of a forward reader";
     Region: "region", "#8c6d31", "a region in which programs have waited as long as all of it takes";
+    Replayed: "replayed", "#7a8794", "what was read of the last files of the class";
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod names;
 mod namespace;
 mod prefetch;
 mod reading;
+mod replay;
 mod review;
 mod status;
 mod support;

@@ -14,25 +14,25 @@ const BLOCK: u64 = 2880;
 const KIB: u64 = 1 << 10;
 
 /// A FITS file of any size, which takes the memory of its headers: the data are a pattern.
-struct Product {
-    seed: u64,
-    len: u64,
+pub struct Product {
+    pub seed: u64,
+    pub len: u64,
     /// What is not of the pattern: headers, and tables of descriptors.
-    extents: Vec<(u64, Bytes)>,
+    pub extents: Vec<(u64, Bytes)>,
     /// Where the headers are, and the data.
-    headers: Vec<Range<u64>>,
-    data: Vec<Range<u64>>,
+    pub headers: Vec<Range<u64>>,
+    pub data: Vec<Range<u64>>,
 }
 
 impl Product {
     /// A primary HDU without data, to which others are added.
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let product = Self { seed, len: 0, extents: Vec::new(), headers: Vec::new(), data: Vec::new() };
         product.with(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"], &[], 0)
     }
 
     /// The same and an HDU of these cards, with `len` bytes of data that begin with `table`.
-    fn with<S: AsRef<str>>(mut self, cards: &[S], table: &[u8], len: u64) -> Self {
+    pub fn with<S: AsRef<str>>(mut self, cards: &[S], table: &[u8], len: u64) -> Self {
         let cards = cards.iter().map(AsRef::as_ref).chain(["END"]);
         let mut header: Vec<u8> = cards.flat_map(|card| format!("{card:<80}").into_bytes()).collect();
         header.resize(header.len().next_multiple_of(BLOCK as usize), b' ');
@@ -46,7 +46,7 @@ impl Product {
     }
 
     /// The same and an image of `f32`, NAXIS1 first.
-    fn image(self, axes: &[u64]) -> Self {
+    pub fn image(self, axes: &[u64]) -> Self {
         let mut cards =
             vec!["XTENSION= 'IMAGE   '".into(), "BITPIX  = -32".into(), format!("NAXIS   = {}", axes.len())];
         cards.extend(axes.iter().zip(1..).map(|(axis, n)| format!("NAXIS{n}  = {axis}")));
@@ -54,17 +54,51 @@ impl Product {
         self.with(&cards, &[], 4 * axes.iter().product::<u64>())
     }
 
+    /// The same and an image in tiles of these lengths, in rows of `columns`, one behind the other. Returns where they are.
+    pub fn compressed(self, columns: u64, tiles: &[u64]) -> (Self, Vec<Range<u64>>) {
+        let (count, rows) = (tiles.len() as u64, tiles.len() as u64 / columns);
+        let heap: u64 = tiles.iter().sum();
+        let begins = tiles.iter().scan(0, |at, len| Some(std::mem::replace(at, *at + len)));
+        let places: Vec<_> = begins.zip(tiles).map(|(at, len)| at..at + len).collect();
+        let descriptor = |tile: &Range<u64>| [(tile.end - tile.start) as u32, tile.start as u32].map(u32::to_be_bytes);
+        let table = places.iter().flat_map(descriptor).collect::<Vec<_>>().concat();
+        let cards = [
+            "XTENSION= 'BINTABLE'".into(),
+            "BITPIX  = 8".into(),
+            "NAXIS   = 2".into(),
+            "NAXIS1  = 8".into(),
+            format!("NAXIS2  = {count}"),
+            format!("PCOUNT  = {heap}"),
+            "GCOUNT  = 1".into(),
+            "TFIELDS = 1".into(),
+            "TTYPE1  = 'COMPRESSED_DATA'".into(),
+            format!("TFORM1  = '1PB({})'", tiles.iter().max().unwrap()),
+            "ZIMAGE  = T".into(),
+            "ZCMPTYPE= 'RICE_1'".into(),
+            "ZBITPIX = -32".into(),
+            "ZNAXIS  = 2".into(),
+            format!("ZNAXIS1 = {}", columns * 100),
+            format!("ZNAXIS2 = {}", rows * 100),
+            "ZTILE1  = 100".into(),
+            "ZTILE2  = 100".into(),
+        ];
+        let product = self.with(&cards, &table, table.len() as u64 + heap);
+        let heap = product.data.last().unwrap().start + table.len() as u64;
+        let places = places.into_iter().map(|tile| heap + tile.start..heap + tile.end).collect();
+        (product, places)
+    }
+
     /// One image in an extension.
-    fn of_image(seed: u64, axes: &[u64]) -> Self {
+    pub fn of_image(seed: u64, axes: &[u64]) -> Self {
         Self::new(seed).image(axes)
     }
 
-    fn put(&self, lab: &Lab, key: &str) {
+    pub fn put(&self, lab: &Lab, key: &str) {
         lab.put(BUCKET, key, Content::Patched { len: self.len, seed: self.seed, extents: self.extents.clone() });
     }
 
     /// What is there.
-    fn at(&self, offset: u64, len: usize) -> Vec<u8> {
+    pub fn at(&self, offset: u64, len: usize) -> Vec<u8> {
         let mut bytes = pattern_at(self.seed, offset, len);
         for (start, extent) in &self.extents {
             let (from, to) = (offset.max(*start), (offset + len as u64).min(start + extent.len() as u64));
@@ -76,17 +110,17 @@ impl Product {
         bytes
     }
 
-    fn map(&self, file: &File) -> Map {
+    pub fn map(&self, file: &File) -> Map {
         Map::shared(file, 0, self.len as usize)
     }
 
     /// Touches `len` bytes of a map, all at once.
-    fn is_in(&self, map: &Map, offset: u64, len: usize) -> bool {
+    pub fn is_in(&self, map: &Map, offset: u64, len: usize) -> bool {
         map.bytes()[offset as usize..offset as usize + len] == self.at(offset, len)[..]
     }
 
     /// Reads a header as programs do.
-    fn reads_header(&self, file: &File, n: usize) -> bool {
+    pub fn reads_header(&self, file: &File, n: usize) -> bool {
         let Range { start, end } = self.headers[n];
         let len = (end - start) as usize;
         read_at(file, start, len).unwrap() == self.at(start, len)
@@ -94,12 +128,12 @@ impl Product {
 }
 
 /// The GETs of a key so far.
-fn gets_of(rig: &Rig, key: &str) -> Vec<Request> {
+pub fn gets_of(rig: &Rig, key: &str) -> Vec<Request> {
     rig.lab.requests().into_iter().filter(|request| request.op == Op::GetObject && request.key == key).collect()
 }
 
 /// GETs and their bytes when nothing is under way any more.
-fn gets_in_the_end(rig: &Rig) -> (usize, u64) {
+pub fn gets_in_the_end(rig: &Rig) -> (usize, u64) {
     eventually("nothing is under way", || rig.status()["in_flight"] == 0);
     rig.gets()
 }
@@ -110,12 +144,12 @@ fn surprises(rig: &Rig) -> u64 {
 }
 
 /// Requests that were sent twice because they took long: on a busy machine some are.
-fn hedged(rig: &Rig) -> u64 {
+pub fn hedged(rig: &Rig) -> u64 {
     rig.status()["hedged_requests"].as_u64().unwrap()
 }
 
 /// Numbers without a pattern.
-fn noise(seed: u64) -> impl Iterator<Item = u64> {
+pub fn noise(seed: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(seed), |state| Some(state.wrapping_add(0x9e37_79b9_7f4a_7c15))).map(|state| {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -178,11 +212,11 @@ fn a_cutout_of_short_rows_is_fetched_as_one_stream() {
 }
 
 /// A product of seven HDUs, with the images in this order.
-fn seven(seed: u64, order: [u64; 6]) -> Product {
+pub fn seven(seed: u64, order: [u64; 6]) -> Product {
     order.iter().fold(Product::new(seed), |product, rows| product.image(&[500, *rows]))
 }
 
-const PLANES: [u64; 6] = [700, 1_300, 900, 1_100, 800, 1_700];
+pub const PLANES: [u64; 6] = [700, 1_300, 900, 1_100, 800, 1_700];
 
 #[test]
 fn the_headers_of_a_file_like_one_before_come_at_once() {
@@ -371,34 +405,8 @@ fn a_map_touched_backwards_takes_few_gets() {
 
 /// An image in tiles of 8 KB, in rows of 50, one behind the other.
 fn compressed(seed: u64, rows: u64) -> (Product, impl Fn(u64, u64) -> u64) {
-    let (tile, columns) = (8_192, 50);
-    let count = rows * columns;
-    let descriptor = |n: u64| [tile as u32, (n * tile) as u32].map(u32::to_be_bytes).concat();
-    let table: Vec<u8> = (0..count).flat_map(descriptor).collect();
-    let (shape, heap) = ((columns * 100, rows * 100), count * tile);
-    let cards = [
-        "XTENSION= 'BINTABLE'".into(),
-        "BITPIX  = 8".into(),
-        "NAXIS   = 2".into(),
-        "NAXIS1  = 8".into(),
-        format!("NAXIS2  = {count}"),
-        format!("PCOUNT  = {heap}"),
-        "GCOUNT  = 1".into(),
-        "TFIELDS = 1".into(),
-        "TTYPE1  = 'COMPRESSED_DATA'".into(),
-        format!("TFORM1  = '1PB({tile})'"),
-        "ZIMAGE  = T".into(),
-        "ZCMPTYPE= 'RICE_1'".into(),
-        "ZBITPIX = -32".into(),
-        "ZNAXIS  = 2".into(),
-        format!("ZNAXIS1 = {}", shape.0),
-        format!("ZNAXIS2 = {}", shape.1),
-        "ZTILE1  = 100".into(),
-        "ZTILE2  = 100".into(),
-    ];
-    let product = Product::new(seed).with(&cards, &table, table.len() as u64 + heap);
-    let heap = product.data[1].start + table.len() as u64;
-    (product, move |row, column| heap + (row * columns + column) * tile)
+    let (product, tiles) = Product::new(seed).compressed(50, &vec![8_192; 50 * rows as usize]);
+    (product, move |row, column| tiles[(row * 50 + column) as usize].start)
 }
 
 #[test]
