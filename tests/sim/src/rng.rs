@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_numbers_and_all_of_a_range() {
-        let draw =
+        let numbers =
             |seed| (0..100).map(|_| 0).scan(Rng::new(seed), |rng, _: u64| Some(rng.below(10))).collect::<Vec<_>>();
         assert_eq!(numbers(7), numbers(7));
         assert_ne!(numbers(7), numbers(8));
