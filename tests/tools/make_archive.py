@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import bench_products
 import products
 from products import BENCH, FULL, SMALL, Builder, Sizes
 
@@ -74,12 +75,21 @@ TEXTS: dict[str, str] = {
     f"{FORMATS}/empty.fits": "",
 }
 
-# What the benchmark reads of these is little, so they are large and mostly holes.
+# What the benchmark reads of some of these is little, so they are large and mostly holes.
 BENCH_ONLY: dict[str, str] = {
     **{f"{JWST}/headers/jw01783004007_{number:05}_nrcalong_rate.fits": "sparse_rate" for number in range(100)},
     "tess/public/mast/tess-s0023-4-4-cube.fits": "ffi_cube",
     f"{DECAM}/c4d_200202_020304_ooi_g_v1.fits.fz": "packed_mef",
     "mast/hlsp/survey/wide_v1.fits": "wide",
+    "mast/hlsp/radio/channels_v1.fits": "channels",
+    "mast/hlsp/survey/narrow_v1.fits": "narrow",
+    "mast/hlsp/survey/field_v1.fits": "field",
+    "mast/hlsp/survey/spectra_v1.fits": "heap",
+    f"{DECAM}/cutouts_v1.fits": "uneven_mef",
+    f"{DECAM}/cutouts_v1.fits.fz": "uneven_packed",
+    **{f"mast/hlsp/chips/c4d_2003{n:02}_ooi_r_v1.fits.fz": "rice" for n in range(40)},
+    **{f"rubin/visit/{n:08}/visit_image_{n:08}.fits": "visit" for n in range(2026010100, 2026010140)},
+    **{f"sdss/spectra/spec-3586-55181-{n:04}.fits": "spectrum" for n in range(1, 161)},
 }
 
 
@@ -139,7 +149,7 @@ def builder(kind: str, genuine: bool) -> Builder:
 
         if kind in BUILDERS:
             return BUILDERS[kind]
-    return getattr(products, kind)
+    return getattr(products, kind, None) or getattr(bench_products, kind)
 
 
 def make_file(path: Path, build: Builder, sizes: Sizes) -> None:
