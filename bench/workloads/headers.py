@@ -71,7 +71,7 @@ def info_fz(source: Source, name: str) -> Any:
         return hdus.info(output=False)
 
 
-@workload("info-uneven", "info() of 100 HDUs of different sizes (240 MB)", UNEVEN, needed=(4 + 99 * 2) * BLOCK)
+@workload("info-uneven", "info() of 100 HDUs of different sizes (194 MB)", UNEVEN, needed=(4 + 99 * 2) * BLOCK)
 def info_uneven(source: Source, name: str) -> Any:
     """List HDUs whose sizes say nothing of the next one."""
     with source.fits(name) as hdus:

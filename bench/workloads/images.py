@@ -75,7 +75,7 @@ def second_half(source: Source, name: str) -> Any:
         return source.pixels(hdus[1])[10_000:].copy()
 
 
-@workload("nth-hdu", "HDU 60 of 100 of different sizes (240 MB)", UNEVEN, needed=(4 + 60 * 2) * BLOCK + 5_584_120)
+@workload("nth-hdu", "HDU 60 of 100 of different sizes (194 MB)", UNEVEN, needed=(4 + 60 * 2) * BLOCK + 5_584_120)
 def nth_hdu(source: Source, name: str) -> Any:
     """Read the image of one HDU, known by its number."""
     with source.fits(name) as hdus:

@@ -304,6 +304,7 @@ def write_packed(out: BinaryIO, template: fits.Header, name: str, lengths: np.nd
     """Write a compressed image whose rows take so many bytes of a heap without content."""
     header = template.copy()
     header["EXTNAME"] = name
+    header["NAXIS2"] = header["ZNAXIS2"] = len(lengths)
     header["PCOUNT"] = int(lengths.sum())
     header["TFORM1"] = f"1PB({lengths.max()})"
     out.write(header.tostring().encode("ascii"))
