@@ -11,6 +11,8 @@ from chance.measure import Run
 # From here on a case is lost, and lost badly: times of a best peer.
 LOST = 1.1
 BADLY_LOST = 1.5
+# What is no peer: the binary that is measured, and the one before a change.
+OURS = ("fitsfs", "baseline")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Outcome:
     @property
     def best_peer(self) -> str:
         """Name the fastest of the other systems that were right; none if there is none."""
-        good = [name for name in self.runs if name != "fitsfs" and self.good(name)]
+        good = [name for name in self.runs if name not in OURS and self.good(name)]
         return min(good, key=lambda name: self.runs[name].seconds, default="")
 
     @property
@@ -83,7 +85,7 @@ def share(ratios: list[float], limit: float) -> float:
 
 def markdown(outcomes: list[Outcome], conditions: dict[str, Any]) -> str:
     """Return the tables."""
-    peers = [name for name in conditions["systems"] if name != "fitsfs"]
+    peers = [name for name in conditions["systems"] if name not in OURS]
     parts = [
         f"# {len(outcomes)} random cases of seed {conditions['seed']}, network: {conditions['network']}",
         f"fitsfs against the best of {', '.join(peers) or 'no peers'} in the same run, each on a fresh mount with an "
