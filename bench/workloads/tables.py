@@ -53,9 +53,9 @@ def scattered_rows(source: Source, name: str) -> Any:
 # The heap, and the rows that say where in it the arrays are.
 @workload(
     "heap-column",
-    "a column of 30,000 arrays of variable length (129 MB)",
+    "a column of 10,000 arrays of variable length (129 MB)",
     SPECTRA,
-    needed=2 * BLOCK + 30_000 * 296 + 120_015_448,
+    needed=2 * BLOCK + 10_000 * 896 + 120_272_712,
 )
 def heap_column(source: Source, name: str) -> Any:
     """Read all spectra of a table whose heap has one for each row."""

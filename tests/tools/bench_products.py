@@ -52,16 +52,16 @@ def field(path: Path, sizes: Sizes, seed: int) -> None:
 
 
 def heap(path: Path, sizes: Sizes, seed: int) -> None:
-    """Write a table of 30,000 spectra of different lengths: rows of 9 MB in all, then a heap of 120 MB."""
+    """Write a table of 10,000 spectra of different lengths: rows of 9 MB in all, then a heap of 120 MB."""
     rng = np.random.default_rng(seed)
-    rows = 30_000
-    ends = np.cumsum(rng.integers(600, 1400, rows))
+    rows = 10_000
+    ends = np.cumsum(rng.integers(1800, 4200, rows))
     values = rng.standard_normal(ends[-1], dtype=np.float32).astype(">f4")
     spectra = np.empty(rows, dtype=object)
     spectra[:] = np.split(values, ends[:-1])
     columns = [
         fits.Column(name="ID", format="K", array=np.arange(rows)),
-        fits.Column(name="FIT", format="70E", array=rng.standard_normal((rows, 70), dtype=np.float32)),
+        fits.Column(name="FIT", format="220E", array=rng.standard_normal((rows, 220), dtype=np.float32)),
         fits.Column(name="SPECTRUM", format="PE()", array=spectra),
     ]
     write_product(path, Product(1, [fits.BinTableHDU.from_columns(columns, name="SPECTRA")]), seed)
