@@ -210,20 +210,37 @@ class Fitsfs(Mount):
 
     def missing(self, context: Context) -> str:
         """Look for the binary."""
-        return "" if shutil.which(context.fitsfs) else f"{context.fitsfs} does not exist"
+        binary = self.binary(context)
+        return "" if shutil.which(binary) else f"{binary} does not exist"
+
+    def binary(self, context: Context) -> str:
+        """Return the path of the binary."""
+        return context.fitsfs
 
     def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
         """Return the command that mounts a public bucket."""
         options = ["--endpoint-url", context.server.endpoint, "--no-sign-request"]
-        if "--cache-dir" in output([context.fitsfs, "mount", "--help"]):
+        binary = self.binary(context)
+        if "--cache-dir" in output([binary, "mount", "--help"]):
             # A remount is soon, but not always within a minute.
             options += ["--cache-dir", str(cache), "--metadata-ttl", "10m"]
-        return [context.fitsfs, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
+        return [binary, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
 
 
-SYSTEMS: dict[str, System] = {
-    system.name: system for system in (Local(), Download(), Fsspec(), Rclone(), S3fsFuse(), MountS3(), Fitsfs())
-}
+class Baseline(Fitsfs):
+    """Another binary of this project, to see what a change does: $FITSFS_BASELINE."""
+
+    name = "baseline"
+    title = "fitsfs before"
+
+    def binary(self, context: Context) -> str:
+        """Return the path of the binary."""
+        return os.environ["FITSFS_BASELINE"]
+
+
+PEERS: list[System] = [Local(), Download(), Fsspec(), Rclone(), S3fsFuse(), MountS3()]
+OURS: list[System] = [Baseline(), Fitsfs()] if "FITSFS_BASELINE" in os.environ else [Fitsfs()]
+SYSTEMS: dict[str, System] = {system.name: system for system in (*PEERS, *OURS)}
 
 
 def environment() -> dict[str, str]:

@@ -19,7 +19,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import bench_products
 import products
+import random_products
 from products import BENCH, FULL, SMALL, Builder, Sizes
 
 JWST = "jwst/public/jw01783"
@@ -74,12 +76,34 @@ TEXTS: dict[str, str] = {
     f"{FORMATS}/empty.fits": "",
 }
 
-# What the benchmark reads of these is little, so they are large and mostly holes.
+# What the benchmark reads of some of these is little, so they are large and mostly holes.
 BENCH_ONLY: dict[str, str] = {
     **{f"{JWST}/headers/jw01783004007_{number:05}_nrcalong_rate.fits": "sparse_rate" for number in range(100)},
     "tess/public/mast/tess-s0023-4-4-cube.fits": "ffi_cube",
     f"{DECAM}/c4d_200202_020304_ooi_g_v1.fits.fz": "packed_mef",
     "mast/hlsp/survey/wide_v1.fits": "wide",
+    "mast/hlsp/radio/channels_v1.fits": "channels",
+    "mast/hlsp/survey/narrow_v1.fits": "narrow",
+    "mast/hlsp/survey/field_v1.fits": "field",
+    "mast/hlsp/survey/spectra_v1.fits": "heap",
+    f"{DECAM}/cutouts_v1.fits": "uneven_mef",
+    f"{DECAM}/cutouts_v1.fits.fz": "uneven_packed",
+    **{f"mast/hlsp/chips/c4d_2003{n:02}_ooi_r_v1.fits.fz": "rice" for n in range(40)},
+    **{f"rubin/visit/{n:08}/visit_image_{n:08}.fits": "visit" for n in range(2026010100, 2026010140)},
+    **{f"sdss/spectra/spec-3586-55181-{n:04}.fits": "spectrum" for n in range(1, 161)},
+}
+
+# Random cases of the benchmark read all of the above, and these.
+RANDOM_ONLY: dict[str, str] = {
+    "eso/muse/cube_v1.fits": "spectral_cube",
+    "mast/hlsp/radio/stokes_v1.fits": "stokes_cube",
+    f"{EXPOSURE}_00004_nrcalong_uncal.fits": "ramp",
+    **{f"ipac/ztf/2026/{n:04}/ztf_2026{n:04}_000535_zr_c04_o_q1_sciimg.fits": "chip" for n in range(101, 117)},
+    "heasarc/chandra/acisf_evt2.fits": "events",
+    "tess/public/tid/s0023/tess2020078014623-s0023-0000000219114641-0177-s_tp.fits": "stamps",
+    "irsa/planck/map_v1.fits": "sky_map",
+    "mast/hlsp/packed/image_v1.fits.gz": "packed_whole",
+    "mast/hlsp/survey/catalogue_v1.parquet": "opaque",
 }
 
 
@@ -110,6 +134,7 @@ def parse_options() -> argparse.Namespace:
     size.add_argument("--small", dest="size", action="store_const", const="small", help="under 80 MB (default)")
     size.add_argument("--full", dest="size", action="store_const", const="full", help="files of real size, 3 GB")
     size.add_argument("--bench", dest="size", action="store_const", const="bench", help="the files of the benchmark")
+    size.add_argument("--random", dest="size", action="store_const", const="random", help="and of its random cases")
     parser.add_argument("--cube-gb", type=float, metavar="GB", help="size of the TESS cube")
     parser.set_defaults(size="small")
     return parser.parse_args()
@@ -117,13 +142,15 @@ def parse_options() -> argparse.Namespace:
 
 def selection(options: argparse.Namespace) -> tuple[Sizes, dict[str, str], dict[str, str]]:
     """Return the sizes, the FITS and ASDF files by kind, and the text files."""
-    sizes = {"small": SMALL, "full": FULL, "bench": BENCH}[options.size]
+    sizes = {"small": SMALL, "full": FULL, "bench": BENCH, "random": BENCH}[options.size]
     if options.cube_gb is not None:
         rows, columns, frames = sizes.cube
         rows = max(1, int(options.cube_gb * 1e9 / (columns * frames * 8)))
         sizes = replace(sizes, cube=(rows, columns, frames))
     if options.size == "bench":
         return sizes, {**SHARED, **BENCH_ONLY}, {}
+    if options.size == "random":
+        return sizes, {**SHARED, **BENCH_ONLY, **RANDOM_ONLY}, {}
     return sizes, ARCHIVE, TEXTS
 
 
@@ -139,7 +166,8 @@ def builder(kind: str, genuine: bool) -> Builder:
 
         if kind in BUILDERS:
             return BUILDERS[kind]
-    return getattr(products, kind)
+    module = next(module for module in (products, bench_products, random_products) if hasattr(module, kind))
+    return getattr(module, kind)
 
 
 def make_file(path: Path, build: Builder, sizes: Sizes) -> None:

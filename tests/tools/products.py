@@ -283,16 +283,16 @@ def packed_mef(path: Path, sizes: Sizes, seed: int) -> None:
     Headers and descriptors are those of a compressed image of 4094 rows; the heap that they point into is a hole.
     """
     rng = np.random.default_rng(seed)
-    template = _packed_header((4094, 2046))
+    template = packed_header((4094, 2046))
     with path.open("wb") as out:
         out.write(padded_header(fits.PrimaryHDU().header, 4))
         for number in range(1, sizes.compressed_hdus):
             # Chips differ in noise, so data units differ in length by up to 3 %; rows of a chip differ by more.
             lengths = (rng.uniform(0.97, 1.03) * rng.normal(2131, 40, 4094)).astype(np.int64)
-            _write_packed(out, template, f"S{number}", lengths)
+            write_packed(out, template, f"S{number}", lengths)
 
 
-def _packed_header(shape: tuple[int, int]) -> fits.Header:
+def packed_header(shape: tuple[int, int]) -> fits.Header:
     """Return the header that astropy writes for an image compressed row by row."""
     hdu = fits.CompImageHDU(np.zeros(shape, np.int32), compression_type="RICE_1", tile_shape=(1, shape[1]))
     raw = io.BytesIO(padded_header(fits.PrimaryHDU().header, 1) + extension_bytes(hdu))
@@ -300,10 +300,11 @@ def _packed_header(shape: tuple[int, int]) -> fits.Header:
         return hdus[1].header.copy()
 
 
-def _write_packed(out: BinaryIO, template: fits.Header, name: str, lengths: np.ndarray) -> None:
+def write_packed(out: BinaryIO, template: fits.Header, name: str, lengths: np.ndarray) -> None:
     """Write a compressed image whose rows take so many bytes of a heap without content."""
     header = template.copy()
     header["EXTNAME"] = name
+    header["NAXIS2"] = header["ZNAXIS2"] = len(lengths)
     header["PCOUNT"] = int(lengths.sum())
     header["TFORM1"] = f"1PB({lengths.max()})"
     out.write(header.tostring().encode("ascii"))
