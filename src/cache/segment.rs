@@ -27,6 +27,8 @@ pub enum Origin {
     Strided,
     /// The reader goes forward through the data.
     Sequential,
+    /// A row of a pattern that is left to be asked for: the READ shows how far the reader has come.
+    Probe,
     /// READs in a region have waited as long as all of it takes.
     Region,
     /// It was read of the last files of the class.
@@ -36,7 +38,7 @@ pub enum Origin {
 impl Origin {
     /// Whether it is data that a reader is expected to come to, which nobody wants once that reader has gone.
     pub fn is_data_ahead(self) -> bool {
-        matches!(self, Self::Strided | Self::Sequential | Self::Region | Self::Replayed)
+        matches!(self, Self::Strided | Self::Probe | Self::Sequential | Self::Region | Self::Replayed)
     }
 }
 

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_slow_network_shows_after_a_few_transfers() {
         let meter = PaceMeter::default();
-        for _ in 0..8 {
+        for _ in 0..16 {
             let mut body = meter.answered(Duration::from_millis(100));
             body.received(4096);
             std::thread::sleep(Duration::from_millis(10));
@@ -231,10 +231,8 @@ mod tests {
     fn transfers(measured: &mut Measured, now: &mut Instant, count: u32, latency: u64, bandwidth: f64) {
         (0..count).for_each(|_| measured.answered(Duration::from_millis(latency), *now));
         *now += Duration::from_secs_f64(f64::from(count) * f64::from(1 << 20) / bandwidth);
-        for _ in 0..count {
-            measured.received(1 << 20);
-            measured.ended(*now);
-        }
+        (0..count).for_each(|_| measured.received(1 << 20));
+        (0..count).for_each(|_| measured.ended(*now));
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Backlog {
         self.parts.extend(parts);
     }
 
+    /// Whether some of the regions is in flight or waits for its turn.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight > 0 || !self.parts.is_empty()
+    }
+
     /// The next part, if it is time for it.
     pub fn next(&mut self, pace: &Pace) -> Option<Range<u64>> {
         let enough = (ROUND_TRIPS * pace.latency * pace.bandwidth) as u64;

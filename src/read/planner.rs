@@ -25,7 +25,7 @@ use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::regions::{Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::{Advance, Streams, UNIT_START};
-use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
+use super::stride::{Grid, LONG_ROW, PAGE, Row, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{TileReader, Tiles, descriptors};
 use crate::cache::{BLOCK, Origin, blocks_around};
 use crate::fits::{Hdu, Layout};
@@ -380,7 +380,7 @@ impl Planner {
             let dense = self.streams.continues(&range) && (reads_all || !self.has_sparse_rows(hdu, pace));
             let grid = grid(hdu, self.size);
             if !dense && let Some(ranges) = self.strides.advance(&range, &grid, pace) {
-                self.plan_pieces(ranges, decision);
+                self.plan_rows(ranges, decision);
                 return true;
             }
             let one_page = range.end - range.start <= PAGE;
@@ -395,7 +395,14 @@ impl Planner {
                 // demand it is not pushed, so that the READ tells.
                 let around = range.start.saturating_sub(PAGE).max(hdu.data_offset)..(range.end + PAGE).min(self.size);
                 decision.demand = self.blocks(around);
-                self.plan_pieces(ranges, decision);
+                self.plan_rows(ranges, decision);
+            } else if !dense
+                && !is_start(hdu, range.start)
+                && !self.streams.continues(&range)
+                && let Some(rows) = self.strides.repeat(&range, &grid)
+            {
+                self.plan_rows(rows, decision);
+                return false;
             }
         }
         let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near(pace));
@@ -410,6 +417,18 @@ impl Planner {
             Some((index, sparse)) if index == hdu.index => sparse,
             _ => self.sparse.insert((hdu.index, is_sparse(hdu.row_len(), PAGE, pace))).1,
         }
+    }
+
+    /// Rows of a pattern. Those that are probes are planned by themselves.
+    fn plan_rows(&mut self, rows: Vec<Row>, decision: &mut Decision) {
+        let (probes, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_probe);
+        for Row { range, .. } in probes {
+            let range = range.start..range.end.min(self.size);
+            if range.start < range.end {
+                decision.ahead.push(Planned { range, origin: Origin::Probe });
+            }
+        }
+        self.plan_pieces(others.into_iter().map(|row| row.range).collect(), decision);
     }
 
     /// Pieces of a pattern, those that touch joined, as many as one reader may be led by.

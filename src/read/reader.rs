@@ -277,6 +277,10 @@ impl Reader {
     /// A READ had to wait for the store.
     fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, wait: &Wait) {
         let mut core = file.core.lock();
+        // What is in flight is going to end such waits, and makes them longer now.
+        if core.bought.is_busy() {
+            return;
+        }
         let bought = core.planner.on_waited(range, wait, &self.config.metrics.pace.pace());
         self.fetch_ahead(file, &mut core, bought, None);
     }

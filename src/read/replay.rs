@@ -214,7 +214,7 @@ impl Replay {
             let pushed = self.record.replayed.gaps(range).into_iter();
             match origin {
                 Origin::Sequential | Origin::Region => pushed.for_each(|range| self.record.led.insert(range)),
-                Origin::Strided => pushed.for_each(|range| self.record.pieces.insert(range)),
+                Origin::Strided | Origin::Probe => pushed.for_each(|range| self.record.pieces.insert(range)),
                 Origin::Demand | Origin::Chain | Origin::Predicted | Origin::Replayed => {}
             }
         }

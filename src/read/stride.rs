@@ -39,6 +39,11 @@ const MAX_BATCH_BYTES: u64 = 32 << 20;
 /// Rows may turn out to be wider than they began, by so much at once.
 const MAX_WIDTH: u64 = 128 << 10;
 
+/// A walk is repeated elsewhere if it had at most so many bytes, and given up when so many more repetitions were in vain
+/// than were right.
+const MAX_REPEATED: u64 = 8 << 20;
+const MAX_WRONG: u32 = 2;
+
 /// How far from its place a touch may be: the page of a fault, and one more if a row spans two of them.
 const TOLERANCE: i64 = 2 * PAGE as i64;
 
@@ -58,8 +63,9 @@ struct Walk {
     stride: i64,
     /// Bytes of a row that were touched, from its first page on.
     width: u64,
-    /// The row that was touched last.
+    /// The row that was touched last, and the furthest one.
     row: u64,
+    reach: u64,
     /// Rows planned so far, and how many to plan first.
     planned: u64,
     batch: u64,
@@ -68,6 +74,8 @@ struct Walk {
     planes: u64,
     /// Nothing but the first row was touched so far.
     is_guess: bool,
+    /// It has the shape of one that was read elsewhere.
+    is_repeat: bool,
     touched: u64,
 }
 
@@ -79,13 +87,32 @@ pub struct Strides {
     touches: VecDeque<Range<u64>>,
     /// Rows were guessed and not read: no more of that.
     misled: bool,
+    /// How often the last walk was repeated at a place that was touched next, for nothing and rightly.
+    repeats: Repeats,
     ticks: u64,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Repeats {
+    wrong: u32,
+    right: u32,
+    /// The last one was not confirmed yet.
+    is_open: bool,
+}
+
+/// A row to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its pages.
+    pub range: Range<u64>,
+    /// It is left to be asked for, so that the READ shows how far the reader has come.
+    pub is_probe: bool,
+}
+
 impl Strides {
-    /// Takes note of a read. Returns the ranges (whole pages, within the data) to fetch if it belongs to a pattern, and
-    /// none if it does not.
-    pub fn advance(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<Vec<Range<u64>>> {
+    /// Takes note of a read. Returns the rows (whole pages, within the data) to fetch if it belongs to a pattern, and none
+    /// if it does not.
+    pub fn advance(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<Vec<Row>> {
         self.ticks += 1;
         self.judge(read);
         let found = self.walks.iter().rposition(|walk| walk.row_of(read).is_some());
@@ -94,7 +121,35 @@ impl Strides {
         let walk = &mut self.walks[index?];
         walk.touched = self.ticks;
         let rows = walk.extend(read)?;
-        Some(walk.ranges(rows, &grid.data))
+        if walk.is_repeat && walk.reach > 0 && std::mem::take(&mut self.repeats.is_open) {
+            self.repeats.right += 1;
+        }
+        Some(walk.rows(rows, &grid.data))
+    }
+
+    /// A read that belongs to no pattern, after one that did: programs cut the same shape out at another place. Returns the
+    /// rows to fetch, as many as were read of the last walk. None once that was mostly in vain.
+    pub fn repeat(&mut self, read: &Range<u64>, grid: &Grid) -> Option<Vec<Row>> {
+        let last = self.walks.iter().filter(|walk| walk.reach > 0 && !walk.is_guess).max_by_key(|walk| walk.touched)?;
+        let rows = (last.reach + 1).next_power_of_two();
+        if !grid.data.contains(&read.start) || rows * last.width > MAX_REPEATED {
+            return None;
+        }
+        let walk = Walk {
+            batch: rows,
+            is_repeat: true,
+            touched: self.ticks,
+            ..Walk::new(read.start as i64, last.stride, last.width.max(read.end - read.start))
+        };
+        self.repeats.wrong += u32::from(std::mem::take(&mut self.repeats.is_open));
+        if self.repeats.wrong > self.repeats.right + MAX_WRONG {
+            return None;
+        }
+        self.repeats.is_open = true;
+        let index = self.follow(walk)?;
+        let walk = &mut self.walks[index];
+        let rows = walk.extend(read)?;
+        Some(walk.rows(rows, &grid.data))
     }
 
     /// `range` will not be fetched after all: the rows from there on are to be planned again.
@@ -108,12 +163,13 @@ impl Strides {
 
     /// Forgets all patterns.
     pub fn clear(&mut self) {
-        *self = Self { misled: self.misled, ..Self::default() };
+        let repeats = Repeats { is_open: false, ..self.repeats };
+        *self = Self { misled: self.misled, repeats, ..Self::default() };
     }
 
     /// The first touch in the middle of an image, which belongs to no pattern: the rows that a cutout would want next.
     /// None if they have been fetched in vain before.
-    pub fn guess(&mut self, read: &Range<u64>, row: u64, grid: &Grid) -> Option<Vec<Range<u64>>> {
+    pub fn guess(&mut self, read: &Range<u64>, row: u64, grid: &Grid) -> Option<Vec<Row>> {
         let stride = i64::try_from(row).ok().filter(|_| !self.misled)?;
         let walk = Walk {
             planned: GUESSED,
@@ -122,9 +178,9 @@ impl Strides {
             touched: self.ticks,
             ..Walk::new(read.start as i64, stride, PAGE)
         };
-        let ranges = walk.ranges(1..GUESSED, &grid.data);
+        let rows = walk.rows(1..GUESSED, &grid.data);
         self.follow(walk)?;
-        Some(ranges)
+        Some(rows)
     }
 
     /// Whether a read is what was guessed, if anything was: a row that was not read itself shows nothing yet, but one of
@@ -199,7 +255,16 @@ impl Strides {
             let plane = grid.strides.iter().find(|plane| **plane > extent && is_step(**plane as i64))?;
             let plane = *plane as i64 * distance.signum();
             let planes = (2 * walk.planes + 1).min(planes_of(walk.planned, walk.width));
-            Some(Walk { first: read.start as i64, row: 0, planned: 0, batch: walk.planned, plane, planes, ..*walk })
+            Some(Walk {
+                first: read.start as i64,
+                row: 0,
+                reach: 0,
+                planned: 0,
+                batch: walk.planned,
+                plane,
+                planes,
+                ..*walk
+            })
         })
     }
 }
@@ -208,7 +273,20 @@ impl Walk {
     /// Rows of so many bytes, of which nothing is planned.
     fn new(first: i64, stride: i64, width: u64) -> Self {
         let (row, planned, batch, plane, planes) = (0, 0, FIRST_BATCH, 0, 0);
-        Self { first, stride, width, row, planned, batch, plane, planes, is_guess: false, touched: 0 }
+        Self {
+            first,
+            stride,
+            width,
+            row,
+            reach: 0,
+            planned,
+            batch,
+            plane,
+            planes,
+            is_guess: false,
+            is_repeat: false,
+            touched: 0,
+        }
     }
 
     /// Which row a read belongs to, if any: one of those planned, or soon after them.
@@ -223,6 +301,7 @@ impl Walk {
     /// The rows to fetch after a read: none while enough of them are planned.
     fn extend(&mut self, read: &Range<u64>) -> Option<Range<u64>> {
         let row = self.row_of(read)?;
+        self.reach = self.reach.max(row);
         if self.is_guess {
             // The first row tells which pages a row spans.
             let end = (self.first + self.width as i64).max(read.end as i64);
@@ -258,8 +337,9 @@ impl Walk {
         row + 1..self.planned
     }
 
-    /// The pages of rows, in this plane and those ahead.
-    fn ranges(&self, rows: Range<u64>, data: &Range<u64>) -> Vec<Range<u64>> {
+    /// The pages of rows, in this plane and those ahead. The second, third, fifth, ninth row and so on are probes, as far as
+    /// they lie apart from their neighbours.
+    fn rows(&self, rows: Range<u64>, data: &Range<u64>) -> Vec<Row> {
         let place = |row: u64, plane: u64| {
             let along = self.stride.checked_mul(i64::try_from(row).ok()?)?;
             let across = self.plane.checked_mul(i64::try_from(plane).ok()?)?;
@@ -270,12 +350,15 @@ impl Walk {
             let end = (at + self.width).next_multiple_of(PAGE);
             start..end.min(data.end.next_multiple_of(PAGE))
         };
+        let are_apart = self.stride.unsigned_abs() >= self.width + 2 * PAGE;
+        let is_probe = |row: u64, plane: u64| are_apart && plane == 0 && row.is_power_of_two();
         // The first row of this plane has been read; those ahead begin with theirs.
         let rows_ahead = if rows.start <= 1 { 0..rows.end } else { rows.clone() };
         let rows_of = |plane: u64| if plane == 0 { rows.clone() } else { rows_ahead.clone() };
         let places = (0..=self.planes).flat_map(|plane| rows_of(plane).map(move |row| (row, plane)));
-        let ranges = places.filter_map(|(row, plane)| place(row, plane)).map(pages);
-        ranges.filter(|range| range.start < range.end).collect()
+        let rows = places
+            .filter_map(|(row, plane)| Some(Row { range: pages(place(row, plane)?), is_probe: is_probe(row, plane) }));
+        rows.filter(|row| row.range.start < row.range.end).collect()
     }
 }
 
@@ -351,7 +434,9 @@ mod tests {
                 let read = page * PAGE..(page + 1) * PAGE;
                 reads += 1;
                 let planned = strides.advance(&read, grid, pace).unwrap_or_default();
-                for range in std::iter::once(read).chain(planned) {
+                // Probes are asked for, and are there at once.
+                let pushed = planned.into_iter().filter(|row| !row.is_probe).map(|row| row.range);
+                for range in std::iter::once(read).chain(pushed) {
                     let pages = range.start / PAGE..range.end.div_ceil(PAGE);
                     fetched += pages.filter(|page| cached.insert(*page)).count() as u64 * PAGE;
                 }
@@ -421,9 +506,9 @@ mod tests {
         let read = |row: u64| (10 + row * 40) * PAGE..(11 + row * 40) * PAGE;
         strides.advance(&read(0), &grid(&[40 * PAGE]), &REGION);
         let planned = strides.advance(&read(1), &grid(&[40 * PAGE]), &REGION).unwrap();
-        strides.cut(planned.iter().find(|range| range.start == read(10).start).unwrap());
+        strides.cut(&planned.iter().find(|row| row.range.start == read(10).start).unwrap().range);
         let again = strides.advance(&read(10), &grid(&[40 * PAGE]), &REGION).unwrap();
-        assert!(again.iter().any(|range| range.start == read(11).start));
+        assert!(again.iter().any(|row| row.range.start == read(11).start));
     }
 
     #[test]
@@ -433,7 +518,37 @@ mod tests {
         assert_eq!(strides.advance(&read(1), &grid(&[]), &REGION), None);
         assert_eq!(strides.advance(&read(2), &grid(&[]), &REGION), None);
         let planned = strides.advance(&read(3), &grid(&[]), &REGION).expect("three touches");
-        assert!(planned.iter().any(|range| range.contains(&read(4).start)));
+        assert!(planned.iter().any(|row| row.range.contains(&read(4).start)));
+    }
+
+    #[test]
+    fn the_shape_of_a_cutout_is_repeated_at_the_next_place() {
+        let (row, grid) = (80_000, grid(&[80_000]));
+        let mut strides = Strides::default();
+        let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
+        for place in rows(8_000_000, row, 20) {
+            strides.advance(&page(place), &grid, &REGION);
+        }
+        let next: Vec<_> = rows(90_040_000, row, 20).collect();
+        assert_eq!(strides.advance(&page(next[0]), &grid, &REGION), None);
+        let planned = strides.repeat(&page(next[0]), &grid).expect("the same shape");
+        let has = |place: &u64| planned.iter().any(|row| row.range.contains(place));
+        assert!(next[1..].iter().all(has) && planned.len() <= 32, "{} rows", planned.len());
+        assert!(planned.iter().filter(|row| row.is_probe).count() <= 5);
+    }
+
+    #[test]
+    fn a_shape_that_is_not_repeated_is_given_up() {
+        let grid = grid(&[80_000]);
+        let mut strides = Strides::default();
+        let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
+        for place in rows(8_000_000, 80_000, 20) {
+            strides.advance(&page(place), &grid, &REGION);
+        }
+        let random = (1..50u64).map(|n| page(DATA.start + n * 16_037_111));
+        let repeated = random
+            .filter(|read| strides.advance(read, &grid, &REGION).is_none() && strides.repeat(read, &grid).is_some());
+        assert!(repeated.count() <= 4);
     }
 
     proptest! {
@@ -446,9 +561,9 @@ mod tests {
             for (start, length) in reads {
                 let read = start / PAGE * PAGE..(start + length).next_multiple_of(PAGE);
                 let planned = strides.advance(&read, &grid, &HOME).unwrap_or_default();
-                let bytes: u64 = planned.iter().map(|range| range.end - range.start).sum();
+                let bytes: u64 = planned.iter().map(|row| row.range.end - row.range.start).sum();
                 prop_assert!(bytes <= 4 * MAX_BATCH_BYTES, "{} bytes", bytes);
-                for range in planned {
+                for Row { range, .. } in planned {
                     prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
                     prop_assert!(range.end > DATA.start && range.start < DATA.end);
                 }

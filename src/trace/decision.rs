@@ -30,6 +30,7 @@ decisions! {
     Chain: "chain", "#3a86e0", "headers ahead of the reader";
     Predicted: "predicted", "#a05fd6", "headers and tables where they are likely to be";
     Strided: "strided", "#d9a400", "rows, planes or tiles that a reader will come to";
+    Probe: "probe", "#b08a1a", "rows that show how far a reader has come";
     Sequential: "sequential", "#1fa67a", "data ahead of a forward reader";
     Region: "region", "#8c6d31", "a region in which programs have waited as long as all of it takes";
     Replayed: "replayed", "#7a8794", "what was read of the last files of the class";

@@ -55,7 +55,7 @@ enum Pushed {
 /// The one place that says which fetches go to the kernel.
 fn pushed(origin: Origin) -> Pushed {
     match origin {
-        Origin::Demand | Origin::Chain | Origin::Predicted => Pushed::Never,
+        Origin::Demand | Origin::Chain | Origin::Predicted | Origin::Probe | Origin::Replayed => Pushed::Never,
         Origin::Sequential => Pushed::AsItArrives,
         _ => Pushed::WhenComplete,
     }
@@ -664,7 +664,11 @@ impl Fitsfs {
         let (file, range) = (world.read(read).file, world.read(read).range.clone());
         let (from, to) = (Duration::from_secs_f64(since), Duration::from_secs_f64(world.now()));
         let pace = self.pace();
-        let bought = self.files[file].planner.on_waited(&range, &Wait { from, to, is_expected }, &pace);
+        let is_busy = self.files[file].bought.is_busy();
+        let bought = match is_busy {
+            true => Vec::new(),
+            false => self.files[file].planner.on_waited(&range, &Wait { from, to, is_expected }, &pace),
+        };
         self.note(world, file, "wait", &bought);
         self.fetch_ahead(world, file, bought, None);
         world.answer(read);
