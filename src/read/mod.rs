@@ -13,6 +13,7 @@
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
 mod class;
+mod classes;
 mod file;
 mod fill;
 mod headers;

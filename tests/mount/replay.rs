@@ -141,3 +141,32 @@ fn folders_in_no_order_are_not_foreseen() {
     assert_eq!(others, 0, "GETs for files that nobody opened");
     assert!(rig.lists() <= 20, "{} LISTs", rig.lists());
 }
+
+#[test]
+fn what_was_read_before_a_remount_is_fetched_of_the_first_file_after_it() {
+    let files = compressed_files();
+    let put =
+        |lab: &fitsfs_lab::Lab| files.iter().zip(0..).for_each(|((file, _), n)| file.put(lab, &key(n, "drc.fits.fz")));
+    let rig = Rig::unmounted(put);
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let cutout = |n: usize| {
+        let (product, tiles) = &files[n];
+        let file = rig.open(&key(n, "drc.fits.fz"));
+        assert!(product.reads_header(&file, 1));
+        let map = product.map(&file);
+        for tile in (8..12).flat_map(|row| (20..24).map(move |column| &tiles[row * 50 + column])) {
+            assert!(product.is_in(&map, tile.start, (tile.end - tile.start) as usize), "file {n}: {tile:?}");
+        }
+    };
+    rig.mount(&["--cache-dir", &cache]);
+    for n in 0..3 {
+        cutout(n);
+        is_closed(&rig);
+    }
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    rig.mount(&["--cache-dir", &cache]);
+    let (rounds, gets) = cost_of(&rig, &key(4, "drc.fits.fz"), || cutout(4));
+    assert!(rounds <= 2 && gets <= 8, "{gets} GETs in {rounds} rounds");
+    let trace = trace(&[rig.path(&key(4, "drc.fits.fz")).to_str().unwrap()]);
+    assert!(trace["files"][0]["summary"]["by_decision"]["replayed"]["bytes"].as_u64() > Some(100_000), "{trace}");
+}
