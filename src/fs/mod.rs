@@ -164,6 +164,7 @@ impl Filesystem {
         self.metrics.open_files.add(1);
         self.namespace.peeks().read(ino);
         if backing.is_none() {
+            self.reader.acquaint(&object.key).await;
             // What the program is about to read goes before what it may read later.
             self.reader.opening(&file);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cache::disk::{Directory, DiskCache, Unfit};
-use crate::cache::names::{Belief, Names, Remembered};
+use crate::cache::names::{Belief, Names, Notes, Remembered};
 use crate::config::MountConfig;
 use crate::fs::Ttl;
 use crate::metrics::Metrics;
@@ -52,6 +52,13 @@ pub fn remembering(
             Ok(store)
         }
     }
+}
+
+/// What mounts before have learnt of files, where there is a cache.
+pub fn notes(directory: Option<&Directory>, disk: Option<&Arc<DiskCache>>, store_id: &str) -> Option<Arc<Notes>> {
+    let (directory, disk) = directory.zip(disk)?;
+    let notes = Notes::open(directory.root(), directory.file_mode(), Box::new(disk.room()), store_id);
+    notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new)
 }
 
 /// What was fetched before, where there is a cache.

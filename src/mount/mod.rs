@@ -95,6 +95,9 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
         metrics: metrics.clone(),
         runtime: handle,
     });
+    if let Some(notes) = cache::notes(directory.as_ref(), reader.disk(), store.id()) {
+        reader.note_in(notes);
+    }
     let prefix = config.source.prefix.clone();
     let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix };
     Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), found))
@@ -173,8 +176,9 @@ impl Mounted {
         }
     }
 
-    /// What was fetched is written to disk, as far as that goes in a moment.
+    /// What was fetched and learnt is written to disk, as far as that goes in a moment.
     fn finish_disk(&self) {
+        self.reader.note_down();
         if let Some(disk) = self.reader.disk() {
             disk.stop();
             disk.finish();

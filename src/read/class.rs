@@ -13,28 +13,10 @@
 //!
 //! A class is evidence, not proof: what follows from it is a guess that the bytes prove, and size refines it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
-
-use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::file::HDU;
-use super::replay::{Learnt, Script};
-use super::{FileState, Planner, Sibling};
-use crate::fits::Layout;
+use std::sync::Arc;
 
 /// The patterns of a key, from the closest likeness to the loosest.
 const LEVELS: usize = 3;
-
-/// What is remembered of classes, in bytes: of some thousand with the layouts of usual products.
-const MAX_WEIGHT: u64 = 16 << 20;
-
-/// Layouts with more HDUs than this are not remembered for others: they are large, and rarely like another.
-const MAX_HDUS: usize = 1_000;
-
-/// So many layouts of files of different sizes are remembered of a class: full frame, two subarrays and binned.
-const MAX_SIZES: usize = 4;
 
 /// A product type with digits in it has at most so many characters and digits: `x1d`, `s2d`, `c0m`, `x1dints`, `x1dsum10`.
 const MAX_SUFFIX: usize = 8;
@@ -67,6 +49,11 @@ impl Class {
     /// How close the likeness to another class is, 0 the closest; none if they are different.
     pub fn likeness(&self, other: &Self) -> Option<usize> {
         self.0.iter().zip(&other.0).position(|(own, others)| own == others)
+    }
+
+    /// The patterns, from the closest likeness to the loosest.
+    pub fn patterns(&self) -> &[Arc<str>] {
+        &self.0
     }
 
     /// What files of this product type have in common, and no others.
@@ -236,127 +223,6 @@ fn is_checksum(part: &str) -> bool {
         && part.bytes().all(|c| c.is_ascii_hexdigit())
         && part.bytes().any(|c| c.is_ascii_digit())
         && part.bytes().any(|c| c.is_ascii_alphabetic())
-}
-
-/// What is known of the classes of files in a store.
-#[derive(Debug)]
-pub(super) struct Classes(moka::sync::Cache<Arc<str>, Arc<Known>>);
-
-/// What is known of files of one pattern, and how much memory that takes.
-#[derive(Debug, Default)]
-struct Known {
-    shown: Mutex<Shown>,
-    weight: AtomicU32,
-}
-
-/// What files of one pattern have shown.
-#[derive(Debug, Default)]
-struct Shown {
-    /// Layouts of files of different sizes, the last one first.
-    layouts: Vec<Arc<Layout>>,
-    /// The last HDU that programs have touched in the last file.
-    reach: usize,
-    /// What they have read.
-    learnt: Learnt,
-    /// The file that was opened last.
-    opened: Weak<FileState>,
-}
-
-/// What files of the class of a file have shown.
-#[derive(Debug, Default)]
-pub(super) struct Recalled {
-    /// The layout of one of them.
-    pub sibling: Option<Sibling>,
-    /// What is to be replayed.
-    pub script: Option<Arc<Script>>,
-}
-
-impl Default for Classes {
-    fn default() -> Self {
-        let patterns = moka::sync::Cache::builder()
-            .max_capacity(MAX_WEIGHT)
-            .weigher(|pattern: &Arc<str>, known: &Arc<Known>| {
-                let name = u32::try_from(pattern.len()).unwrap_or(u32::MAX);
-                known.weight.load(Ordering::Relaxed).saturating_add(name)
-            })
-            .build();
-        Self(patterns)
-    }
-}
-
-impl Classes {
-    /// What files of the class of this key have shown, best one of the same size.
-    pub fn recall(&self, key: &str, size: u64) -> Recalled {
-        let known: Vec<_> = Class::of(key).0.iter().filter_map(|pattern| self.0.get(pattern)).collect();
-        let sibling = known.iter().find_map(|known| known.shown.lock().sibling(size));
-        // Two files say more than one, even if they are less alike.
-        let files = |known: &Arc<Known>| known.shown.lock().learnt.files();
-        let surest =
-            known.iter().find(|known| files(known) > 1).or_else(|| known.iter().find(|known| files(known) > 0));
-        Recalled { sibling, script: surest.and_then(|known| known.shown.lock().learnt.script()) }
-    }
-
-    /// A file is opened. Returns the one of its class that was opened before it, if it is still open.
-    pub fn opened(&self, file: &Arc<FileState>) -> Option<Arc<FileState>> {
-        let pattern = Class::of(&file.object().key).product_type().clone();
-        let before = std::mem::replace(&mut self.known(pattern).shown.lock().opened, Arc::downgrade(file));
-        before.upgrade().filter(|before| before.is_open() && !Arc::ptr_eq(before, file))
-    }
-
-    /// Learns from a file that programs have read, or read still. The last one counts for how far they go and for what they
-    /// read, the one of which more is known for the layout.
-    pub fn learn(&self, key: &str, planner: &Planner, is_open: bool) {
-        let layout = planner.layout();
-        if layout.hdus.is_empty() || layout.hdus.len() > MAX_HDUS {
-            return;
-        }
-        let layout = Arc::new(layout.clone());
-        let (observed, file) = (planner.observed(), xxh3_64(key.as_bytes()));
-        for pattern in Class::of(key).0 {
-            let known = self.known(pattern.clone());
-            let mut shown = known.shown.lock();
-            shown.learn(&layout, planner.touched());
-            if let Some(observed) = &observed {
-                shown.learnt.learn(file, observed, is_open);
-            }
-            let weight = u32::try_from(shown.weight()).unwrap_or(u32::MAX);
-            drop(shown);
-            if known.weight.swap(weight, Ordering::Relaxed) != weight {
-                // It is weighed when it is put in.
-                self.0.insert(pattern, known);
-            }
-        }
-    }
-
-    fn known(&self, pattern: Arc<str>) -> Arc<Known> {
-        self.0.get_with(pattern, || {
-            Arc::new(Known { weight: AtomicU32::new(size_of::<Known>() as u32), ..Known::default() })
-        })
-    }
-}
-
-impl Shown {
-    fn sibling(&self, size: u64) -> Option<Sibling> {
-        let same = self.layouts.iter().find(|layout| layout.file_size == size);
-        // Of equals the last one counts, which is the first in the list.
-        let layout = same.or_else(|| self.layouts.iter().rev().max_by_key(|layout| layout.hdus.len()))?;
-        Some(Sibling { layout: layout.clone(), reach: self.reach })
-    }
-
-    fn learn(&mut self, layout: &Arc<Layout>, reach: usize) {
-        self.reach = reach;
-        let same = self.layouts.iter().position(|known| known.file_size == layout.file_size);
-        let known = same.map(|index| self.layouts.remove(index));
-        let best = known.filter(|known| known.hdus.len() > layout.hdus.len()).unwrap_or_else(|| layout.clone());
-        self.layouts.insert(0, best);
-        self.layouts.truncate(MAX_SIZES);
-    }
-
-    /// About how much memory it takes, in bytes.
-    fn weight(&self) -> usize {
-        let hdus: usize = self.layouts.iter().map(|layout| layout.hdus.len()).sum();
-        size_of::<Known>() + hdus * HDU + self.learnt.weight()
-    }
 }
 
 #[cfg(test)]

@@ -104,14 +104,17 @@ impl Headers {
         }
     }
 
-    /// The HDUs that a file of the class had where those of this one are to be expected: all of them in a file of the same
-    /// size, otherwise those up to the first with data.
-    pub fn expected(&self) -> &[Hdu] {
-        let Some(Sibling { layout, .. }) = &self.sibling else { return &[] };
-        let known = self.layout().hdus.len().min(layout.hdus.len());
+    /// The HDUs that are to be expected where a file of the class had them: all of them in a file of the same size. Otherwise
+    /// those up to the first with data, which are longer or shorter by as much as the file is.
+    pub fn expected(&self) -> Vec<Hdu> {
+        let Some(Sibling { layout, .. }) = &self.sibling else { return Vec::new() };
         let moves = layout.hdus.iter().position(|hdu| hdu.data_span > 0).filter(|_| layout.file_size != self.size);
-        let end = moves.map_or(layout.hdus.len(), |first| first + 1);
-        &layout.hdus[known.min(end)..end]
+        let count = moves.map_or(layout.hdus.len(), |first| first + 1);
+        let mut expected: Vec<Hdu> = layout.hdus.iter().take(count).skip(self.layout().hdus.len()).cloned().collect();
+        if let (Some(_), Some(last)) = (moves, expected.last_mut()) {
+            last.data_len = last.data_len.saturating_add(self.size).saturating_sub(layout.file_size);
+        }
+        expected
     }
 
     /// The layout as far as the walk has come.

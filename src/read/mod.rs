@@ -14,6 +14,7 @@
 
 mod backlog;
 mod class;
+mod classes;
 mod file;
 mod fill;
 mod headers;

@@ -1,7 +1,8 @@
 //! Turns reads into range GETs: one outstanding fetch per byte, within one budget, and no wait but for one's own bytes.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::class::{Classes, Recalled};
+use super::classes::{Classes, Recalled};
 use super::file::{Core, FileState};
 use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
@@ -20,6 +21,7 @@ use super::replay::PIECE as PIECE_BETWEEN;
 use super::stride::PAGE;
 use super::{Planned, Planner, Pusher, Wait};
 use crate::cache::disk::{DiskCache, PIECE};
+use crate::cache::names::Notes;
 use crate::cache::{Budget, Origin, Segment, blocks_around};
 use crate::fits;
 use crate::metrics::Metrics;
@@ -60,6 +62,9 @@ const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 /// half of that, a third, and so on. Of 32 files that is a quarter.
 const FORESEEN_SHARE: u64 = 16;
 
+/// What is learnt of classes is written down so long after it was: of a loop through many files not with each of them.
+const NOTING_DELAY: Duration = Duration::from_secs(2);
+
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
 const MAX_REMEMBERED: u64 = 32 << 20;
 
@@ -93,6 +98,10 @@ pub struct Reader {
     disk_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
     classes: Classes,
+    /// Where that is kept for the next mount.
+    notes: OnceLock<Arc<Notes>>,
+    /// Whether a task is going to write some of it down.
+    is_noting: AtomicBool,
     pub(super) journal: Arc<Journal>,
     /// When it was made: what waits are counted from.
     began: Instant,
@@ -117,6 +126,8 @@ impl Reader {
             disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
             classes: Classes::default(),
+            notes: OnceLock::new(),
+            is_noting: AtomicBool::new(false),
             journal,
             began: Instant::now(),
         })
@@ -154,6 +165,41 @@ impl Reader {
             let planner = Planner::new(object.size, named_fits, None, self.config.max_ahead, self.config.max_region);
             Arc::new(FileState::new(ino, object.clone(), planner))
         })
+    }
+
+    /// Keeps what is learnt of classes in `notes`, where that of mounts before may be. Once.
+    pub fn note_in(&self, notes: Arc<Notes>) {
+        // A second call would be a fault without consequence.
+        let _ = self.notes.set(notes);
+    }
+
+    /// What was noted of the class of a file comes into memory, unless it is there.
+    pub async fn acquaint(&self, key: &str) {
+        let Some(notes) = self.notes.get().cloned() else { return };
+        let Some(class) = self.classes.unknown(key) else { return };
+        let read = class.clone();
+        let note = tokio::task::spawn_blocking(move || notes.read(&read)).await.ok().flatten();
+        self.classes.restore(&class, note);
+    }
+
+    /// Has what was learnt of classes written down in a while.
+    fn note_soon(self: &Arc<Self>) {
+        if self.notes.get().is_none() || self.is_noting.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let reader = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(NOTING_DELAY).await;
+            reader.is_noting.store(false, Ordering::SeqCst);
+            // It ends before the mount does, or is done again there.
+            let _ = tokio::task::spawn_blocking(move || reader.note_down()).await;
+        });
+    }
+
+    /// Writes down what was learnt of classes. May wait for the disk.
+    pub fn note_down(&self) {
+        let Some(notes) = self.notes.get() else { return };
+        self.classes.take_unwritten().into_iter().for_each(|(class, note)| notes.write(&class, note));
     }
 
     /// A program opens the file: fetches what it will read first, and what was read of others of its class. Waits for
@@ -221,7 +267,7 @@ impl Reader {
     }
 
     /// A program closed the file.
-    pub fn released(&self, file: &FileState, direct: bool) {
+    pub fn released(self: &Arc<Self>, file: &FileState, direct: bool) {
         if file.released(direct) {
             {
                 let core = file.core.lock();
@@ -236,6 +282,7 @@ impl Reader {
             file.close();
             self.journal.closed(file.ino());
             self.idle.trim_closed();
+            self.note_soon();
         }
     }
 

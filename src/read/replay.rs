@@ -81,14 +81,22 @@ pub(super) struct Script {
 }
 
 /// What the files of a class have shown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Learnt {
     /// What stands for the last file.
     file: Option<u64>,
+    #[serde(with = "shared")]
     last: Arc<Script>,
-    /// The file before it: what it had read, and whether it was read otherwise than the one before itself.
-    before: Option<(Arc<Script>, bool)>,
+    before: Option<Before>,
     /// The last file was read otherwise than the one before it.
+    wrong: bool,
+}
+
+/// What the file before the last one had read, and whether that was otherwise than the one before itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Before {
+    #[serde(with = "shared")]
+    script: Arc<Script>,
     wrong: bool,
 }
 
@@ -419,10 +427,10 @@ impl Learnt {
     /// open (`more_follows`), nothing is taken for missing.
     pub fn learn(&mut self, file: u64, observed: &Script, more_follows: bool) {
         let before = match &self.file {
-            Some(last) if *last != file => Some((self.last.clone(), self.wrong)),
+            Some(last) if *last != file => Some(Before { script: self.last.clone(), wrong: self.wrong }),
             _ => self.before.clone(),
         };
-        let Some((script, was_wrong)) = &before else {
+        let Some(Before { script, wrong: was_wrong }) = &before else {
             (self.file, self.last) = (Some(file), Arc::new(observed.clone()));
             return;
         };
@@ -433,6 +441,14 @@ impl Learnt {
         }
         let last = Arc::new(observed.clone().proven_by(script));
         *self = Self { file: Some(file), last, before, wrong };
+    }
+
+    /// Whether it is something that this program may have learnt: what comes from a disk may be anything.
+    pub fn is_sound(&self) -> bool {
+        let scripts = std::iter::once(&self.last).chain(self.before.iter().map(|before| &before.script));
+        let spans = |script: &Arc<Script>| script.parts.iter().map(|part| part.spans.len()).sum::<usize>();
+        let in_order = |part: &Part| part.spans.iter().all(|span| span.start < span.end);
+        scripts.clone().all(|script| spans(script) <= MAX_SPANS && script.parts.iter().all(in_order))
     }
 
     /// How many of the last files are known: up to two.
@@ -447,7 +463,24 @@ impl Learnt {
 
     /// About how much memory it takes, in bytes.
     pub fn weight(&self) -> usize {
-        self.last.weight() + self.before.as_ref().map_or(0, |(script, _)| script.weight())
+        self.last.weight() + self.before.as_ref().map_or(0, |before| before.script.weight())
+    }
+}
+
+/// Scripts are shared in memory, and written down by themselves.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Script;
+
+    pub fn serialize<S: Serializer>(script: &Arc<Script>, serializer: S) -> Result<S::Ok, S::Error> {
+        script.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Script>, D::Error> {
+        Script::deserialize(deserializer).map(Arc::new)
     }
 }
 

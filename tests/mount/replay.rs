@@ -74,6 +74,24 @@ fn one_extension_of_each_file_comes_with_the_headers() {
 }
 
 #[test]
+fn tables_of_any_length_come_whole_with_the_head_where_names_are_known() {
+    let rows = |n: usize| [900, 1_700, 1_200, 2_900, 700][n];
+    let files: Vec<_> = (0..5).map(|n| Product::new(70 + n as u64).image(&[250, rows(n)])).collect();
+    let key = |n: usize| format!("spectra/spec-4055-55359-{:04}.fits", 7 * n * n);
+    let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, file)| file.put(lab, &key(n))));
+    names(&rig.path("spectra")).unwrap();
+    for n in [2, 0, 3, 1, 4] {
+        let (product, data) = (&files[n], files[n].data[1].clone());
+        let (rounds, _) = cost_of(&rig, &key(n), || {
+            let file = rig.open(&key(n));
+            let len = (data.end - data.start) as usize;
+            assert_eq!(read_at(&file, data.start, len).unwrap(), product.at(data.start, len), "file {n}");
+        });
+        assert!([2, 0].contains(&n) || rounds <= 1, "file {n}: {rounds} rounds");
+    }
+}
+
+#[test]
 fn another_access_costs_bounded_bytes_once_and_ends_the_replay() {
     let files: Vec<_> = (0..6).map(|n| Product::new(60 + n).image(&[4_000, 1_000]).image(&[4_000, 1_000])).collect();
     let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, file)| file.put(lab, &key(n, "flt.fits"))));
@@ -140,4 +158,33 @@ fn folders_in_no_order_are_not_foreseen() {
     let others = (0..12).filter(|n| !opened.contains(n)).map(|n| gets_of(&rig, &ordered(n)).len()).sum::<usize>();
     assert_eq!(others, 0, "GETs for files that nobody opened");
     assert!(rig.lists() <= 20, "{} LISTs", rig.lists());
+}
+
+#[test]
+fn what_was_read_before_a_remount_is_fetched_of_the_first_file_after_it() {
+    let files = compressed_files();
+    let put =
+        |lab: &fitsfs_lab::Lab| files.iter().zip(0..).for_each(|((file, _), n)| file.put(lab, &key(n, "drc.fits.fz")));
+    let rig = Rig::unmounted(put);
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let cutout = |n: usize| {
+        let (product, tiles) = &files[n];
+        let file = rig.open(&key(n, "drc.fits.fz"));
+        assert!(product.reads_header(&file, 1));
+        let map = product.map(&file);
+        for tile in (8..12).flat_map(|row| (20..24).map(move |column| &tiles[row * 50 + column])) {
+            assert!(product.is_in(&map, tile.start, (tile.end - tile.start) as usize), "file {n}: {tile:?}");
+        }
+    };
+    rig.mount(&["--cache-dir", &cache]);
+    for n in 0..3 {
+        cutout(n);
+        is_closed(&rig);
+    }
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    rig.mount(&["--cache-dir", &cache]);
+    let (rounds, gets) = cost_of(&rig, &key(4, "drc.fits.fz"), || cutout(4));
+    assert!(rounds <= 2 && gets <= 8, "{gets} GETs in {rounds} rounds");
+    let trace = trace(&[rig.path(&key(4, "drc.fits.fz")).to_str().unwrap()]);
+    assert!(trace["files"][0]["summary"]["by_decision"]["replayed"]["bytes"].as_u64() > Some(100_000), "{trace}");
 }

@@ -1,6 +1,7 @@
 //! What stores have told of names, kept on disk: several mounts and processes share it, one after the other and at the
 //! same time.
 //!
+//! - [`Notes`]: what was learnt of files while they were read
 //! - [`Remembered`]: a store that answers from here what it was asked before
 //! - [`record`]: one answer as a line that proves itself; [`log`]: the file of a directory, `names/ab/HASH.log`, to which
 //!   lines are appended; [`index`]: what is in it
@@ -12,6 +13,7 @@
 
 mod index;
 mod log;
+mod notes;
 mod record;
 mod remembered;
 
@@ -32,6 +34,7 @@ use self::record::{Record, What, directory_of, id_of_head, id_of_list};
 use crate::store::{ListPage, ListRequest, ObjectMeta, Recall};
 
 pub use index::Belief;
+pub use notes::Notes;
 pub use remembered::Remembered;
 
 /// What is kept in memory of logs: that of half a million names, or of some thousand folders.

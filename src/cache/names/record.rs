@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::store::{ListPage, ListRequest, ObjectMeta, Version};
 
 /// The hexadecimal digits of a checksum.
-const DIGITS: usize = 16;
+pub(super) const DIGITS: usize = 16;
 
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ impl Record {
     }
 }
 
-fn checksum(json: &[u8]) -> [u8; DIGITS] {
+pub(super) fn checksum(json: &[u8]) -> [u8; DIGITS] {
     let mut digits = [0; DIGITS];
     for (digit, shift) in digits.iter_mut().zip((0..DIGITS as u32).rev()) {
         *digit = b"0123456789abcdef"[(xxh3_64(json) >> (4 * shift)) as usize & 0xf];

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fits::testing::{IMAGE, SIMPLE, image, layout};
 
 fn likeness(a: &str, b: &str) -> Option<usize> {
     Class::of(a).likeness(&Class::of(b))
@@ -105,29 +104,6 @@ fn what_differs_within_a_class_is_told_apart_by_the_closer_pattern() {
     assert_eq!(likeness(events, "xmm/1/P0123700101M1S001IMAGE_8000.FTZ"), None);
     let (long, short) = ("jw1/jw1_1_nrcalong_rate.fits", "jw1/jw1_1_nrcblong_rate.fits");
     assert_eq!(likeness(long, short), Some(2), "another detector, of the same layout");
-}
-
-/// A layout of a primary HDU, and images of these lengths.
-fn layout_of(lengths: &[usize]) -> Arc<Layout> {
-    let images = lengths.iter().map(|len| image(IMAGE, 0, &[*len]));
-    Arc::new(layout(&std::iter::once(image(SIMPLE, 0, &[])).chain(images).collect::<Vec<_>>().concat()))
-}
-
-#[test]
-fn a_layout_of_the_same_size_is_the_better_guess() {
-    let (small, large, partly) = (layout_of(&[100, 100]), layout_of(&[9_000, 100]), layout_of(&[100]));
-    let classes = Classes::default();
-    let key = |n: u32| format!("jw0{n}/jw0{n}_rate.fits");
-    let learn = |layout: &Arc<Layout>| {
-        Class::of(&key(1)).0.into_iter().for_each(|p| classes.known(p).shown.lock().learn(layout, 1));
-    };
-    assert!(classes.recall(&key(2), small.file_size).sibling.is_none());
-    [&small, &large, &partly].into_iter().for_each(learn);
-    let known = |size: u64| classes.recall(&key(2), size).sibling.unwrap().layout.file_size;
-    assert_eq!(known(small.file_size), small.file_size);
-    assert_eq!(known(large.file_size), large.file_size);
-    assert_eq!(known(1 << 30), large.file_size, "the last one of which most is known");
-    assert!(classes.recall("jw02/jw02_cal.fits", small.file_size).sibling.is_none());
 }
 
 /// Parts of keys as archives have them, and anything else.
