@@ -7,7 +7,7 @@
 //! - the **header chain** ([`Headers`]): as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the
 //!   reader, also at the offsets where the next headers are likely to be;
 //! - **strided** walks ([`Strides`]): rows of a cutout, planes of a cube, by the geometry of the data unit;
-//! - **tiles** ([`TileReader`]) of a compressed image, by its table of descriptors;
+//! - **tiles** of compressed images ([`Compressed`]), by their tables of descriptors, and of one image after the other;
 //! - **sequential** streams ([`Streams`]) through data, extended geometrically and never past the data unit that they
 //!   began in, until a reader has shown that it crosses header boundaries.
 //!
@@ -19,10 +19,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
-use super::tiles::{TileReader, descriptors};
+use super::tiles::Lead;
 use crate::cache::{BLOCK, Origin, blocks_around};
 use crate::fits::{Hdu, Layout};
 use crate::metrics::Pace;
@@ -48,16 +49,6 @@ const WHOLE_ROWS: u64 = 2;
 
 /// A reader whose first read of a data unit is this near to its start is taken to begin there.
 const NEAR_START: u64 = 32 << 10;
-
-/// Descriptors of tiles are fetched with the header of the first HDUs only: a program that lists the HDUs of a
-/// compressed camera file wants none.
-const EAGER_TILES: usize = 2;
-
-/// So many compressed images are followed at once.
-const MAX_TILE_READERS: usize = 4;
-
-/// Longer tables of descriptors than this are fetched where they are touched.
-const MAX_EAGER_TABLE: u64 = 256 << 10;
 
 /// A range to fetch before it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +79,7 @@ pub struct Planner {
     headers: Headers,
     streams: Streams,
     strides: Strides,
-    /// Compressed images that are read, the last ones.
-    tiles: Vec<TileReader>,
-    /// The HDUs whose table of tile descriptors is on its way.
-    wanted_tiles: Vec<usize>,
+    compressed: Compressed,
     max_ahead: u64,
     /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
     sparse: Option<(usize, bool)>,
@@ -110,8 +98,7 @@ impl Planner {
             headers: Headers::new(size, sibling),
             streams: Streams::new(max_ahead),
             strides: Strides::default(),
-            tiles: Vec::new(),
-            wanted_tiles: Vec::new(),
+            compressed: Compressed::default(),
             max_ahead,
             sparse: None,
             reads_units: false,
@@ -170,48 +157,58 @@ impl Planner {
             decision.demand.start = decision.demand.start.min(self.blocks(self.size - TAIL..self.size).start);
         }
         self.headers.note_reader(&range);
-        decision.ahead.extend(self.headers.pursue(pace));
+        decision.ahead.extend(self.pursue(pace));
+        let expected = self.expect_images(&range, pace);
         if self.headers.covers(range.start) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
         } else {
             self.follow_data(range, held, pace, &mut decision);
         }
+        decision.ahead.extend(self.plan_expected(expected));
         decision
     }
 
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
     pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>, pace: &Pace) -> Vec<Planned> {
         self.headers.walk(&held);
-        let mut ahead = self.headers.pursue(pace);
-        // Also after the file was opened again: what was known of tiles went with the last reader.
-        let is_short = |hdu: &&Hdu| descriptors(hdu).is_some_and(|table| table.end - table.start <= MAX_EAGER_TABLE);
-        let count = if self.tiles.is_empty() && self.wanted_tiles.is_empty() { EAGER_TILES } else { 0 };
-        let eager: Vec<Hdu> = self.layout().hdus.iter().take(count).filter(is_short).cloned().collect();
-        ahead.extend(eager.iter().filter_map(|hdu| self.want_tiles(hdu)));
-        self.learn_tiles(held);
+        let mut ahead = self.pursue(pace);
+        let touched = self.headers.touched();
+        let hdus = &self.headers.layout().hdus;
+        let expected = self.compressed.on_arrival(hdus, touched, held, pace, self.max_ahead);
+        ahead.extend(self.plan_expected(expected));
         ahead
     }
 
-    /// The table of tile descriptors of an HDU is to be fetched.
-    fn want_tiles(&mut self, hdu: &Hdu) -> Option<Planned> {
-        let known = self.wanted_tiles.contains(&hdu.index) || self.tiles.iter().any(|tiles| tiles.hdu == hdu.index);
-        let table = descriptors(hdu).filter(|_| !known)?;
-        self.wanted_tiles.truncate(MAX_TILE_READERS - 1);
-        self.wanted_tiles.insert(0, hdu.index);
-        Some(Planned { range: self.blocks(table), origin: Origin::Predicted })
+    /// The next headers, with the table of descriptors behind the first of them if it has one like the last.
+    fn pursue(&mut self, pace: &Pace) -> Vec<Planned> {
+        let mut planned = self.headers.pursue(pace);
+        for Planned { range, .. } in planned.iter_mut().filter(|planned| planned.origin == Origin::Chain) {
+            self.compressed.with_table(&self.headers.layout().hdus, range, self.size);
+            range.end = range.end.next_multiple_of(PAGE).min(self.size);
+        }
+        planned
     }
 
-    /// Reads the tables of tile descriptors that are wanted, once they are held.
-    fn learn_tiles(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
+    /// What a program that reads `range` is likely to want of other compressed images.
+    fn expect_images(&mut self, range: &Range<u64>, pace: &Pace) -> Expected {
         let hdus = &self.headers.layout().hdus;
-        let tiles = &mut self.tiles;
-        self.wanted_tiles.retain(|index| {
-            let Some(hdu) = hdus.get(*index) else { return false };
-            let Some(table) = descriptors(hdu).and_then(|table| held(&table)) else { return true };
-            tiles.truncate(MAX_TILE_READERS - 1);
-            tiles.insert(0, TileReader::new(hdu, &table).unwrap_or_else(|| TileReader::streamed(hdu)));
-            false
-        });
+        match self.headers.layout().hdu_at(range.end - 1) {
+            Some(hdu) => self.compressed.note(hdu, hdus, range, pace, self.max_ahead),
+            None => Expected::default(),
+        }
+    }
+
+    fn plan_expected(&mut self, expected: Expected) -> Vec<Planned> {
+        let predicted = |range| Planned { range, origin: Origin::Predicted };
+        let mut planned: Vec<_> = expected.tables.into_iter().map(|table| predicted(self.blocks(table))).collect();
+        let mut pieces = self.pieces(expected.pieces);
+        // What a READ asks for shows that it was right.
+        pieces.iter_mut().take(1).for_each(|piece| piece.origin = Origin::Predicted);
+        planned.extend(pieces);
+        planned.extend(
+            expected.runs.into_iter().map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential }),
+        );
+        planned
     }
 
     /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
@@ -219,8 +216,7 @@ impl Planner {
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
         self.strides.cut(range);
-        self.tiles.iter_mut().for_each(TileReader::forget_cutout);
-        self.wanted_tiles.clear();
+        self.compressed.on_denied(range);
         self.headers.on_denied(range);
         self.started &= range.start > 0;
     }
@@ -228,14 +224,14 @@ impl Planner {
     /// What a stream was to be led by in a planned range is left for later.
     pub fn leads_no_further(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
+        self.compressed.leads_no_further(range);
     }
 
     /// No program has the file open: nobody is led any more.
     pub fn on_closed(&mut self) {
         self.streams.clear();
         self.strides.clear();
-        self.tiles.clear();
-        self.wanted_tiles.clear();
+        self.compressed = Compressed::default();
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.
@@ -252,15 +248,8 @@ impl Planner {
     fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) {
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
-            decision.ahead.extend(self.want_tiles(hdu));
-            let large = range.end - range.start >= LARGE_READ;
-            if let Some(tiles) = self.tiles.iter_mut().find(|tiles| tiles.hdu == hdu.index)
-                && !large
-                && !is_start(hdu, range.start)
-                && (tiles.has_cutout() || !self.streams.continues(&range))
-                && let Some(ranges) = tiles.advance(range.start)
-            {
-                return self.plan_pieces(ranges, decision);
+            if self.follow_tiles(hdu, &range, pace, decision) {
+                return;
             }
             // Where rows are worth fetching one by one, even those that a stream would take along: unless it reads all
             // of them, as some in a row have shown.
@@ -289,6 +278,29 @@ impl Planner {
         self.follow_stream(range, held, first, decision);
     }
 
+    /// Whether a read is one of tiles or their table, and plans what comes with it.
+    fn follow_tiles(&mut self, hdu: &Hdu, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
+        let is_other = range.end - range.start >= LARGE_READ || self.streams.continues(range);
+        if is_other && !self.compressed.follows(hdu) {
+            return false;
+        }
+        match self.compressed.follow(hdu, range, pace, self.max_ahead) {
+            None => return false,
+            Some(Followed::Table(table)) => {
+                // A long one is on its way, and the reader waits for no more than it has asked for.
+                let is_short = table.end - table.start <= MAX_EAGER_TABLE;
+                let table = if is_short { self.blocks(table) } else { decision.demand.clone() };
+                decision.demand = decision.demand.start.min(table.start)..decision.demand.end.max(table.end);
+            }
+            Some(Followed::Heap(Lead::Pieces(pieces))) => decision.ahead.extend(self.pieces(pieces)),
+            Some(Followed::Heap(Lead::Run(run))) => {
+                let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
+                decision.ahead.extend(run);
+            }
+        }
+        true
+    }
+
     /// Whether the rows of an HDU are better fetched one by one, decided when a program turns to it.
     fn has_sparse_rows(&mut self, hdu: &Hdu, pace: &Pace) -> bool {
         match self.sparse {
@@ -297,8 +309,12 @@ impl Planner {
         }
     }
 
+    fn plan_pieces(&mut self, ranges: Vec<Range<u64>>, decision: &mut Decision) {
+        decision.ahead.extend(self.pieces(ranges));
+    }
+
     /// Pieces of a pattern, those that touch joined, as many as one reader may be led by.
-    fn plan_pieces(&mut self, mut ranges: Vec<Range<u64>>, decision: &mut Decision) {
+    fn pieces(&mut self, mut ranges: Vec<Range<u64>>) -> Vec<Planned> {
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<u64>> = Vec::new();
         for range in ranges {
@@ -309,7 +325,7 @@ impl Planner {
             }
         }
         joined.retain(|range| range.start < range.end);
-        let mut left = self.max_ahead;
+        let (mut left, mut planned) = (self.max_ahead, Vec::new());
         for range in joined {
             let bytes = range.end - range.start;
             if bytes > left {
@@ -317,8 +333,9 @@ impl Planner {
                 break;
             }
             left -= bytes;
-            decision.ahead.push(Planned { range, origin: Origin::Strided });
+            planned.push(Planned { range, origin: Origin::Strided });
         }
+        planned
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
