@@ -25,6 +25,9 @@ pub(super) const MAX_EAGER_TABLE: u64 = 256 << 10;
 /// processor needs for the request.
 const MAX_TABLE_WITH_HEADER: u64 = 32 << 10;
 
+/// A program that reads a header or a table reads on by so many bytes: a buffer of the size that the file system advises.
+const READ_ON: u64 = 16 << 10;
+
 /// So many compressed images are followed at once; for each, where its tiles are is kept in memory.
 const MAX_READERS: usize = 8;
 
@@ -44,6 +47,9 @@ pub(super) struct Compressed {
     expected: Vec<usize>,
     /// The HDUs of which that was wanted already.
     served: Vec<usize>,
+    /// Where the last read of a header ended, with what its buffer took in behind it; and of a table.
+    header_end: u64,
+    table_end: u64,
 }
 
 /// What follows from a read of a compressed image.
@@ -80,11 +86,24 @@ impl Compressed {
     }
 
     /// A program reads `read`, which ends in `hdu`: what it is likely to want of other images.
-    pub fn note(&mut self, hdu: &Hdu, hdus: &[Hdu], read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Expected {
+    pub fn note(
+        &mut self,
+        hdu: &Hdu,
+        hdus: &[Hdu],
+        read: &Range<u64>,
+        held: bool,
+        pace: &Pace,
+        max_ahead: u64,
+    ) -> Expected {
         if descriptors(hdu).is_none() {
             return Expected::default();
         }
-        let is_data = read.start >= hdu.data_offset;
+        // A buffer that is filled from the header goes on into the table, which says nothing of either.
+        let reads_on = held && read.start == self.header_end && read.start < hdu.data_offset + READ_ON;
+        let is_data = read.start >= hdu.data_offset && !reads_on;
+        if !is_data {
+            self.header_end = read.end;
+        }
         let example = self.example(hdu, hdus).map(|(index, _)| index);
         // A header is also read by programs that look for another one: it counts right behind the last image, and only if
         // what was expected before was read.
@@ -111,18 +130,31 @@ impl Compressed {
     }
 
     /// What follows from a read of the data of `hdu`. None if it is no compressed image, or not read by tiles.
-    pub fn follow(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Followed> {
+    pub fn follow(
+        &mut self,
+        hdu: &Hdu,
+        read: &Range<u64>,
+        held: bool,
+        pace: &Pace,
+        max_ahead: u64,
+    ) -> Option<Followed> {
         let table = descriptors(hdu)?;
         // A page in which the next header begins is read for that.
         if read.end > hdu.end() {
             return None;
         }
         if read.start < table.end {
+            self.table_end = read.end;
             return Some(Followed::Table(table));
+        }
+        // A buffer that is filled from the table goes on into the heap, which says nothing of tiles.
+        if held && read.start == self.table_end && read.start < table.end + READ_ON {
+            self.table_end = read.end;
+            return Some(Followed::Heap(Lead::Pieces(Vec::new())));
         }
         let index = self.readers.iter().position(|tiles| tiles.hdu == hdu.index)?;
         self.readers[..=index].rotate_right(1);
-        self.readers[0].advance(read, HEAD, pace, max_ahead).map(Followed::Heap)
+        self.readers[0].advance(read, HEAD.max(table.end + READ_ON), pace, max_ahead).map(Followed::Heap)
     }
 
     /// Whether a part of `hdu` is being read by its tiles.

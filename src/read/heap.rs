@@ -1,10 +1,17 @@
-//! Heaps of binary tables that are read in their order, from the first byte on: tiles of an image that is decoded whole.
+//! Heaps of binary tables: tiles of compressed images, arrays of variable length.
 //!
-//! A stream has to prove itself, a heap says how far it goes. So the first step may be as long as a round trip takes
-//! to transfer, which costs no more time than the wait for it; the reader then earns the rest by coming along.
+//! - A [`Run`] reads a heap in its order, from the first byte on. A stream has to prove itself, a heap says how far it
+//!   goes. So the first step may be as long as a round trip takes to transfer, which costs no more time than the wait
+//!   for it; the reader then earns the rest by coming along.
+//! - An [`Ascent`] reads arrays of some rows, here and there but ascending. Which rows come next nobody knows, but what
+//!   lies between two of them may take less time to transfer than the next wait.
+//! - [`Arrays`] follows both in the heap of a table, and fetches the descriptors of all rows, so that a row costs one
+//!   round trip instead of two.
 
 use std::ops::Range;
 
+use super::tiles::Lead;
+use crate::fits::Hdu;
 use crate::metrics::Pace;
 
 /// The first step is at least this long, and at most: what one round trip transfers, which from a store in the same
@@ -22,6 +29,18 @@ const MIN_STEP: u64 = 512 << 10;
 /// A read that begins so far beyond what was planned still goes on: empty arrays, and those in another order.
 const SLACK: u64 = 64 << 10;
 
+/// The first step of a reader who has touched the start of a heap once: it may want one row.
+const ONE_TOUCH: u64 = 1 << 20;
+
+/// A program that reads descriptors or a header reads on by so many bytes, into what is behind them.
+const READ_ON: u64 = 16 << 10;
+
+/// So many places in ascending order show that more follow: two of them are one distance, which may be chance.
+const PROOF: u32 = 3;
+
+/// The first window of an ascent holds so many of the places to come, the next ones twice as much as the last.
+const FIRST_WINDOW: u64 = 4;
+
 /// How many bytes arrive in the time that one waits for the first of them.
 pub(super) fn one_round(pace: &Pace) -> u64 {
     ((pace.latency * pace.bandwidth) as u64).clamp(MIN_FIRST, MAX_FIRST)
@@ -35,12 +54,19 @@ pub(super) struct Run {
     next: u64,
     /// All up to here was read or planned.
     planned: u64,
+    /// Whether it is known that all is read.
+    is_sure: bool,
 }
 
 impl Run {
-    /// Nothing of `heap` was read yet.
+    /// Nothing of `heap` was read yet, and all of it will be.
     pub fn new(heap: Range<u64>) -> Self {
-        Self { next: heap.start, planned: heap.start, heap }
+        Self { next: heap.start, planned: heap.start, heap, is_sure: true }
+    }
+
+    /// Nothing of `heap` was read yet. The first read says little, the second is as good as certainty.
+    pub fn likely(heap: Range<u64>) -> Self {
+        Self { is_sure: false, ..Self::new(heap) }
     }
 
     /// What to fetch before anything of the heap is read.
@@ -56,7 +82,8 @@ impl Run {
         }
         self.next = self.next.max(read.end.min(self.heap.end));
         let come = self.next - self.heap.start;
-        let wanted = (GROWTH * come).max(one_round(pace)).min(come + max_ahead);
+        let first = if std::mem::replace(&mut self.is_sure, true) { one_round(pace) } else { ONE_TOUCH };
+        let wanted = (GROWTH * come).max(first).min(come + max_ahead);
         Some(self.lead(wanted))
     }
 
@@ -76,6 +103,113 @@ impl Run {
             self.planned = to;
             from..to
         })
+    }
+}
+
+/// A reader of places in ascending order with distances between them that take less time than a round trip.
+#[derive(Clone, Debug, Default)]
+struct Ascent {
+    /// Where the ascent began, and the last read.
+    start: u64,
+    last: Range<u64>,
+    places: u32,
+    /// The mean distance of the places before any window, in bytes.
+    distance: u64,
+    window: u64,
+    /// All from the first window up to here was planned.
+    planned: u64,
+}
+
+impl Ascent {
+    /// Takes note of a read; what to fetch ahead.
+    fn advance(&mut self, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
+        let worth = (pace.latency * pace.bandwidth) as u64;
+        let goes_on = self.places > 0
+            && read.start >= self.last.start
+            && read.start <= self.last.end.max(self.planned).saturating_add(worth);
+        if !goes_on {
+            *self = Self { start: read.start, last: read.clone(), places: 1, ..Self::default() };
+            return None;
+        }
+        if read.start > self.last.end {
+            self.places += 1;
+        }
+        self.last = self.last.start.max(read.start)..self.last.end.max(read.end);
+        if self.places < PROOF {
+            return None;
+        }
+        if self.window == 0 {
+            self.distance = (read.start - self.start) / u64::from(self.places - 1);
+        }
+        // Half a window ahead, so that the next one arrives while this one is read.
+        if read.end + self.window / 2 < self.planned {
+            return None;
+        }
+        self.window = (2 * self.window).max(FIRST_WINDOW * self.distance).min(max_ahead);
+        let from = self.planned.max(read.end);
+        self.planned = (read.end + self.window).max(from);
+        Some(from..self.planned)
+    }
+
+    fn cut(&mut self, range: &Range<u64>) {
+        if range.start < self.planned {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The arrays of variable length in the table that is read.
+#[derive(Debug, Default)]
+pub(super) struct Arrays {
+    /// Which HDU.
+    hdu: usize,
+    run: Option<Run>,
+    ascent: Ascent,
+    /// The rows of the table were asked for.
+    has_rows: bool,
+}
+
+/// What follows from a read of a heap.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InHeap {
+    /// The rows of the table, with the descriptors of all arrays.
+    pub rows: Option<Range<u64>>,
+    /// What is led ahead in the heap. None if the reader shows none of the orders known here.
+    pub lead: Option<Lead>,
+}
+
+impl Arrays {
+    /// What follows from a read of the data of `hdu`. None if it is not of a heap of arrays.
+    pub fn follow(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<InHeap> {
+        let table = hdu.table.as_ref().filter(|table| table.tiles.is_none())?;
+        let heap = table.heap.as_ref().map(|heap| heap.offset..heap.offset.saturating_add(heap.len))?;
+        if read.end <= heap.start || read.start >= heap.end || read.end > hdu.end() {
+            return None;
+        }
+        if self.hdu != hdu.index {
+            *self = Self { hdu: hdu.index, ..Self::default() };
+        }
+        let is_start = self.run.is_none() && self.ascent.places == 0 && read.start <= heap.start + READ_ON;
+        if is_start {
+            self.run = Some(Run::likely(heap.clone()));
+        }
+        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(InHeap { rows: None, lead: Some(Lead::Run(lead)) });
+        }
+        let lead = self.ascent.advance(read, pace, max_ahead);
+        let lead = lead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
+        let bytes = heap.start.min(hdu.data_offset.saturating_add(hdu.row_len().saturating_mul(hdu.rows())));
+        let rows = hdu.data_offset..bytes;
+        let is_worth_it = self.ascent.places > 1 && !self.has_rows && rows.end - rows.start <= one_round(pace);
+        self.has_rows |= is_worth_it;
+        let is_led = lead.is_some() || self.ascent.window > 0;
+        Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Lead::Run(lead)) })
+    }
+
+    /// `range` was planned and will not be fetched.
+    pub fn cut(&mut self, range: &Range<u64>) {
+        self.run.iter_mut().for_each(|run| run.cut(range));
+        self.ascent.cut(range);
     }
 }
 
@@ -119,7 +253,43 @@ mod tests {
         assert_eq!(run.advance(&(0..4096), &PACE, 64 * MIB), Some(Some(MIB..4 * MIB)));
     }
 
+    fn ascend(ascent: &mut Ascent, at: u64) -> Option<Range<u64>> {
+        ascent.advance(&(at..at + 8192), &PACE, 64 * MIB)
+    }
+
+    #[test]
+    fn three_places_in_ascending_order_open_a_window_that_doubles() {
+        let mut ascent = Ascent::default();
+        assert_eq!(ascend(&mut ascent, 0), None);
+        assert_eq!(ascend(&mut ascent, 300 << 10), None);
+        let first = ascend(&mut ascent, 650 << 10).expect("a window");
+        let length = |range: &Range<u64>| range.end - range.start;
+        assert_eq!(length(&first), 4 * (325 << 10));
+        assert_eq!(ascend(&mut ascent, first.start), None);
+        let second = ascend(&mut ascent, first.end - 20_000).expect("the next window");
+        assert!(second.start == first.end && length(&second) > length(&first), "{second:?}");
+    }
+
+    #[test]
+    fn places_far_apart_or_in_no_order_open_no_window() {
+        for places in [[100, 200, 300, 400], [40, 30, 20, 10], [40, 41, 10, 11]] {
+            let mut ascent = Ascent::default();
+            assert!(places.iter().all(|place| ascend(&mut ascent, place * MIB).is_none()), "{places:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn windows_are_bounded_and_never_twice(max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 27, 1u64..1 << 20), 1..200)) {
+            let mut ascent = Ascent::default();
+            for (start, length) in reads {
+                let planned = ascent.planned;
+                let Some(window) = ascent.advance(&(start..start + length), &PACE, max_ahead) else { continue };
+                prop_assert!(window.start >= planned && window.start <= window.end);
+                prop_assert!(window.end - window.start <= max_ahead);
+            }
+        }
+
         #[test]
         fn leads_are_in_the_heap_bounded_and_never_twice(
             length in 1u64..1 << 32, max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 33, 1u64..1 << 20), 1..100),

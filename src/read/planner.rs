@@ -21,11 +21,12 @@ use bytes::Bytes;
 
 use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
+use super::heap::{Arrays, InHeap};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, SHORT_ROW, Strides, is_sparse};
 use super::tiles::Lead;
 use crate::cache::{BLOCK, Origin, blocks_around};
-use crate::fits::{Hdu, Layout};
+use crate::fits::{Hdu, HduKind, Layout};
 use crate::metrics::Pace;
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
@@ -80,6 +81,7 @@ pub struct Planner {
     streams: Streams,
     strides: Strides,
     compressed: Compressed,
+    arrays: Arrays,
     max_ahead: u64,
     /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
     sparse: Option<(usize, bool)>,
@@ -99,6 +101,7 @@ impl Planner {
             streams: Streams::new(max_ahead),
             strides: Strides::default(),
             compressed: Compressed::default(),
+            arrays: Arrays::default(),
             max_ahead,
             sparse: None,
             reads_units: false,
@@ -158,8 +161,8 @@ impl Planner {
         }
         self.headers.note_reader(&range);
         decision.ahead.extend(self.pursue(pace));
-        let expected = self.expect_images(&range, pace);
-        if self.headers.covers(range.start) {
+        let expected = self.expect_images(&range, held, pace);
+        if self.headers.covers(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
         } else {
             self.follow_data(range, held, pace, &mut decision);
@@ -190,10 +193,10 @@ impl Planner {
     }
 
     /// What a program that reads `range` is likely to want of other compressed images.
-    fn expect_images(&mut self, range: &Range<u64>, pace: &Pace) -> Expected {
+    fn expect_images(&mut self, range: &Range<u64>, held: bool, pace: &Pace) -> Expected {
         let hdus = &self.headers.layout().hdus;
-        match self.headers.layout().hdu_at(range.end - 1) {
-            Some(hdu) => self.compressed.note(hdu, hdus, range, pace, self.max_ahead),
+        match self.headers.layout().hdu_at(range.end - 1).filter(|_| !is_tail(range, self.size)) {
+            Some(hdu) => self.compressed.note(hdu, hdus, range, held, pace, self.max_ahead),
             None => Expected::default(),
         }
     }
@@ -217,6 +220,7 @@ impl Planner {
         self.streams.cut(range);
         self.strides.cut(range);
         self.compressed.on_denied(range);
+        self.arrays.cut(range);
         self.headers.on_denied(range);
         self.started &= range.start > 0;
     }
@@ -225,6 +229,7 @@ impl Planner {
     pub fn leads_no_further(&mut self, range: &Range<u64>) {
         self.streams.cut(range);
         self.compressed.leads_no_further(range);
+        self.arrays.cut(range);
     }
 
     /// No program has the file open: nobody is led any more.
@@ -232,6 +237,7 @@ impl Planner {
         self.streams.clear();
         self.strides.clear();
         self.compressed = Compressed::default();
+        self.arrays = Arrays::default();
     }
 
     /// The first read: the head comes along, with the read itself where that is at the head.
@@ -248,7 +254,7 @@ impl Planner {
     fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) {
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
-            if self.follow_tiles(hdu, &range, pace, decision) {
+            if self.follow_tiles(hdu, &range, held, pace, decision) || self.follow_arrays(hdu, &range, pace, decision) {
                 return;
             }
             // Where rows are worth fetching one by one, even those that a stream would take along: unless it reads all
@@ -279,12 +285,19 @@ impl Planner {
     }
 
     /// Whether a read is one of tiles or their table, and plans what comes with it.
-    fn follow_tiles(&mut self, hdu: &Hdu, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
+    fn follow_tiles(
+        &mut self,
+        hdu: &Hdu,
+        range: &Range<u64>,
+        held: bool,
+        pace: &Pace,
+        decision: &mut Decision,
+    ) -> bool {
         let is_other = range.end - range.start >= LARGE_READ || self.streams.continues(range);
-        if is_other && !self.compressed.follows(hdu) {
+        if (is_other && !self.compressed.follows(hdu)) || is_tail(range, self.size) {
             return false;
         }
-        match self.compressed.follow(hdu, range, pace, self.max_ahead) {
+        match self.compressed.follow(hdu, range, held, pace, self.max_ahead) {
             None => return false,
             Some(Followed::Table(table)) => {
                 // A long one is on its way, and the reader waits for no more than it has asked for.
@@ -292,13 +305,32 @@ impl Planner {
                 let table = if is_short { self.blocks(table) } else { decision.demand.clone() };
                 decision.demand = decision.demand.start.min(table.start)..decision.demand.end.max(table.end);
             }
-            Some(Followed::Heap(Lead::Pieces(pieces))) => decision.ahead.extend(self.pieces(pieces)),
-            Some(Followed::Heap(Lead::Run(run))) => {
-                let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
-                decision.ahead.extend(run);
-            }
+            Some(Followed::Heap(lead)) => decision.ahead.extend(self.plan_lead(lead)),
         }
         true
+    }
+
+    /// Whether a read is led in a heap of arrays, and plans what comes with it.
+    fn follow_arrays(&mut self, hdu: &Hdu, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
+        if is_tail(range, self.size) {
+            return false;
+        }
+        let Some(InHeap { rows, lead }) = self.arrays.follow(hdu, range, pace, self.max_ahead) else { return false };
+        let rows = rows.map(|rows| Planned { range: self.blocks(rows), origin: Origin::Predicted });
+        decision.ahead.extend(rows);
+        let is_led = lead.is_some();
+        decision.ahead.extend(lead.map(|lead| self.plan_lead(lead)).unwrap_or_default());
+        is_led
+    }
+
+    fn plan_lead(&mut self, lead: Lead) -> Vec<Planned> {
+        match lead {
+            Lead::Pieces(pieces) => self.pieces(pieces),
+            Lead::Run(run) => {
+                let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
+                run.into_iter().collect()
+            }
+        }
     }
 
     /// Whether the rows of an HDU are better fetched one by one, decided when a program turns to it.
@@ -339,15 +371,16 @@ impl Planner {
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
-    /// and surely if its values have to be computed or if they read much at once; one in the middle of an image cuts
+    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the middle of an image cuts
     /// some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         let from_start = is_start(hdu, read.start);
+        let packed = matches!(&hdu.kind, HduKind::AsdfBlock { compression: Some(_), .. });
         let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
         let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match from_start {
-            true if whole => hdu.data_span.min(self.max_ahead),
+            true if whole || packed => hdu.data_span.min(self.max_ahead),
             true if computed => 8 * UNIT_START,
             true => UNIT_START,
             // More than a page is asked for by programs that know what they want.
@@ -394,6 +427,11 @@ impl Planner {
 fn is_start(hdu: &Hdu, offset: u64) -> bool {
     let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
     offset < known + NEAR_START
+}
+
+/// Whether a read is one of the end of the file, with which cfitsio begins whatever is there.
+fn is_tail(read: &Range<u64>, size: u64) -> bool {
+    read.end == size && read.end - read.start <= 2 * PAGE
 }
 
 /// Whether an HDU is an image of two axes, which programs cut rows out of; of cubes they also want single pixels.

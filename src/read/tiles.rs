@@ -87,6 +87,13 @@ pub(super) fn descriptors(hdu: &Hdu) -> Option<Range<u64>> {
     (bytes > 0 && bytes <= MAX_TABLE && bytes <= hdu.data_len).then(|| hdu.data_offset..hdu.data_offset + bytes)
 }
 
+impl Cutout {
+    /// Whether a tile is in it, or in what it is if it turns out twice as wide, or longer.
+    fn has(&self, row: u64, column: u64) -> bool {
+        row >= self.top && column >= self.first && column < self.first + 2 * self.width
+    }
+}
+
 impl TileReader {
     /// The tiles of an HDU, given the bytes of [`descriptors`].
     pub fn new(hdu: &Hdu, table: &Bytes) -> Option<Self> {
@@ -147,25 +154,26 @@ impl TileReader {
     }
 
     /// What else to fetch when a program reads `read` of the heap. None if no tile is there. A program that begins
-    /// with the first of all tiles is taken to want them all; what came with the head of the file (`seen` says up to
-    /// where) was read without a sign.
-    pub fn advance(&mut self, read: &Range<u64>, seen: u64, pace: &Pace, max_ahead: u64) -> Option<Lead> {
+    /// with the first of all tiles is taken to want them all; `near` says up to where it may be without a sign: what
+    /// came with the head of the file, or with the table.
+    pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Lead> {
         if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
             return Some(Lead::Run(lead));
         }
         let tile = self.tile_at(read)?;
-        let is_first = tile == 0 || (self.heap.start < seen && read.start <= seen);
-        if is_first && self.cutout.is_none() {
+        let is_first = tile == 0 || (self.heap.start < near && read.start <= near);
+        let (row, column) = (tile / self.columns, tile % self.columns);
+        if is_first && !self.cutout.as_ref().is_some_and(|cutout| cutout.has(row, column)) {
+            self.cutout = None;
             let run = self.run.insert(Run::new(self.heap.clone()));
             return run.advance(read, pace, max_ahead).map(Lead::Run);
         }
-        Some(Lead::Pieces(self.cut_out(tile / self.columns, tile % self.columns)))
+        Some(Lead::Pieces(self.cut_out(row, column)))
     }
 
     fn cut_out(&mut self, row: u64, column: u64) -> Vec<Range<u64>> {
-        let inside = |c: &&mut Cutout| row >= c.top && column >= c.first && column < c.first + 2 * c.width;
         let (all, first) = (self.columns, self.first_rows());
-        let Some(cutout) = self.cutout.as_mut().filter(inside) else {
+        let Some(cutout) = self.cutout.as_mut().filter(|cutout| cutout.has(row, column)) else {
             let width = FIRST_COLUMNS.min(all);
             let rows = row..row + first;
             self.cutout = Some(Cutout { first: column, width, top: row, planned: rows.end });
