@@ -447,7 +447,7 @@ fn the_same_box_of_three_compressed_images_is_waited_for_once() {
     }
     let (gets, bytes) = gets_in_the_end(&rig);
     let boxes = 16 * tiles.iter().sum::<u64>();
-    assert!(gets <= 40 && bytes < boxes + 600_000, "{gets} GETs of {bytes} bytes for boxes of {boxes}");
+    assert!(gets <= 40 && bytes < boxes + MIB, "{gets} GETs of {bytes} bytes for boxes of {boxes}");
 }
 
 #[test]
