@@ -241,7 +241,7 @@ mod tests {
     fn what_is_noted_of_a_class_is_known_again() {
         let (classes, layout) = (Classes::default(), layout_of(&[100, 200]));
         let key = |n: u32| format!("jw0{n}/jw0{n}_rate.fits");
-        let mut planner = Planner::new(layout.file_size, true, None, 0);
+        let mut planner = Planner::new(layout.file_size, true, None, 0, u64::MAX);
         let bytes = [image(SIMPLE, 0, &[]), image(IMAGE, 0, &[100]), image(IMAGE, 0, &[200])].concat();
         let held = |range: &std::ops::Range<u64>| Some(bytes[range.start as usize..range.end as usize].to_vec().into());
         planner.on_arrival(held, &crate::metrics::Pace::default());

@@ -209,8 +209,13 @@ impl Headers {
         }
     }
 
-    /// Whether a read at `offset` begins in a header, or where the walk knows that one is.
-    pub fn covers(&self, offset: u64) -> bool {
+    /// Whether a read is one of a header: it begins in one, or where the walk knows that one is. Or a program's buffer is
+    /// filled where one begins, from the data before it on.
+    pub fn covers(&self, read: &Range<u64>) -> bool {
+        self.has_header_at(read.start) || (read.end - read.start <= READ_ON && self.touches(read))
+    }
+
+    fn has_header_at(&self, offset: u64) -> bool {
         let pending = matches!(self.chain.need(), Need::Bytes { offset: header, len } if (header..header + len).contains(&offset));
         pending || self.layout().in_header(offset)
     }

@@ -15,9 +15,11 @@
 mod backlog;
 mod class;
 mod classes;
+mod compressed;
 mod file;
 mod fill;
 mod headers;
+mod heap;
 mod idle;
 mod looked_up;
 mod parts;

@@ -7,7 +7,7 @@
 //! - the **header chain** ([`Headers`]): as header bytes arrive the walk goes on, a bounded number of HDUs ahead of the
 //!   reader, also at the offsets where the next headers are likely to be;
 //! - **strided** walks ([`Strides`]): rows of a cutout, planes of a cube, by the geometry of the data unit;
-//! - **tiles** ([`TileReader`]) of a compressed image, by its table of descriptors;
+//! - **tiles** of compressed images ([`Compressed`]), by their tables of descriptors, and of one image after the other;
 //! - the **replay** ([`Replay`]) of what was read of the last files of the class;
 //! - **sequential** streams ([`Streams`]) through data, extended geometrically and never past the data unit that they
 //!   began in, until a reader has shown that it crosses header boundaries.
@@ -21,14 +21,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
+use super::heap::{Arrays, InHeap};
 use super::regions::{Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, Row, SHORT_ROW, Strides, is_sparse};
-use super::tiles::{TileReader, Tiles, descriptors};
+use super::tiles::{Lead, descriptors};
 use crate::cache::{BLOCK, Origin, blocks_around};
-use crate::fits::{Hdu, Layout};
+use crate::fits::{Hdu, HduKind, Layout};
 use crate::metrics::Pace;
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
@@ -57,21 +59,11 @@ const WHOLE_ROWS: u64 = 2;
 /// A reader whose first read of a data unit is this near to its start is taken to begin there.
 const NEAR_START: u64 = 32 << 10;
 
-/// Descriptors of tiles are fetched with the header of the first HDUs only: a program that lists the HDUs of a
-/// compressed camera file wants none.
-const EAGER_TILES: usize = 2;
-
 /// A read that nothing has foreseen brings what is transferred in this share of a round trip: a sixteenth. But not less
 /// than what saves a program a wait that reads on by a few pages, nor more than is bearable for many single pages.
 const SHARE_NEAR: u64 = 16;
 const MIN_NEAR: u64 = 64 << 10;
 const MAX_NEAR: u64 = 256 << 10;
-
-/// So many compressed images are followed at once.
-const MAX_TILE_READERS: usize = 4;
-
-/// Longer tables of descriptors than this are fetched where they are touched.
-const MAX_EAGER_TABLE: u64 = 256 << 10;
 
 /// A range to fetch before it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,10 +96,8 @@ pub struct Planner {
     headers: Headers,
     streams: Streams,
     strides: Strides,
-    /// Compressed images that are read, the last ones.
-    tiles: Vec<TileReader>,
-    /// The HDUs whose table of tile descriptors is on its way.
-    wanted_tiles: Vec<usize>,
+    compressed: Compressed,
+    arrays: Arrays,
     max_ahead: u64,
     /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
     sparse: Option<(usize, bool)>,
@@ -130,8 +120,8 @@ impl Planner {
             headers: Headers::new(size, sibling),
             streams: Streams::new(max_ahead),
             strides: Strides::default(),
-            tiles: Vec::new(),
-            wanted_tiles: Vec::new(),
+            compressed: Compressed::default(),
+            arrays: Arrays::default(),
             max_ahead,
             sparse: None,
             reads_units: false,
@@ -205,9 +195,9 @@ impl Planner {
     /// What is to be replayed of the HDUs that are known by now.
     fn follow_replay(&mut self, pace: &Pace) -> Vec<Planned> {
         let wanted = self.replay.wants_tiles();
-        let hdus = wanted.iter().take(MAX_TILE_READERS).filter_map(|index| self.layout().hdus.get(*index));
+        let hdus = wanted.iter().take(MAX_READERS).filter_map(|index| self.layout().hdus.get(*index));
         let hdus: Vec<Hdu> = hdus.cloned().collect();
-        let mut ahead: Vec<_> = hdus.iter().filter_map(|hdu| self.want_tiles(hdu)).collect();
+        let mut ahead: Vec<_> = hdus.iter().filter_map(|hdu| self.want_table(hdu)).collect();
         ahead.extend(self.replay.pursue(self.headers.layout().hdus.iter(), self.size, pace));
         ahead
     }
@@ -239,13 +229,15 @@ impl Planner {
             decision.demand.start = decision.demand.start.min(self.blocks(self.size - TAIL..self.size).start);
         }
         self.headers.note_reader(&range);
-        decision.ahead.extend(self.headers.pursue(pace));
-        let is_expected = if self.headers.covers(range.start) {
+        decision.ahead.extend(self.pursue(pace));
+        let expected = self.expect_images(&range, held, pace);
+        let is_expected = if self.headers.covers(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
             true
         } else {
             self.follow_data(range.clone(), held, pace, &mut decision)
         };
+        decision.ahead.extend(self.plan_expected(expected));
         self.note_planned(&decision.ahead);
         if !held {
             self.regions.note_missing(&range);
@@ -285,40 +277,53 @@ impl Planner {
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
     pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>, pace: &Pace) -> Vec<Planned> {
         self.headers.walk(&held);
-        let mut ahead = self.headers.pursue(pace);
-        // Also after the file was opened again: what was known of tiles went with the last reader.
-        let is_short = |hdu: &&Hdu| descriptors(hdu).is_some_and(|table| table.end - table.start <= MAX_EAGER_TABLE);
-        let count = if self.tiles.is_empty() && self.wanted_tiles.is_empty() { EAGER_TILES } else { 0 };
-        let eager: Vec<Hdu> = self.layout().hdus.iter().take(count).filter(is_short).cloned().collect();
-        ahead.extend(eager.iter().filter_map(|hdu| self.want_tiles(hdu)));
-        self.learn_tiles(held);
+        let mut ahead = self.pursue(pace);
+        let touched = self.headers.touched();
+        let hdus = &self.headers.layout().hdus;
+        let expected = self.compressed.on_arrival(hdus, touched, held, pace, self.max_ahead);
+        self.compressed.known().for_each(|(hdu, tiles)| self.replay.learn_tiles(hdu, tiles));
+        ahead.extend(self.plan_expected(expected));
         ahead.extend(self.follow_replay(pace));
         self.note_planned(&ahead);
         ahead
     }
 
-    /// The table of tile descriptors of an HDU is to be fetched.
-    fn want_tiles(&mut self, hdu: &Hdu) -> Option<Planned> {
-        let known = self.wanted_tiles.contains(&hdu.index) || self.tiles.iter().any(|tiles| tiles.hdu == hdu.index);
-        let table = descriptors(hdu).filter(|_| !known)?;
-        self.wanted_tiles.truncate(MAX_TILE_READERS - 1);
-        self.wanted_tiles.insert(0, hdu.index);
+    /// The next headers, with the table of descriptors behind the first of them if it has one like the last.
+    fn pursue(&mut self, pace: &Pace) -> Vec<Planned> {
+        let mut planned = self.headers.pursue(pace);
+        for Planned { range, .. } in planned.iter_mut().filter(|planned| planned.origin == Origin::Chain) {
+            self.compressed.with_table(&self.headers.layout().hdus, range, self.size);
+            range.end = range.end.next_multiple_of(PAGE).min(self.size);
+        }
+        planned
+    }
+
+    /// What a program that reads `range` is likely to want of other compressed images.
+    fn expect_images(&mut self, range: &Range<u64>, held: bool, pace: &Pace) -> Expected {
+        let hdus = &self.headers.layout().hdus;
+        match self.headers.layout().hdu_at(range.end - 1).filter(|_| !is_tail(range, self.size)) {
+            Some(hdu) => self.compressed.note(hdu, hdus, range, held, pace, self.max_ahead),
+            None => Expected::default(),
+        }
+    }
+
+    /// The table of tile descriptors of an HDU, if it was not asked for yet.
+    fn want_table(&mut self, hdu: &Hdu) -> Option<Planned> {
+        let table = self.compressed.want(hdu)?;
         Some(Planned { range: self.blocks(table), origin: Origin::Predicted })
     }
 
-    /// Reads the tables of tile descriptors that are wanted, once they are held.
-    fn learn_tiles(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
-        let hdus = &self.headers.layout().hdus;
-        let (tiles, replay) = (&mut self.tiles, &mut self.replay);
-        self.wanted_tiles.retain(|index| {
-            let Some(hdu) = hdus.get(*index) else { return false };
-            let Some(table) = descriptors(hdu).and_then(|table| held(&table)) else { return true };
-            tiles.truncate(MAX_TILE_READERS - 1);
-            let places = Tiles::new(hdu, &table).map(Arc::new);
-            places.iter().for_each(|places| replay.learn_tiles(hdu.index, places.clone()));
-            tiles.insert(0, places.map_or_else(|| TileReader::streamed(hdu), |places| TileReader::new(hdu, places)));
-            false
-        });
+    fn plan_expected(&mut self, expected: Expected) -> Vec<Planned> {
+        let predicted = |range| Planned { range, origin: Origin::Predicted };
+        let mut planned: Vec<_> = expected.tables.into_iter().map(|table| predicted(self.blocks(table))).collect();
+        let mut pieces = self.pieces(expected.pieces);
+        // What a READ asks for shows that it was right.
+        pieces.iter_mut().take(1).for_each(|piece| piece.origin = Origin::Predicted);
+        planned.extend(pieces);
+        planned.extend(
+            expected.runs.into_iter().map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential }),
+        );
+        planned
     }
 
     /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
@@ -327,8 +332,8 @@ impl Planner {
         self.regions.note_missing(range);
         self.streams.cut(range);
         self.strides.cut(range);
-        self.tiles.iter_mut().for_each(TileReader::forget_cutout);
-        self.wanted_tiles.clear();
+        self.compressed.on_denied(range);
+        self.arrays.cut(range);
         self.headers.on_denied(range);
         self.started &= range.start > 0;
     }
@@ -337,14 +342,16 @@ impl Planner {
     pub fn leads_no_further(&mut self, range: &Range<u64>) {
         self.regions.note_missing(range);
         self.streams.cut(range);
+        self.compressed.leads_no_further(range);
+        self.arrays.cut(range);
     }
 
     /// No program has the file open: nobody is led any more.
     pub fn on_closed(&mut self) {
         self.streams.clear();
         self.strides.clear();
-        self.tiles.clear();
-        self.wanted_tiles.clear();
+        self.compressed = Compressed::default();
+        self.arrays = Arrays::default();
         self.replay.close(self.headers.layout());
     }
 
@@ -363,15 +370,9 @@ impl Planner {
     fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) -> bool {
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
-            decision.ahead.extend(self.want_tiles(hdu));
-            let large = range.end - range.start >= LARGE_READ;
-            if let Some(tiles) = self.tiles.iter_mut().find(|tiles| tiles.hdu == hdu.index)
-                && !large
-                && !is_start(hdu, range.start)
-                && (tiles.has_cutout() || !self.streams.continues(&range))
-                && let Some(ranges) = tiles.advance(range.start)
-            {
-                self.plan_pieces(ranges, decision);
+            let is_followed =
+                self.follow_tiles(hdu, &range, held, pace, decision) || self.follow_arrays(hdu, &range, pace, decision);
+            if is_followed {
                 return true;
             }
             // Where rows are worth fetching one by one, even those that a stream would take along: unless it reads all
@@ -411,6 +412,55 @@ impl Planner {
         is_expected
     }
 
+    /// Whether a read is one of tiles or their table, and plans what comes with it.
+    fn follow_tiles(
+        &mut self,
+        hdu: &Hdu,
+        range: &Range<u64>,
+        held: bool,
+        pace: &Pace,
+        decision: &mut Decision,
+    ) -> bool {
+        let is_other = range.end - range.start >= LARGE_READ || self.streams.continues(range);
+        if (is_other && !self.compressed.follows(hdu)) || is_tail(range, self.size) {
+            return false;
+        }
+        match self.compressed.follow(hdu, range, held, pace, self.max_ahead) {
+            None => return false,
+            Some(Followed::Table(table)) => {
+                // A long one is on its way, and the reader waits for no more than it has asked for.
+                let is_short = table.end - table.start <= MAX_EAGER_TABLE;
+                let table = if is_short { self.blocks(table) } else { decision.demand.clone() };
+                decision.demand = decision.demand.start.min(table.start)..decision.demand.end.max(table.end);
+            }
+            Some(Followed::Heap(lead)) => decision.ahead.extend(self.plan_lead(lead)),
+        }
+        true
+    }
+
+    /// Whether a read is led in a heap of arrays, and plans what comes with it.
+    fn follow_arrays(&mut self, hdu: &Hdu, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
+        if is_tail(range, self.size) {
+            return false;
+        }
+        let Some(InHeap { rows, lead }) = self.arrays.follow(hdu, range, pace, self.max_ahead) else { return false };
+        let rows = rows.map(|rows| Planned { range: self.blocks(rows), origin: Origin::Predicted });
+        decision.ahead.extend(rows);
+        let is_led = lead.is_some();
+        decision.ahead.extend(lead.map(|lead| self.plan_lead(lead)).unwrap_or_default());
+        is_led
+    }
+
+    fn plan_lead(&mut self, lead: Lead) -> Vec<Planned> {
+        match lead {
+            Lead::Pieces(pieces) => self.pieces(pieces),
+            Lead::Run(run) => {
+                let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
+                run.into_iter().collect()
+            }
+        }
+    }
+
     /// Whether the rows of an HDU are better fetched one by one, decided when a program turns to it.
     fn has_sparse_rows(&mut self, hdu: &Hdu, pace: &Pace) -> bool {
         match self.sparse {
@@ -428,11 +478,11 @@ impl Planner {
                 decision.ahead.push(Planned { range, origin: Origin::Probe });
             }
         }
-        self.plan_pieces(others.into_iter().map(|row| row.range).collect(), decision);
+        decision.ahead.extend(self.pieces(others.into_iter().map(|row| row.range).collect()));
     }
 
     /// Pieces of a pattern, those that touch joined, as many as one reader may be led by.
-    fn plan_pieces(&mut self, mut ranges: Vec<Range<u64>>, decision: &mut Decision) {
+    fn pieces(&mut self, mut ranges: Vec<Range<u64>>) -> Vec<Planned> {
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<u64>> = Vec::new();
         for range in ranges {
@@ -443,7 +493,7 @@ impl Planner {
             }
         }
         joined.retain(|range| range.start < range.end);
-        let mut left = self.max_ahead;
+        let (mut left, mut planned) = (self.max_ahead, Vec::new());
         for range in joined {
             let bytes = range.end - range.start;
             if bytes > left {
@@ -451,20 +501,22 @@ impl Planner {
                 break;
             }
             left -= bytes;
-            decision.ahead.push(Planned { range, origin: Origin::Strided });
+            planned.push(Planned { range, origin: Origin::Strided });
         }
+        planned
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
-    /// and surely if its values have to be computed or if they read much at once; one in the middle of an image cuts
+    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the middle of an image cuts
     /// some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         let from_start = is_start(hdu, read.start);
+        let packed = matches!(&hdu.kind, HduKind::AsdfBlock { compression: Some(_), .. });
         let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
         let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match from_start {
-            true if self.reads_units => hdu.data_span.min(self.max_ahead),
+            true if self.reads_units || packed => hdu.data_span.min(self.max_ahead),
             true if whole => hdu.data_span.min(8 * LARGE_STEP),
             true if computed => 8 * UNIT_START,
             true => UNIT_START,
@@ -520,6 +572,11 @@ fn near(pace: &Pace) -> u64 {
 fn is_start(hdu: &Hdu, offset: u64) -> bool {
     let known = if hdu.data_offset < HEAD { HEAD } else { hdu.data_offset };
     offset < known + NEAR_START
+}
+
+/// Whether a read is one of the end of the file, with which cfitsio begins whatever is there.
+fn is_tail(read: &Range<u64>, size: u64) -> bool {
+    read.end == size && read.end - read.start <= 2 * PAGE
 }
 
 /// Whether an HDU is an image of two axes, which programs cut rows out of; of cubes they also want single pixels.

@@ -2,15 +2,17 @@
 //!
 //! Programs decompress the tiles that a cutout needs, row by row of the grid of tiles, and each row lies far from the
 //! last one in the heap (FITS Standard 4.0, 10.1). With the first tile touched, the tiles beside it and those below
-//! them are fetched as they lie, in one round.
+//! them are fetched as they lie, in one round. What was cut out of one image is known by its [`Extent`], and can be
+//! planned in another one of the same grid.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::stride::PAGE;
+use super::heap::Run;
 use crate::fits::Hdu;
+use crate::metrics::Pace;
 
 /// Tables of up to this many bytes of descriptors are read: 100,000 tiles with two columns each.
 const MAX_TABLE: u64 = 2 << 20;
@@ -19,9 +21,20 @@ const MAX_TABLE: u64 = 2 << 20;
 const FIRST_ROWS: u64 = 4;
 const FIRST_COLUMNS: u64 = 4;
 
+/// Where a tile is as wide as the image, the first guess is so many bytes: a fraction of what a round trip transfers.
+const FIRST_BYTES: u64 = 128 << 10;
+
+/// Batches of whole rows of tiles grow by this factor, as they are one range each; those of parts of rows double.
+const ROWS_GROWTH: u64 = 3;
+
 /// Not more tiles than this are planned at once, nor more bytes, but for one row of them.
 const MAX_TILES: u64 = 4096;
 const MAX_BYTES: u64 = 32 << 20;
+
+/// cfitsio reads on from the end of a tile to that of a FITS block, through a buffer of 8 KiB that it fills from a
+/// multiple of its size.
+const BUFFER: u64 = 8 << 10;
+const FITS_BLOCK: u64 = 2880;
 
 /// Where the tiles of an HDU are.
 #[derive(Debug)]
@@ -37,19 +50,40 @@ pub(super) struct Tiles {
 pub(super) struct TileReader {
     /// Which HDU.
     pub hdu: usize,
-    tiles: Arc<Tiles>,
-    /// Where the cutout begins, how wide it is, and up to which row it is planned.
+    /// Where they are.
+    pub tiles: Arc<Tiles>,
+    /// What is cut out.
     cutout: Option<Cutout>,
-    /// All columns are read: that is a stream.
-    whole: bool,
+    /// All tiles are read, in the order of the heap.
+    run: Option<Run>,
+    heap: Range<u64>,
 }
 
-#[derive(Debug)]
-struct Cutout {
+/// The part of an image that a program reads, in tiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of them.
+    Whole,
+    /// Some of them.
+    Box(Cutout),
+}
+
+/// Where a cutout begins, how wide it is, and up to which row it is planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cutout {
     first: u64,
     width: u64,
     top: u64,
     planned: u64,
+}
+
+/// What to fetch ahead of a reader of tiles.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// Tiles of a cutout: whole pages.
+    Pieces(Vec<Range<u64>>),
+    /// More of the heap, for a reader that goes through it, if it is not planned already.
+    Run(Option<Range<u64>>),
 }
 
 /// The rows of the table of tile descriptors of a compressed image, if it is of a size to be read.
@@ -59,6 +93,13 @@ pub(super) fn descriptors(hdu: &Hdu) -> Option<Range<u64>> {
     table.heap.as_ref()?;
     let bytes = hdu.row_len().checked_mul(hdu.rows())?;
     (bytes > 0 && bytes <= MAX_TABLE && bytes <= hdu.data_len).then(|| hdu.data_offset..hdu.data_offset + bytes)
+}
+
+impl Cutout {
+    /// Whether a tile is in it, or in what it is if it turns out twice as wide, or longer.
+    fn has(&self, row: u64, column: u64) -> bool {
+        row >= self.top && column >= self.first && column < self.first + 2 * self.width
+    }
 }
 
 impl Tiles {
@@ -75,7 +116,7 @@ impl Tiles {
             let start = heap.offset.checked_add(offset).filter(|start| *start < end)?;
             Some(start..start.checked_add(length)?.min(end))
         };
-        let columns = image.div_ceil(tile.max(1));
+        let columns = image.div_ceil(tile.max(1)).max(1);
         Some(Self { places: rows.map(|row| tile_of(row).unwrap_or(0..0)).collect(), columns })
     }
 
@@ -113,78 +154,119 @@ impl Tiles {
 }
 
 impl TileReader {
-    /// A reader of the tiles of an HDU.
-    pub fn new(hdu: &Hdu, tiles: Arc<Tiles>) -> Self {
-        // Where a tile is as wide as the image, those of a cutout lie one behind the other: that is a stream.
-        let whole = tiles.columns <= 1;
-        Self { hdu: hdu.index, tiles, cutout: None, whole }
+    /// A reader of the tiles of an HDU. None if that has no heap.
+    pub fn new(hdu: &Hdu, tiles: Arc<Tiles>) -> Option<Self> {
+        let heap = hdu.table.as_ref()?.heap.as_ref()?;
+        let heap = heap.offset..heap.offset.checked_add(heap.len)?;
+        Some(Self { hdu: hdu.index, tiles, cutout: None, run: None, heap })
     }
 
-    /// An HDU whose tiles are not followed: it is read as a stream.
-    pub fn streamed(hdu: &Hdu) -> Self {
-        Self { hdu: hdu.index, tiles: Arc::new(Tiles { places: Vec::new(), columns: 1 }), cutout: None, whole: true }
+    /// Whether a cutout is being read, or all of the image.
+    pub fn is_followed(&self) -> bool {
+        self.cutout.is_some() || self.run.is_some()
     }
 
-    /// Whether a cutout is being read.
-    pub fn has_cutout(&self) -> bool {
-        self.cutout.is_some()
+    /// What is read of the image, as far as that shows.
+    pub fn extent(&self) -> Option<Extent> {
+        let cutout = self.cutout.clone().map(Extent::Box);
+        cutout.or(self.run.as_ref().map(|_| Extent::Whole))
     }
 
-    /// What was planned was not fetched.
-    pub fn forget_cutout(&mut self) {
+    /// `range` was planned and will not be fetched.
+    pub fn cut(&mut self, range: &Range<u64>) {
         self.cutout = None;
+        self.cut_run(range);
     }
 
-    /// What else to fetch when a program touches the heap at `offset`: whole pages. None if no tile is there, or if the program
-    /// begins with the first of all tiles, which readers of the whole image do.
-    pub fn advance(&mut self, offset: u64) -> Option<Vec<Range<u64>>> {
-        let tile = self.tile_at(offset).filter(|_| !self.whole)?;
-        let (row, column) = (tile / self.tiles.columns, tile % self.tiles.columns);
-        let inside =
-            self.cutout.as_ref().is_some_and(|c| row >= c.top && column >= c.first && column < c.first + 2 * c.width);
-        if !inside {
-            if tile == 0 {
-                return None;
+    /// A reader that goes through the heap is led up to the start of `range` only.
+    pub fn cut_run(&mut self, range: &Range<u64>) {
+        self.run.iter_mut().for_each(|run| run.cut(range));
+    }
+
+    /// The same part of this image as was read of another one: what to fetch before any of it is touched.
+    pub fn expect(&mut self, extent: Extent, pace: &Pace, max_ahead: u64) -> Lead {
+        match extent {
+            Extent::Whole => {
+                let mut run = Run::new(self.heap.clone());
+                let first = run.first(pace, max_ahead);
+                self.run = Some(run);
+                Lead::Run(first)
             }
-            let rows = row..row + FIRST_ROWS;
-            self.cutout = Some(Cutout { first: column, width: FIRST_COLUMNS, top: row, planned: rows.end });
-            return Some(self.pages(rows, column..column + FIRST_COLUMNS));
+            Extent::Box(cutout) => {
+                let columns = cutout.first..cutout.first + cutout.width;
+                let pieces = self.pages(cutout.top..cutout.planned, columns);
+                self.cutout = Some(cutout);
+                Lead::Pieces(pieces)
+            }
         }
-        let cutout = self.cutout.as_mut()?;
-        if column >= cutout.first + cutout.width {
+    }
+
+    /// What else to fetch when a program reads `read` of the heap. None if no tile is there. A program that begins
+    /// with the first of all tiles is taken to want them all; `near` says up to where it may be without a sign: what
+    /// came with the head of the file, or with the table.
+    pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Lead> {
+        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(Lead::Run(lead));
+        }
+        let tile = self.tile_at(read)?;
+        let is_first = tile == 0 || (self.heap.start < near && read.start <= near);
+        let (row, column) = (tile / self.tiles.columns, tile % self.tiles.columns);
+        if is_first && !self.cutout.as_ref().is_some_and(|cutout| cutout.has(row, column)) {
+            self.cutout = None;
+            let run = self.run.insert(Run::new(self.heap.clone()));
+            return run.advance(read, pace, max_ahead).map(Lead::Run);
+        }
+        Some(Lead::Pieces(self.cut_out(row, column)))
+    }
+
+    fn cut_out(&mut self, row: u64, column: u64) -> Vec<Range<u64>> {
+        let (all, first) = (self.tiles.columns, self.first_rows());
+        let Some(cutout) = self.cutout.as_mut().filter(|cutout| cutout.has(row, column)) else {
+            let width = FIRST_COLUMNS.min(all);
+            let rows = row..row + first;
+            self.cutout = Some(Cutout { first: column, width, top: row, planned: rows.end });
+            return self.pages(rows, column..column + width);
+        };
+        let columns = cutout.first..cutout.first + cutout.width;
+        if column >= columns.end {
             // The cutout is wider than it was taken for: the columns that are missing in the rows to come.
-            let more = cutout.first + cutout.width..cutout.first + 2 * cutout.width;
-            cutout.width *= 2;
-            if cutout.width >= self.tiles.columns {
-                self.whole = true;
-                return None;
-            }
-            let rows = row..cutout.planned;
-            return Some(self.pages(rows, more));
+            cutout.width = (2 * cutout.width).min(all - cutout.first);
+            let (rows, more) = (row..cutout.planned.max(row + 1), columns.end..cutout.first + cutout.width);
+            return self.pages(rows, more);
         }
         if row < cutout.planned {
-            return Some(Vec::new());
+            return Vec::new();
         }
-        let rows = row..row + (cutout.planned.saturating_sub(cutout.top)).max(FIRST_ROWS);
-        let columns = cutout.first..cutout.first + cutout.width;
+        let growth = if cutout.width == all { ROWS_GROWTH - 1 } else { 1 };
+        let rows = row..row + (growth * cutout.planned.saturating_sub(cutout.top)).max(first);
         let pages = self.pages(rows, columns);
-        self.cutout.as_mut()?.planned = row + pages.len().max(1) as u64;
-        Some(pages)
+        if let Some(cutout) = self.cutout.as_mut() {
+            cutout.planned = row + pages.len().max(1) as u64;
+        }
+        pages
     }
 
-    /// The tile that a program wants in the page at `offset`: the first that begins there, or else the one that goes
-    /// through it.
-    fn tile_at(&self, offset: u64) -> Option<u64> {
+    /// How many rows of tiles are fetched with the first one of a cutout.
+    fn first_rows(&self) -> u64 {
+        let mean = (self.heap.end - self.heap.start) / self.tiles.len().max(1);
+        if self.tiles.columns > 1 { FIRST_ROWS } else { (FIRST_BYTES / mean.max(1)).clamp(FIRST_ROWS, MAX_TILES) }
+    }
+
+    /// The tile that a program wants by reading `read`: the first that begins in its first pages, or else the one that
+    /// goes through it.
+    fn tile_at(&self, read: &Range<u64>) -> Option<u64> {
         // Writers put the tiles into the heap in their order; where one has not, no tile is found or a wrong one, which
         // costs speed only.
+        let offset = read.start;
+        let begin = offset..read.end.min(offset + BUFFER);
         let through = self.tiles.places.partition_point(|tile| tile.end <= offset);
-        let begins =
-            |index: &usize| self.tiles.places.get(*index).is_some_and(|t| (offset..offset + PAGE).contains(&t.start));
+        let begins = |index: &usize| self.tiles.places.get(*index).is_some_and(|tile| begin.contains(&tile.start));
         let holds = |index: &usize| self.tiles.places.get(*index).is_some_and(|tile| tile.contains(&offset));
         let begun = [through, through + 1].into_iter().find(begins);
         begun.or(Some(through).filter(holds)).map(|index| index as u64)
     }
 
+    /// The pages of tiles, a range for each row of them.
     fn pages(&self, rows: Range<u64>, columns: Range<u64>) -> Vec<Range<u64>> {
         let columns = columns.start..columns.end.min(self.tiles.columns);
         let run = |row: u64| {
@@ -195,7 +277,7 @@ impl TileReader {
             // Tiles that are not in order would make a span of nearly everything.
             let bytes = tiles.iter().fold(0_u64, |sum, tile| sum.saturating_add(tile.end - tile.start));
             (start < end && end - start <= bytes.saturating_mul(2))
-                .then(|| start / PAGE * PAGE..end.next_multiple_of(PAGE))
+                .then(|| start / BUFFER * BUFFER..end.saturating_add(FITS_BLOCK).next_multiple_of(BUFFER))
         };
         let few = rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize);
         let mut bytes = 0_u64;
@@ -223,6 +305,7 @@ mod tests {
 
     use super::*;
     use crate::fits::Chain;
+    use crate::read::stride::PAGE;
 
     const TILE: u64 = 8000;
     const GRID: (u64, u64) = (50, 20);
@@ -267,7 +350,7 @@ mod tests {
     fn reader(hdu: &Hdu) -> TileReader {
         let tiles = 0..(GRID.0 * GRID.1) as u32;
         let table: Vec<u8> = tiles.flat_map(|n| [TILE as u32, n * TILE as u32]).flat_map(u32::to_be_bytes).collect();
-        TileReader::new(hdu, Arc::new(Tiles::new(hdu, &table.into()).unwrap()))
+        TileReader::new(hdu, Arc::new(Tiles::new(hdu, &table.into()).unwrap())).unwrap()
     }
 
     fn place(hdu: &Hdu, row: u64, column: u64) -> u64 {
@@ -275,33 +358,95 @@ mod tests {
         heap + (row * GRID.1 + column) * TILE
     }
 
+    const PACE: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
+    const MAX_AHEAD: u64 = 64 << 20;
+
+    /// What comes with a touch of the page in which a tile begins.
+    fn touch(tiles: &mut TileReader, place: u64) -> Option<Lead> {
+        let page = place / PAGE * PAGE;
+        tiles.advance(&(page..page + PAGE), 0, &PACE, MAX_AHEAD)
+    }
+
+    fn pieces(tiles: &mut TileReader, place: u64) -> Vec<Range<u64>> {
+        match touch(tiles, place) {
+            Some(Lead::Pieces(pieces)) => pieces,
+            other => panic!("no cutout: {other:?}"),
+        }
+    }
+
+    fn bytes(pieces: &[Range<u64>]) -> u64 {
+        pieces.iter().map(|range| range.end - range.start).sum()
+    }
+
     #[test]
     fn the_first_tile_of_a_cutout_brings_those_beside_and_below_it() {
         let hdu = image();
-        let planned = reader(&hdu).advance(place(&hdu, 16, 5) / PAGE * PAGE).expect("a cutout");
+        let planned = pieces(&mut reader(&hdu), place(&hdu, 16, 5));
         for (row, column) in [(16, 5), (16, 7), (17, 5), (19, 8)] {
             let tile = place(&hdu, row, column)..place(&hdu, row, column) + TILE;
             assert!(planned.iter().any(|range| range.start <= tile.start && range.end >= tile.end), "{row} {column}");
         }
-        let bytes: u64 = planned.iter().map(|range| range.end - range.start).sum();
-        assert!(bytes < 20 * TILE, "{bytes} bytes for 16 tiles");
+        assert!(bytes(&planned) < 16 * TILE + 4 * 20_000, "{} bytes for 16 tiles", bytes(&planned));
     }
 
     #[test]
     fn a_cutout_that_is_wider_or_longer_goes_on() {
         let hdu = image();
         let mut tiles = reader(&hdu);
-        tiles.advance(place(&hdu, 16, 5));
-        let wider = tiles.advance(place(&hdu, 16, 9)).expect("more columns");
+        pieces(&mut tiles, place(&hdu, 16, 5));
+        let wider = pieces(&mut tiles, place(&hdu, 16, 9));
         assert!(wider.iter().any(|range| range.contains(&place(&hdu, 18, 10))));
-        let longer = tiles.advance(place(&hdu, 20, 5)).expect("more rows");
+        let longer = pieces(&mut tiles, place(&hdu, 20, 5));
         assert!(longer.iter().any(|range| range.contains(&place(&hdu, 21, 10))));
     }
 
     #[test]
     fn who_begins_with_the_first_tile_wants_them_all() {
         let hdu = image();
-        assert_eq!(reader(&hdu).advance(place(&hdu, 0, 0) / PAGE * PAGE), None);
+        let mut tiles = reader(&hdu);
+        let first = place(&hdu, 0, 0);
+        let Some(Lead::Run(Some(run))) = touch(&mut tiles, first) else { panic!("no run") };
+        assert!(run.start <= first + PAGE && run.end >= first + (2 << 20), "{run:?}");
+        assert_eq!(tiles.extent(), Some(Extent::Whole));
+    }
+
+    /// What came with the head of a file is in the page cache, so that the first tiles are read without a sign.
+    #[test]
+    fn a_read_where_the_head_ends_is_one_of_all_tiles() {
+        let hdu = image();
+        let mut tiles = reader(&hdu);
+        let at = 64 << 10;
+        assert!(matches!(tiles.advance(&(at..at + PAGE), at, &PACE, MAX_AHEAD), Some(Lead::Run(Some(_)))));
+    }
+
+    #[test]
+    fn the_same_tiles_of_another_image_come_before_they_are_touched() {
+        let hdu = image();
+        let mut one = reader(&hdu);
+        let first = pieces(&mut one, place(&hdu, 16, 5));
+        let more = pieces(&mut one, place(&hdu, 20, 5));
+        let mut other = reader(&hdu);
+        let Lead::Pieces(same) = other.expect(one.extent().unwrap(), &PACE, MAX_AHEAD) else { panic!("no box") };
+        assert_eq!(bytes(&same), bytes(&first) + bytes(&more));
+        assert_eq!(pieces(&mut other, place(&hdu, 23, 8)), []);
+    }
+
+    /// Tiles as wide as the image lie one behind the other.
+    #[test]
+    fn rows_of_an_image_take_few_batches() {
+        let mut hdu = image();
+        hdu.table.as_mut().unwrap().tiles.as_mut().unwrap().tile_shape = vec![5, 2000];
+        let mut tiles = reader(&hdu);
+        let (mut batches, mut planned) = (0, 0);
+        for tile in 300..700 {
+            let at = place(&hdu, 0, tile);
+            if at + TILE > planned {
+                batches += 1;
+                planned = pieces(&mut tiles, at).last().map_or(0, |range| range.end);
+            }
+        }
+        assert!(batches <= 4, "{batches} batches for 3.2 MB");
+        assert!(planned <= place(&hdu, 0, 900), "{planned}");
     }
 
     proptest! {
@@ -309,11 +454,15 @@ mod tests {
         fn any_table_and_any_touch_plan_pages_and_not_many(table in proptest::collection::vec(any::<u8>(), 0..20_000), touches in proptest::collection::vec(0u64..20 << 20, 1..40)) {
             let hdu = image();
             let Some(tiles) = Tiles::new(&hdu, &table.into()) else { return Ok(()) };
-            let mut tiles = TileReader::new(&hdu, Arc::new(tiles));
+            let Some(mut tiles) = TileReader::new(&hdu, Arc::new(tiles)) else { return Ok(()) };
             for touch in touches {
-                for range in tiles.advance(touch).unwrap_or_default() {
-                    prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
-                    prop_assert!(range.end <= hdu.end() + PAGE);
+                match tiles.advance(&(touch..touch + PAGE), 0, &PACE, MAX_AHEAD) {
+                    Some(Lead::Pieces(pieces)) => for range in pieces {
+                        prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
+                        prop_assert!(range.end <= hdu.end() + 3 * BUFFER);
+                    },
+                    Some(Lead::Run(Some(run))) => prop_assert!(run.start < run.end && run.end <= hdu.end()),
+                    _ => {}
                 }
             }
         }

@@ -403,15 +403,23 @@ fn a_map_touched_backwards_takes_few_gets() {
     assert!(gets <= 60, "{gets} GETs of {bytes} bytes");
 }
 
-/// An image in tiles of 8 KB, in rows of 50, one behind the other.
-fn compressed(seed: u64, rows: u64) -> (Product, impl Fn(u64, u64) -> u64) {
-    let (product, tiles) = Product::new(seed).compressed(50, &vec![8_192; 50 * rows as usize]);
-    (product, move |row, column| tiles[(row * 50 + column) as usize].start)
+/// Tiles in a row of a compressed image.
+const COLUMNS: u64 = 50;
+
+/// The product and an image in rows of tiles, of `tile` bytes each, one behind the other.
+fn compressed(product: Product, rows: u64, tile: u64) -> Product {
+    product.compressed(COLUMNS, &vec![tile; (rows * COLUMNS) as usize]).0
+}
+
+/// Where a tile of HDU `n` is, of an image of so many rows of tiles.
+fn place_of_tile(product: &Product, n: usize, rows: u64, tile: u64, (row, column): (u64, u64)) -> u64 {
+    product.data[n].start + 8 * rows * COLUMNS + (row * COLUMNS + column) * tile
 }
 
 #[test]
 fn a_cutout_of_a_compressed_image_is_fetched_tile_by_tile() {
-    let (product, place) = compressed(13, 20);
+    let product = compressed(Product::new(13), 20, 8_192);
+    let place = |row, column| place_of_tile(&product, 1, 20, 8_192, (row, column));
     let rig = Rig::new(|lab| product.put(lab, "d/a.fits.fz"));
     let file = rig.open("d/a.fits.fz");
     assert!(product.reads_header(&file, 1));
@@ -424,4 +432,77 @@ fn a_cutout_of_a_compressed_image_is_fetched_tile_by_tile() {
     }
     let (gets, bytes) = gets_in_the_end(&rig);
     assert!(bytes < 600_000, "{bytes} bytes in {gets} GETs for 12 tiles of 8 KB");
+}
+
+/// Descriptors, then tiles, for each image in turn, would be two round trips for each.
+#[test]
+fn the_same_box_of_three_compressed_images_is_waited_for_once() {
+    let tiles = [8_192, 15_000, 9_000];
+    let product = tiles.iter().fold(Product::new(14), |product, tile| compressed(product, 20, *tile));
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits.fz"));
+    let file = rig.open("d/a.fits.fz");
+    let map = product.map(&file);
+    let mut before = 0;
+    for (n, tile) in (1..).zip(tiles) {
+        assert!(product.reads_header(&file, n));
+        assert!(product.is_in(&map, product.data[n].start, 8 * 20 * COLUMNS as usize), "descriptors of HDU {n}");
+        for (row, column) in (8..12).flat_map(|row| (20..24).map(move |column| (row, column))) {
+            let at = place_of_tile(&product, n, 20, tile, (row, column));
+            assert!(product.is_in(&map, at, tile as usize), "tile {row}, {column} of HDU {n}");
+        }
+        gets_in_the_end(&rig);
+        let after = surprises(&rig);
+        assert!(n == 1 || after == before, "{} READs of HDU {n} found nothing on its way", after - before);
+        before = after;
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    let boxes = 16 * tiles.iter().sum::<u64>();
+    assert!(gets <= 40 && bytes < boxes + MIB, "{gets} GETs of {bytes} bytes for boxes of {boxes}");
+}
+
+#[test]
+fn a_compressed_image_that_is_decoded_whole_is_waited_for_once() {
+    let product = compressed(Product::new(15), 20, 8_192);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits.fz"));
+    let file = rig.open("d/a.fits.fz");
+    assert!(product.reads_header(&file, 1));
+    let map = product.map(&file);
+    let Range { start, end } = product.data[1];
+    for at in (start..end).step_by(PAGE) {
+        assert!(product.is_in(&map, at, PAGE.min((end - at) as usize)), "at {at}");
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(surprises(&rig) <= 2, "{gets} GETs of {bytes} bytes");
+    assert!(gets <= 20 && bytes < end + 200_000, "{gets} GETs of {bytes} bytes of {end}");
+}
+
+/// A table whose rows have an array each, in their order: what a row costs is not a round trip.
+#[test]
+fn arrays_of_rows_here_and_there_are_fetched_in_few_gets() {
+    let (rows, length) = (20_000_u64, 3_000);
+    let cards = [
+        "XTENSION= 'BINTABLE'".into(),
+        "BITPIX  = 8".into(),
+        "NAXIS   = 2".into(),
+        "NAXIS1  = 16".into(),
+        format!("NAXIS2  = {rows}"),
+        format!("PCOUNT  = {}", rows * length),
+        "GCOUNT  = 1".into(),
+        "TFIELDS = 2".into(),
+        "TFORM1  = 'D'".into(),
+        "TFORM2  = '1PB'".into(),
+    ];
+    let product = Product::new(16).with(&cards, &[], rows * (16 + length));
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    let (table, mut row) = (product.data[1].start, 2_000);
+    for step in noise(3).take(200) {
+        for (at, len) in [(table + 16 * row, 16), (table + 16 * rows + row * length, length as usize)] {
+            assert!(read_at(&file, at, len).unwrap() == product.at(at, len), "row {row}");
+        }
+        row += 40 + step % 80;
+    }
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(gets <= 100, "{gets} GETs of {bytes} bytes for 200 rows");
+    assert!(surprises(&rig) <= 20, "{} READs found nothing on their way", surprises(&rig));
 }

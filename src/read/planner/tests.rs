@@ -2,6 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 mod cutouts;
+mod heaps;
 mod properties;
 
 const WINDOW: u64 = 128 << 10;

@@ -4,7 +4,7 @@ use super::*;
 
 /// An HDU: how many more cards than it needs, and what its data are.
 #[derive(Clone, Debug)]
-enum Unit {
+pub enum Unit {
     /// NAXIS1 first; `scaled` data have to be computed.
     Image { extra: usize, axes: Vec<u64>, scaled: bool },
     /// Tiles of `tile` bytes in a grid.
@@ -52,7 +52,7 @@ fn made(Recipe { units, place, noise, damage }: &Recipe) -> (Vec<(u64, Vec<u8>)>
     (headers, size)
 }
 
-fn product_of(units: &[Unit]) -> (Vec<(u64, Vec<u8>)>, u64) {
+pub fn product_of(units: &[Unit]) -> (Vec<(u64, Vec<u8>)>, u64) {
     let (mut headers, mut at) = (Vec::new(), 0);
     for unit in units {
         let first = if at == 0 { "SIMPLE  = T" } else { "XTENSION= 'IMAGE   '" };
@@ -203,15 +203,15 @@ fn reads_of(what: &Use, layout: &Layout, size: u64) -> Vec<Range<u64>> {
 
 /// What has been fetched of a file: ranges by their start, none of which touch.
 #[derive(Default)]
-struct Fetched(std::collections::BTreeMap<u64, u64>);
+pub struct Fetched(std::collections::BTreeMap<u64, u64>);
 
 impl Fetched {
-    fn has(&self, range: &Range<u64>) -> bool {
+    pub fn has(&self, range: &Range<u64>) -> bool {
         self.0.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
     }
 
     /// Adds a range; returns how many bytes of it are new.
-    fn add(&mut self, range: &Range<u64>) -> u64 {
+    pub fn add(&mut self, range: &Range<u64>) -> u64 {
         let (mut start, mut end, mut known) = (range.start, range.end, 0);
         while let Some((from, to)) = self.0.range(..=end).next_back().map(|(from, to)| (*from, *to)) {
             if to < start {

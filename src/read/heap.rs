@@ -1,0 +1,308 @@
+//! Heaps of binary tables: tiles of compressed images, arrays of variable length.
+//!
+//! - A [`Run`] reads a heap in its order, from the first byte on. A stream has to prove itself, a heap says how far it
+//!   goes. So the first step may be as long as a round trip takes to transfer, which costs no more time than the wait
+//!   for it; the reader then earns the rest by coming along.
+//! - An [`Ascent`] reads arrays of some rows, here and there but ascending. Which rows come next nobody knows, but what
+//!   lies between two of them may take less time to transfer than the next wait.
+//! - [`Arrays`] follows both in the heap of a table, and fetches the descriptors of all rows, so that a row costs one
+//!   round trip instead of two.
+
+use std::ops::Range;
+
+use super::tiles::Lead;
+use crate::fits::Hdu;
+use crate::metrics::Pace;
+
+/// The first step is at least this long, and at most: what one round trip transfers, which from a store in the same
+/// region is up to four times as much. A reader that stops early has wasted no more.
+const MIN_FIRST: u64 = 1 << 20;
+const MAX_FIRST: u64 = 4 << 20;
+
+/// A reader is led by this many times as much as it has come along: a quarter of what was fetched is read when the next
+/// step is asked for, so that it arrives while the rest is read.
+const GROWTH: u64 = 4;
+
+/// The smallest step worth a request of its own, unless it is the last one.
+const MIN_STEP: u64 = 512 << 10;
+
+/// A read that begins so far beyond what was planned still goes on: empty arrays, and those in another order.
+const SLACK: u64 = 64 << 10;
+
+/// The first step of a reader who has touched the start of a heap once: it may want one row.
+const ONE_TOUCH: u64 = 1 << 20;
+
+/// A program that reads descriptors or a header reads on by so many bytes, into what is behind them.
+const READ_ON: u64 = 16 << 10;
+
+/// So many places in ascending order show that more follow: two of them are one distance, which may be chance.
+const PROOF: u32 = 3;
+
+/// The first window of an ascent holds so many of the places to come, the next ones twice as much as the last.
+const FIRST_WINDOW: u64 = 4;
+
+/// How many bytes arrive in the time that one waits for the first of them.
+pub(super) fn one_round(pace: &Pace) -> u64 {
+    ((pace.latency * pace.bandwidth) as u64).clamp(MIN_FIRST, MAX_FIRST)
+}
+
+/// A reader that began with the first byte of a heap.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    heap: Range<u64>,
+    /// All up to here was read, as far as is seen.
+    next: u64,
+    /// All up to here was read or planned.
+    planned: u64,
+    /// Whether it is known that all is read.
+    is_sure: bool,
+}
+
+impl Run {
+    /// Nothing of `heap` was read yet, and all of it will be.
+    pub fn new(heap: Range<u64>) -> Self {
+        Self { next: heap.start, planned: heap.start, heap, is_sure: true }
+    }
+
+    /// Nothing of `heap` was read yet. The first read says little, the second is as good as certainty.
+    pub fn likely(heap: Range<u64>) -> Self {
+        Self { is_sure: false, ..Self::new(heap) }
+    }
+
+    /// What to fetch before anything of the heap is read.
+    pub fn first(&mut self, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
+        self.lead(one_round(pace).min(max_ahead))
+    }
+
+    /// Takes note of a read. None if it does not belong to the run; else what to fetch ahead, which may be nothing.
+    pub fn advance(&mut self, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Option<Range<u64>>> {
+        let reached = self.planned.max(self.next);
+        if read.end <= self.heap.start || read.start > reached.saturating_add(SLACK) || read.start >= self.heap.end {
+            return None;
+        }
+        self.next = self.next.max(read.end.min(self.heap.end));
+        let come = self.next - self.heap.start;
+        let first = if std::mem::replace(&mut self.is_sure, true) { one_round(pace) } else { ONE_TOUCH };
+        let wanted = (GROWTH * come).max(first).min(come + max_ahead);
+        Some(self.lead(wanted))
+    }
+
+    /// `range` will not be fetched.
+    pub fn cut(&mut self, range: &Range<u64>) {
+        if self.next <= range.start && range.start < self.planned {
+            self.planned = range.start;
+        }
+    }
+
+    /// Plans the first `length` bytes of the heap as far as they are not planned yet.
+    fn lead(&mut self, length: u64) -> Option<Range<u64>> {
+        let from = self.planned.max(self.next);
+        let to = self.heap.start.saturating_add(length).min(self.heap.end);
+        let is_worth_it = to >= from + MIN_STEP || (to > from && to == self.heap.end);
+        is_worth_it.then(|| {
+            self.planned = to;
+            from..to
+        })
+    }
+}
+
+/// A reader of places in ascending order with distances between them that take less time than a round trip.
+#[derive(Clone, Debug, Default)]
+struct Ascent {
+    /// Where the ascent began, and the last read.
+    start: u64,
+    last: Range<u64>,
+    places: u32,
+    /// The mean distance of the places before any window, in bytes.
+    distance: u64,
+    window: u64,
+    /// All from the first window up to here was planned.
+    planned: u64,
+}
+
+impl Ascent {
+    /// Takes note of a read; what to fetch ahead.
+    fn advance(&mut self, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
+        let worth = (pace.latency * pace.bandwidth) as u64;
+        let goes_on = self.places > 0
+            && read.start >= self.last.start
+            && read.start <= self.last.end.max(self.planned).saturating_add(worth);
+        if !goes_on {
+            *self = Self { start: read.start, last: read.clone(), places: 1, ..Self::default() };
+            return None;
+        }
+        if read.start > self.last.end {
+            self.places += 1;
+        }
+        self.last = self.last.start.max(read.start)..self.last.end.max(read.end);
+        if self.places < PROOF {
+            return None;
+        }
+        if self.window == 0 {
+            self.distance = (read.start - self.start) / u64::from(self.places - 1);
+        }
+        // Half a window ahead, so that the next one arrives while this one is read.
+        if read.end + self.window / 2 < self.planned {
+            return None;
+        }
+        self.window = (2 * self.window).max(FIRST_WINDOW * self.distance).min(max_ahead);
+        let from = self.planned.max(read.end);
+        self.planned = (read.end + self.window).max(from);
+        Some(from..self.planned)
+    }
+
+    fn cut(&mut self, range: &Range<u64>) {
+        if range.start < self.planned {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The arrays of variable length in the table that is read.
+#[derive(Debug, Default)]
+pub(super) struct Arrays {
+    /// Which HDU.
+    hdu: usize,
+    run: Option<Run>,
+    ascent: Ascent,
+    /// The rows of the table were asked for.
+    has_rows: bool,
+}
+
+/// What follows from a read of a heap.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InHeap {
+    /// The rows of the table, with the descriptors of all arrays.
+    pub rows: Option<Range<u64>>,
+    /// What is led ahead in the heap. None if the reader shows none of the orders known here.
+    pub lead: Option<Lead>,
+}
+
+impl Arrays {
+    /// What follows from a read of the data of `hdu`. None if it is not of a heap of arrays.
+    pub fn follow(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<InHeap> {
+        let table = hdu.table.as_ref().filter(|table| table.tiles.is_none())?;
+        let heap = table.heap.as_ref().map(|heap| heap.offset..heap.offset.saturating_add(heap.len))?;
+        if read.end <= heap.start || read.start >= heap.end || read.end > hdu.end() {
+            return None;
+        }
+        if self.hdu != hdu.index {
+            *self = Self { hdu: hdu.index, ..Self::default() };
+        }
+        let is_start = self.run.is_none() && self.ascent.places == 0 && read.start <= heap.start + READ_ON;
+        if is_start {
+            self.run = Some(Run::likely(heap.clone()));
+        }
+        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(InHeap { rows: None, lead: Some(Lead::Run(lead)) });
+        }
+        let lead = self.ascent.advance(read, pace, max_ahead);
+        let lead = lead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
+        let bytes = heap.start.min(hdu.data_offset.saturating_add(hdu.row_len().saturating_mul(hdu.rows())));
+        let rows = hdu.data_offset..bytes;
+        let is_worth_it = self.ascent.places > 1 && !self.has_rows && rows.end - rows.start <= one_round(pace);
+        self.has_rows |= is_worth_it;
+        let is_led = lead.is_some() || self.ascent.window > 0;
+        Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Lead::Run(lead)) })
+    }
+
+    /// `range` was planned and will not be fetched.
+    pub fn cut(&mut self, range: &Range<u64>) {
+        self.run.iter_mut().for_each(|run| run.cut(range));
+        self.ascent.cut(range);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+
+    #[test]
+    fn what_a_round_trip_transfers_comes_with_the_first_touch() {
+        let mut run = Run::new(10 * MIB..30 * MIB);
+        let first = run.advance(&(10 * MIB..10 * MIB + 4096), &PACE, 64 * MIB);
+        assert_eq!(first, Some(Some(10 * MIB + 4096..14 * MIB)));
+        let far = Pace { latency: 0.1, bandwidth: 12e6 };
+        let mut run = Run::new(10 * MIB..30 * MIB);
+        assert_eq!(run.first(&far, 64 * MIB), Some(10 * MIB..10 * MIB + 1_200_000));
+    }
+
+    #[test]
+    fn who_comes_along_never_reaches_the_end_of_what_was_planned() {
+        let mut run = Run::new(0..100 * MIB);
+        let mut planned = 0;
+        // Parts of half a megabyte are seen when they are entered.
+        for at in (0..100 * MIB).step_by(512 << 10) {
+            assert!(at == 0 || planned >= (at + MIB).min(100 * MIB), "planned {planned} at {at}");
+            let lead = run.advance(&(at..at + 4096), &PACE, 64 * MIB).expect("the run goes on");
+            planned = lead.map_or(planned, |lead| lead.end);
+        }
+        assert_eq!(planned, 100 * MIB);
+    }
+
+    #[test]
+    fn what_was_not_fetched_is_planned_again() {
+        let mut run = Run::new(0..8 * MIB);
+        assert_eq!(run.first(&PACE, 64 * MIB), Some(0..4 * MIB));
+        run.cut(&(MIB..4 * MIB));
+        assert_eq!(run.advance(&(0..4096), &PACE, 64 * MIB), Some(Some(MIB..4 * MIB)));
+    }
+
+    fn ascend(ascent: &mut Ascent, at: u64) -> Option<Range<u64>> {
+        ascent.advance(&(at..at + 8192), &PACE, 64 * MIB)
+    }
+
+    #[test]
+    fn three_places_in_ascending_order_open_a_window_that_doubles() {
+        let mut ascent = Ascent::default();
+        assert_eq!(ascend(&mut ascent, 0), None);
+        assert_eq!(ascend(&mut ascent, 300 << 10), None);
+        let first = ascend(&mut ascent, 650 << 10).expect("a window");
+        let length = |range: &Range<u64>| range.end - range.start;
+        assert_eq!(length(&first), 4 * (325 << 10));
+        assert_eq!(ascend(&mut ascent, first.start), None);
+        let second = ascend(&mut ascent, first.end - 20_000).expect("the next window");
+        assert!(second.start == first.end && length(&second) > length(&first), "{second:?}");
+    }
+
+    #[test]
+    fn places_far_apart_or_in_no_order_open_no_window() {
+        for places in [[100, 200, 300, 400], [40, 30, 20, 10], [40, 41, 10, 11]] {
+            let mut ascent = Ascent::default();
+            assert!(places.iter().all(|place| ascend(&mut ascent, place * MIB).is_none()), "{places:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn windows_are_bounded_and_never_twice(max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 27, 1u64..1 << 20), 1..200)) {
+            let mut ascent = Ascent::default();
+            for (start, length) in reads {
+                let planned = ascent.planned;
+                let Some(window) = ascent.advance(&(start..start + length), &PACE, max_ahead) else { continue };
+                prop_assert!(window.start >= planned && window.start <= window.end);
+                prop_assert!(window.end - window.start <= max_ahead);
+            }
+        }
+
+        #[test]
+        fn leads_are_in_the_heap_bounded_and_never_twice(
+            length in 1u64..1 << 32, max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 33, 1u64..1 << 20), 1..100),
+        ) {
+            let heap = MIB..MIB + length;
+            let mut run = Run::new(heap.clone());
+            let mut planned = heap.start;
+            for (start, length) in reads {
+                let Some(Some(lead)) = run.advance(&(start..start + length), &PACE, max_ahead) else { continue };
+                prop_assert!(lead.start >= planned && lead.start < lead.end && lead.end <= heap.end);
+                prop_assert!(lead.end - lead.start <= max_ahead + MAX_FIRST);
+                planned = lead.end;
+            }
+        }
+    }
+}
