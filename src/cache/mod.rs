@@ -11,6 +11,7 @@
 mod budget;
 pub mod disk;
 pub mod names;
+mod pieces;
 mod segment;
 mod segment_map;
 
