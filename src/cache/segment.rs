@@ -380,8 +380,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// How arrived bytes are appended.
+    type Way<'a> = &'a dyn Fn(&Segment, &[u8]);
+
     /// A segment of these bytes, which arrive in chunks of this size.
-    fn filled(start: u64, content: &[u8], chunk: usize, append: impl Fn(&Segment, &[u8])) -> Segment {
+    fn filled(start: u64, content: &[u8], chunk: usize, append: Way<'_>) -> Segment {
         let budget = Budget::new(1 << 20, Arc::default());
         let permit = budget.try_prefetch(content.len() as u64);
         assert!(permit.is_some());
@@ -404,7 +407,7 @@ mod tests {
                 0 => as_they_are(segment, part),
                 _ => segment.append_copy(part),
             };
-            let ways: [&dyn Fn(&Segment, &[u8]); 3] = [&as_they_are, &Segment::append_copy, &in_turns];
+            let ways: [Way<'_>; 3] = [&as_they_are, &Segment::append_copy, &in_turns];
             for way in ways {
                 let segment = filled(4096, &content, chunk, way);
                 prop_assert!(segment.is_complete());
@@ -416,7 +419,7 @@ mod tests {
 
     #[test]
     fn copies_of_data_begin_at_pages_and_outlive_what_they_were_copied_from() {
-        let segment = filled(0, &vec![5; 300_000], 70_000, Segment::append_copy);
+        let segment = filled(0, &vec![5; 300_000], 70_000, &Segment::append_copy);
         let slices = segment.slices(0..300_000).unwrap();
         drop(segment);
         let is_shared = |slice: &Bytes| slice.len() == PIECE && slice.as_ptr().align_offset(4096) == 0;
