@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pieces::Pieces;
 use crate::metrics::Metrics;
 
 /// Semaphores count in units of this many bytes, so that a budget of any size fits their counter.
@@ -24,6 +25,7 @@ pub struct Budget {
     metrics: Arc<Metrics>,
     /// Bytes that demand reads wait for.
     awaited: AtomicU64,
+    pieces: Arc<Pieces>,
 }
 
 /// Memory taken from a [`Budget`]; dropping it returns the memory.
@@ -31,6 +33,14 @@ pub struct Budget {
 pub struct Permit {
     units: OwnedSemaphorePermit,
     metrics: Arc<Metrics>,
+    pieces: Arc<Pieces>,
+}
+
+impl Permit {
+    /// The memory that what arrives is written to.
+    pub(super) fn pieces(&self) -> &Arc<Pieces> {
+        &self.pieces
+    }
 }
 
 impl Drop for Permit {
@@ -45,6 +55,7 @@ impl Budget {
         let units = usize::try_from(total / UNIT).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         metrics.memory_budget.set(units as u64 * UNIT);
         Arc::new(Self {
+            pieces: Arc::default(),
             total: units as u64 * UNIT,
             units: Arc::new(Semaphore::new(units)),
             metrics,
@@ -103,7 +114,7 @@ impl Budget {
 
     fn granted(&self, units: OwnedSemaphorePermit) -> Permit {
         self.metrics.memory_used.add(units.num_permits() as u64 * UNIT);
-        Permit { units, metrics: self.metrics.clone() }
+        Permit { units, metrics: self.metrics.clone(), pieces: self.pieces.clone() }
     }
 }
 

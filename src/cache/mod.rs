@@ -11,13 +11,15 @@
 mod budget;
 pub mod disk;
 pub mod names;
+mod pieces;
 mod segment;
 mod segment_map;
 
 use std::ops::Range;
 
 pub use budget::{Budget, Permit, RESERVE_DIVISOR};
-pub use segment::{Origin, PIECE, Segment};
+pub use pieces::PIECE;
+pub use segment::{Origin, Segment};
 pub use segment_map::SegmentMap;
 
 /// Every GET starts and ends at a multiple of this many bytes (or at the end of the file): four pages. Small enough

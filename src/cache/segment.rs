@@ -8,10 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::Permit;
+use super::pieces::{PIECE, Piece};
 use crate::store::StoreError;
-
-/// Arrived bytes become readable in pieces of this size: what the kernel asks for at once (its readahead).
-pub const PIECE: usize = 128 << 10;
 
 /// Which decision caused a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -40,6 +38,11 @@ impl Origin {
     pub fn is_data_ahead(self) -> bool {
         matches!(self, Self::Strided | Self::Probe | Self::Sequential | Self::Region | Self::Replayed)
     }
+
+    /// Whether it is headers, which stay in memory when they have been read.
+    fn is_headers(self) -> bool {
+        matches!(self, Self::Chain | Self::Predicted)
+    }
 }
 
 /// How far a segment has come.
@@ -51,6 +54,46 @@ struct Progress {
     failed: Option<StoreError>,
 }
 
+/// A piece that is not full yet, and its memory.
+#[derive(Debug, Default)]
+enum Partial {
+    #[default]
+    Nothing,
+    /// As much as is to come.
+    Own(BytesMut),
+    /// Of those that are used again.
+    Shared(Piece),
+}
+
+impl Partial {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Own(bytes) => bytes.len(),
+            Self::Shared(piece) => piece.filled(),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) {
+        match self {
+            Self::Nothing => debug_assert!(data.is_empty(), "there is memory for all that comes"),
+            Self::Own(bytes) => bytes.extend_from_slice(data),
+            Self::Shared(piece) => {
+                let written = piece.write(data);
+                debug_assert_eq!(written, data.len(), "no piece is larger than this memory");
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::Own(bytes) => bytes.freeze(),
+            Self::Shared(piece) => Bytes::from_owner(piece),
+        }
+    }
+}
+
 /// One range of an object, filled from front to back by one task and read by any number.
 #[derive(Debug)]
 pub struct Segment {
@@ -58,7 +101,7 @@ pub struct Segment {
     origin: Origin,
     pieces: Mutex<Vec<Bytes>>,
     /// Bytes that arrived and do not fill a piece yet; only the filling task touches it.
-    partial: Mutex<BytesMut>,
+    partial: Mutex<Partial>,
     progress: watch::Sender<Progress>,
     /// What READs have been answered with of this segment: sorted, disjoint.
     delivered: Mutex<Vec<Range<u64>>>,
@@ -118,31 +161,65 @@ impl Segment {
         *self.permit.lock() = Some(permit);
     }
 
-    /// Appends arrived bytes. Never more than the range holds.
+    /// Appends arrived bytes, never more than the range holds: as they are, where they are whole pieces.
     pub fn append(&self, mut data: Bytes) {
         let mut partial = self.partial.lock();
-        let length = self.len();
-        let mut filled = self.progress.borrow().filled;
-        while !data.is_empty() {
-            let wanted = (length - filled).min(PIECE as u64) as usize;
-            if partial.is_empty() && data.len() >= wanted && wanted > 0 {
-                filled += wanted as u64;
-                self.pieces.lock().push(data.split_to(wanted));
-                self.progress.send_modify(|progress| progress.filled = filled);
-                continue;
-            }
-            if partial.is_empty() {
-                partial.reserve(wanted);
-            }
-            let take = data.len().min(wanted - partial.len());
-            partial.extend_from_slice(&data.split_to(take));
-            if partial.len() < wanted || wanted == 0 {
+        while partial.len() == 0 && !data.is_empty() {
+            let wanted = self.wanted_at(self.filled());
+            if wanted == 0 || data.len() < wanted {
                 break;
             }
-            self.pieces.lock().push(std::mem::take(&mut *partial).freeze());
-            filled += wanted as u64;
-            self.progress.send_modify(|progress| progress.filled = filled);
+            self.add_piece(data.split_to(wanted));
         }
+        self.write(&mut partial, &data);
+    }
+
+    /// Appends a copy of arrived bytes: what they are in is free at once for those that arrive next, and they are where
+    /// they can be written to disk from.
+    pub fn append_copy(&self, data: &[u8]) {
+        self.write(&mut self.partial.lock(), data);
+    }
+
+    fn write(&self, partial: &mut Partial, mut data: &[u8]) {
+        while !data.is_empty() {
+            let wanted = self.wanted_at(self.filled());
+            if wanted == 0 {
+                return;
+            }
+            if matches!(partial, Partial::Nothing) {
+                *partial = self.memory_for(wanted);
+            }
+            let (now, later) = data.split_at(data.len().min(wanted - partial.len()));
+            partial.write(now);
+            data = later;
+            if partial.len() == wanted {
+                self.add_piece(std::mem::take(partial).into_bytes());
+            }
+        }
+    }
+
+    /// Memory for a piece. What may stay for long takes no part of a huge page, which would stay with it.
+    fn memory_for(&self, wanted: usize) -> Partial {
+        let shared = || self.permit.lock().as_ref().and_then(|permit| permit.pieces().take().ok());
+        match if wanted == PIECE && !self.origin.is_headers() { shared() } else { None } {
+            Some(piece) => Partial::Shared(piece),
+            None => Partial::Own(BytesMut::with_capacity(wanted)),
+        }
+    }
+
+    /// How many bytes a piece has that begins after so many.
+    fn wanted_at(&self, filled: u64) -> usize {
+        (self.len() - filled).min(PIECE as u64) as usize
+    }
+
+    fn filled(&self) -> u64 {
+        self.progress.borrow().filled
+    }
+
+    fn add_piece(&self, piece: Bytes) {
+        let length = piece.len() as u64;
+        self.pieces.lock().push(piece);
+        self.progress.send_modify(|progress| progress.filled += length);
     }
 
     /// Ends the segment: the bytes that are missing will not come.
@@ -152,12 +229,12 @@ impl Segment {
 
     /// What is readable of it.
     pub fn arrived(&self) -> Range<u64> {
-        self.range.start..self.range.start + self.progress.borrow().filled
+        self.range.start..self.range.start + self.filled()
     }
 
     /// Whether every byte has arrived.
     pub fn is_complete(&self) -> bool {
-        self.progress.borrow().filled == self.len()
+        self.filled() == self.len()
     }
 
     /// Waits until the bytes before the object offset `end` are readable, or says why they never will be.
@@ -303,12 +380,22 @@ impl Drop for Waiter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::Budget;
     use super::*;
     use proptest::prelude::*;
 
-    fn filled(start: u64, content: &[u8], chunk: usize) -> Segment {
-        let segment = Segment::new(start..start + content.len() as u64, Origin::Demand, None);
-        content.chunks(chunk).for_each(|part| segment.append(Bytes::copy_from_slice(part)));
+    /// How arrived bytes are appended.
+    type Way<'a> = &'a dyn Fn(&Segment, &[u8]);
+
+    /// A segment of these bytes, which arrive in chunks of this size.
+    fn filled(start: u64, content: &[u8], chunk: usize, append: Way<'_>) -> Segment {
+        let budget = Budget::new(1 << 20, Arc::default());
+        let permit = budget.try_prefetch(content.len() as u64);
+        assert!(permit.is_some());
+        let segment = Segment::new(start..start + content.len() as u64, Origin::Demand, permit);
+        content.chunks(chunk).for_each(|part| append(&segment, part));
         segment
     }
 
@@ -318,14 +405,41 @@ mod tests {
             length in 1usize..400_000, chunk in 1usize..300_000, a in 0.0..1.0f64, b in 0.0..1.0f64,
         ) {
             let content: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
-            let segment = filled(4096, &content, chunk);
-            prop_assert!(segment.is_complete());
             let (x, y) = ((a * length as f64) as usize, (b * length as f64) as usize);
             let (from, to) = (x.min(y), x.max(y));
             prop_assume!(from < to);
-            let slice = segment.slice(4096 + from as u64..4096 + to as u64).unwrap();
-            prop_assert_eq!(&slice[..], &content[from..to]);
+            let as_they_are = |segment: &Segment, part: &[u8]| segment.append(Bytes::copy_from_slice(part));
+            let in_turns = |segment: &Segment, part: &[u8]| match segment.arrived().end / PIECE as u64 % 2 {
+                0 => as_they_are(segment, part),
+                _ => segment.append_copy(part),
+            };
+            let ways: [Way<'_>; 3] = [&as_they_are, &Segment::append_copy, &in_turns];
+            for way in ways {
+                let segment = filled(4096, &content, chunk, way);
+                prop_assert!(segment.is_complete());
+                let slice = segment.slice(4096 + from as u64..4096 + to as u64).unwrap();
+                prop_assert_eq!(&slice[..], &content[from..to]);
+            }
         }
+    }
+
+    #[test]
+    fn copies_of_data_begin_at_pages_and_outlive_what_they_were_copied_from() {
+        let segment = filled(0, &vec![5; 300_000], 70_000, &Segment::append_copy);
+        let slices = segment.slices(0..300_000).unwrap();
+        drop(segment);
+        let is_shared = |slice: &Bytes| slice.len() == PIECE && slice.as_ptr().align_offset(4096) == 0;
+        assert_eq!(slices.iter().map(is_shared).collect::<Vec<_>>(), [true, true, false]);
+        assert!(slices.iter().all(|slice| slice.iter().all(|byte| *byte == 5)));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_range_holds() {
+        let segment = Segment::new(0..10, Origin::Demand, None);
+        segment.append_copy(&[1; 7]);
+        segment.append_copy(&[2; 7]);
+        segment.append(Bytes::from_static(&[3; 7]));
+        assert_eq!(&segment.slice(0..10).unwrap()[..], [1, 1, 1, 1, 1, 1, 1, 2, 2, 2]);
     }
 
     #[test]

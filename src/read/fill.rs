@@ -302,7 +302,8 @@ impl Filling<'_, '_> {
         while let Some(chunk) = body.stream.next().await {
             let chunk = chunk?;
             self.noted.received(chunk.len());
-            self.segment.append(chunk);
+            self.segment.append_copy(&chunk);
+            drop(chunk);
             self.push();
         }
         Ok(())

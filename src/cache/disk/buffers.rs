@@ -5,11 +5,13 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 
-/// A huge page of most machines, and as much as is read at once, in bytes.
-pub const PIECE: u64 = 2 << 20;
+use crate::cache::pieces::{HUGE_PAGE, map_huge_page};
+
+/// As much as is read at once, in bytes.
+pub const PIECE: u64 = HUGE_PAGE as u64;
 
 /// What is at least so large, and no more than a piece, gets one: nothing takes much more than it is charged for.
 const NEARLY_PIECE: u64 = PIECE / 4 * 3;
@@ -82,16 +84,10 @@ impl Pages {
         Ok(Self { map: MmapMut::map_anon(length)?, start: 0, length })
     }
 
-    /// A piece. Before Linux 6.7 a mapping may begin anywhere: what is mapped around it is never touched, and takes no
-    /// memory.
+    /// A piece.
     fn piece() -> io::Result<Self> {
-        let length = PIECE as usize;
-        let map = MmapMut::map_anon(2 * length)?;
-        let start = map.as_ptr().align_offset(length).min(length);
-        if let Err(error) = map.advise_range(Advice::HugePage, start, length) {
-            tracing::debug!(%error, "no huge pages");
-        }
-        Ok(Self { map, start, length })
+        let (map, start) = map_huge_page()?;
+        Ok(Self { map, start, length: HUGE_PAGE })
     }
 
     fn first(&self, length: usize) -> &[u8] {

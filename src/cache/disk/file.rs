@@ -1,7 +1,7 @@
 //! What the standard library lacks for the files of the cache.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -37,6 +37,9 @@ pub fn read_nothing_ahead(file: &File) {
 pub fn set_length(file: &File, length: u64) -> io::Result<()> {
     if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
 }
+
+/// Slices that are written at once: Linux takes no more (`IOV_MAX`).
+const MAX_SLICES: usize = libc::UIO_MAXIOV as usize;
 
 /// Whether to wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +112,31 @@ pub fn is_in_memory(file: &File, offset: u64, length: u64) -> Option<bool> {
     // SAFETY: the call has no memory effects.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().filter(|_| answer == 0)?;
     Some(found.cached >= (offset + length).div_ceil(page) - offset / page)
+}
+
+/// Writes all of some slices, one after the other.
+pub fn write_all_vectored_at(file: &File, mut slices: Vec<IoSlice<'_>>, mut offset: u64) -> io::Result<()> {
+    let mut left = &mut slices[..];
+    while !left.is_empty() {
+        let count = left.len().min(MAX_SLICES);
+        // SAFETY: the descriptor is open. An `IoSlice` has the layout of an `iovec` (its documentation), the first `count`
+        // of `left` exist, and the bytes that they refer to are borrowed until after the call, which only reads them.
+        let written = unsafe {
+            libc::pwritev(file.as_raw_fd(), left.as_ptr().cast(), count as libc::c_int, offset as libc::off_t)
+        };
+        match usize::try_from(written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
 }
 
 /// Makes a hole.
