@@ -306,7 +306,7 @@ impl Reader {
                     let metrics = &self.config.metrics;
                     if fetched {
                         metrics.cache_misses.inc();
-                        self.waited(file, &range, &Wait { from, to: self.began.elapsed(), is_expected });
+                        self.waited(file, &range, from, is_expected);
                     } else {
                         metrics.cache_hits.inc()
                     }
@@ -322,13 +322,10 @@ impl Reader {
     }
 
     /// A READ had to wait for the store.
-    fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, wait: &Wait) {
+    fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, is_expected: bool) {
         let mut core = file.core.lock();
-        // What is in flight is going to end such waits, and makes them longer now.
-        if core.bought.is_busy() {
-            return;
-        }
-        let bought = core.planner.on_waited(range, wait, &self.config.metrics.pace.pace());
+        let wait = Wait { from, to: self.began.elapsed(), is_expected, is_buying: core.bought.is_busy() };
+        let bought = core.planner.on_waited(range, &wait, &self.config.metrics.pace.pace());
         self.fetch_ahead(file, &mut core, bought, None);
     }
 

@@ -416,8 +416,8 @@ mod tests {
         Grid { data: DATA, strides: strides.to_vec() }
     }
 
-    /// A reader that touches `width` bytes at each of the given places through a map of which nothing is cached but
-    /// what was read or planned: the READs that the kernel sends, and all that was fetched.
+    /// A reader that touches `width` bytes at each of the given places through a map of which nothing is cached but what was
+    /// read or planned: the READs of what was not, and all that was fetched.
     fn map(
         strides: &mut Strides,
         grid: &Grid,
@@ -425,20 +425,24 @@ mod tests {
         places: impl Iterator<Item = u64>,
         width: u64,
     ) -> (usize, u64) {
-        let (mut cached, mut reads, mut fetched) = (std::collections::BTreeSet::new(), 0, 0);
+        let (mut cached, mut held) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let (mut reads, mut fetched) = (0, 0);
         for place in places {
             for page in place / PAGE..(place + width).div_ceil(PAGE) {
-                if cached.contains(&page) {
+                if !cached.insert(page) {
                     continue;
                 }
-                let read = page * PAGE..(page + 1) * PAGE;
-                reads += 1;
-                let planned = strides.advance(&read, grid, pace).unwrap_or_default();
-                // Probes are asked for, and are there at once.
-                let pushed = planned.into_iter().filter(|row| !row.is_probe).map(|row| row.range);
-                for range in std::iter::once(read).chain(pushed) {
-                    let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-                    fetched += pages.filter(|page| cached.insert(*page)).count() as u64 * PAGE;
+                if held.insert(page) {
+                    reads += 1;
+                    fetched += PAGE;
+                }
+                let planned = strides.advance(&(page * PAGE..(page + 1) * PAGE), grid, pace).unwrap_or_default();
+                for Row { range, is_probe } in planned {
+                    for page in range.start / PAGE..range.end.div_ceil(PAGE) {
+                        fetched += if held.insert(page) { PAGE } else { 0 };
+                        // Probes are asked for, and are there at once.
+                        cached.extend((!is_probe).then_some(page));
+                    }
                 }
             }
         }

@@ -31,7 +31,8 @@ fn opened(extension: &str, axes: &[u64]) -> (Planner, Hdu) {
 fn touch(planner: &mut Planner, hdu: &Hdu, offset: u64) -> Vec<Range<u64>> {
     let page = (hdu.data_offset + offset) / PAGE * PAGE;
     let decision = planner.on_read(page..page + PAGE, false, &HOME);
-    decision.ahead.into_iter().filter(|p| p.origin == Origin::Strided).map(|p| p.range).collect()
+    let is_row = |p: &Planned| matches!(p.origin, Origin::Strided | Origin::Probe);
+    decision.ahead.into_iter().filter(is_row).map(|p| p.range).collect()
 }
 
 /// Copies `rows` pieces of `width` bytes from a map, the last page of each first, as `memcpy` does. Returns how many

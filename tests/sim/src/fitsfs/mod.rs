@@ -664,11 +664,9 @@ impl Fitsfs {
         let (file, range) = (world.read(read).file, world.read(read).range.clone());
         let (from, to) = (Duration::from_secs_f64(since), Duration::from_secs_f64(world.now()));
         let pace = self.pace();
-        let is_busy = self.files[file].bought.is_busy();
-        let bought = match is_busy {
-            true => Vec::new(),
-            false => self.files[file].planner.on_waited(&range, &Wait { from, to, is_expected }, &pace),
-        };
+        let is_buying = self.files[file].bought.is_busy();
+        let wait = Wait { from, to, is_expected, is_buying };
+        let bought = self.files[file].planner.on_waited(&range, &wait, &pace);
         self.note(world, file, "wait", &bought);
         self.fetch_ahead(world, file, bought, None);
         world.answer(read);
