@@ -1,0 +1,322 @@
+//! Speculative walks: where HDUs differ in length, so that no place of a header can be foretold, the walk along the
+//! headers is shared out among several that begin further into the file.
+//!
+//! Each fetches a window in which a header is likely to begin, looks at the block boundaries in it (FITS Standard 4.0,
+//! 3.1) for the first card of an extension, and goes on from there, a header a round, up to where the next one began.
+//! Nothing of it is believed: the proven walk takes the headers that are held when it comes to them along offsets of its
+//! own. A walk that began in data that look like a header costs its bytes, and is dropped when the proven one passes it.
+//!
+//! How many there are is a matter of time. With `n` headers to go and a walk for every `m` of them there are `m` rounds,
+//! and `n / m` windows of `w` bytes. The time `m * latency + price * (n / m) * w / bandwidth` is least where `m` is the
+//! root of `n * price * w / (latency * bandwidth)`. The windows of a file never have more bytes than would have arrived
+//! in the time that going from header to header without them would have taken the program so far.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{READ_ON, step};
+use crate::fits::header::{BLOCK_LEN, is_extension_start};
+use crate::fits::{Chain, Hdu, Need};
+use crate::metrics::Pace;
+
+/// A byte in a window counts for so many: others use the network too, and one part of a window arrives later than all
+/// parts would on average.
+const PRICE: f64 = 4.0;
+
+/// For each header that a program has followed, headers are looked for so many HDUs further: nobody knows whether it goes
+/// on to the end of a long file.
+const HORIZON: u64 = 32;
+
+/// At most so many walks at a time, which bounds memory and requests.
+const MAX_WALKS: usize = 48;
+
+/// How many of the last HDUs tell how much their lengths vary.
+const SAMPLES: usize = 16;
+
+/// A window reaches further than the HDUs so far have varied by this factor.
+const MARGIN: f64 = 1.3;
+
+/// Where a header may be anywhere, windows are as long as this share of an HDU: half of them hold one, and the others are
+/// continued. Shorter ones would save bytes and take more rounds.
+const SHARE: f64 = 0.5;
+
+/// No window is shorter, in bytes: a request that large takes not much longer than the smallest.
+const MIN_WINDOW: u64 = 256 << 10;
+
+/// A walk looks for its first header in so many times the length of an HDU, no further.
+const MAX_SEARCH: f64 = 3.0;
+
+/// So much of a window is looked through at once, in bytes: whole blocks, in no more memory than a segment's piece.
+const STRETCH: u64 = 44 * BLOCK_LEN;
+
+/// How long HDUs are, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    /// On average.
+    pub mean: f64,
+    /// How far one may be from that.
+    pub deviation: f64,
+}
+
+impl Lengths {
+    /// Those of the last of `hdus`, if there are two or more behind the primary one.
+    pub fn of(hdus: &[Hdu]) -> Option<Self> {
+        let extensions = hdus.get(1..)?;
+        let last = &extensions[extensions.len().saturating_sub(SAMPLES)..];
+        if last.len() < 2 {
+            return None;
+        }
+        let lengths: Vec<f64> = last.iter().map(|hdu| hdu.end().saturating_sub(hdu.header_offset) as f64).collect();
+        let count = lengths.len() as f64;
+        let mean = lengths.iter().sum::<f64>() / count;
+        // Few samples understate the range: two of them show half of their distance, on average a third of the range.
+        let furthest = lengths.iter().map(|length| (length - mean).abs()).fold(0.0, f64::max);
+        Some(Self { mean, deviation: furthest * (1.0 + 2.0 / count) })
+    }
+}
+
+/// What a program's way along the headers is worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose {
+    /// Headers that the program has read, those that came with the head of the file not counted.
+    pub followed: u64,
+    /// How long HDUs are.
+    pub lengths: Lengths,
+    /// The network.
+    pub pace: Pace,
+}
+
+impl Purpose {
+    /// Bytes that arrive in the time of a round.
+    fn round(&self) -> f64 {
+        self.pace.latency * self.pace.bandwidth
+    }
+}
+
+/// The speculative walks in one file, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Walks {
+    walks: Vec<Walk>,
+    /// Bytes of all windows so far.
+    spent: u64,
+}
+
+/// A walk that begins in the middle.
+#[derive(Debug)]
+struct Walk {
+    /// Where the first header was found, or where the first window begins.
+    start: u64,
+    /// What is left to look through of the windows so far; whole blocks.
+    unseen: Range<u64>,
+    /// No window goes beyond.
+    bound: u64,
+    /// The walk from the header that was found.
+    chain: Option<Chain>,
+    /// The header that was asked for last.
+    asked: Option<u64>,
+}
+
+/// What lies between two walks: where the first one is, where the second one began, and whether both are headers.
+struct Gap {
+    range: Range<u64>,
+    is_closed: bool,
+}
+
+impl Walks {
+    /// Looks through what has arrived, and walks on. The proven walk stands at `front`.
+    pub fn look(&mut self, size: u64, front: u64, held: &impl Fn(&Range<u64>) -> Option<Bytes>) {
+        self.walks.iter_mut().for_each(|walk| walk.look(size, held));
+        self.walks.retain(|walk| walk.is_ahead_of(front));
+        // A walk that looks for its first header where another has been is of no use.
+        let ends: Vec<u64> = self.walks.iter().map(|walk| walk.front().unwrap_or(0)).collect();
+        let mut before = 0;
+        let mut ends = ends.into_iter();
+        self.walks.retain(|walk| {
+            let passed = walk.chain.is_none() && walk.unseen.start <= before;
+            before = before.max(ends.next().unwrap_or(0));
+            !passed
+        });
+    }
+
+    /// The next header of each walk, unless it was asked for already.
+    pub fn steps(&mut self, size: u64) -> Vec<Range<u64>> {
+        let starts: Vec<u64> = self.walks.iter().skip(1).map(|walk| walk.start).chain([size]).collect();
+        let next = |(walk, bound): (&mut Walk, u64)| {
+            let Need::Bytes { offset, len } = walk.chain.as_ref()?.need() else { return None };
+            let is_new = offset < bound && walk.asked.replace(offset) != Some(offset);
+            is_new.then(|| offset..offset.saturating_add(len.max(READ_ON)).min(size))
+        };
+        self.walks.iter_mut().zip(starts).filter_map(next).collect()
+    }
+
+    /// Windows to continue the walks that have found no header yet, and for new ones where there are too many headers
+    /// between two of them. The proven walk stands at `front`.
+    pub fn windows(&mut self, size: u64, front: u64, purpose: &Purpose) -> Vec<Range<u64>> {
+        let allowed = (purpose.round() * purpose.followed as f64) as u64;
+        let mut left = allowed.saturating_sub(self.spent);
+        let mut windows = Vec::new();
+        let chunk = ((SHARE * purpose.lengths.mean) as u64).max(MIN_WINDOW).next_multiple_of(BLOCK_LEN);
+        self.walks.retain_mut(|walk| match walk.has_looked_in_vain() {
+            false => true,
+            true => {
+                let window = walk.unseen.end..(walk.unseen.end + chunk).min(walk.bound);
+                let fits = !window.is_empty() && window.end - window.start <= left;
+                if fits {
+                    left -= window.end - window.start;
+                    walk.unseen.end = window.end;
+                    windows.push(window);
+                }
+                fits
+            }
+        });
+        windows.extend(self.begin(size, front, purpose, &mut left));
+        self.spent = allowed.saturating_sub(left).max(self.spent);
+        windows
+    }
+
+    /// Begins walks where there are too many headers between two of them, with `left` bytes for windows. Returns those.
+    fn begin(&mut self, size: u64, front: u64, purpose: &Purpose, left: &mut u64) -> Vec<Range<u64>> {
+        let Lengths { mean, .. } = purpose.lengths;
+        let reach = (mean * (HORIZON * purpose.followed) as f64) as u64;
+        let end = front.saturating_add(reach).min(size);
+        let gaps = self.gaps(front, end, end == size);
+        let headers = (end.saturating_sub(front)) as f64 / mean;
+        let cost = gaps.iter().map(|gap| typical_window(gap, &purpose.lengths)).fold(MIN_WINDOW as f64, f64::max);
+        let best = (headers * PRICE * cost / purpose.round()).sqrt();
+        // What there is for windows is spread over all of the file.
+        let affordable = headers / (*left as f64 / cost + self.walks.len() as f64 + 1.0).floor();
+        let spacing = best.max(affordable).max(1.0);
+        let mut begun = Vec::new();
+        for gap in gaps {
+            let pieces = ((gap.range.end - gap.range.start) as f64 / mean / spacing).round() as u64;
+            for n in 1..pieces {
+                let window = window(&gap, n as f64 / pieces as f64, &purpose.lengths);
+                let window = window.start..window.end.min(gap.range.end);
+                let bytes = window.end.saturating_sub(window.start);
+                if window.is_empty() || bytes > *left || self.walks.len() + begun.len() >= MAX_WALKS {
+                    continue;
+                }
+                *left -= bytes;
+                let bound = (window.start + (MAX_SEARCH * mean) as u64).next_multiple_of(BLOCK_LEN).min(gap.range.end);
+                begun.push(Walk {
+                    start: window.start,
+                    unseen: window.clone(),
+                    bound: bound.max(window.end),
+                    chain: None,
+                    asked: None,
+                });
+            }
+        }
+        let windows = begun.iter().map(|walk| walk.unseen.clone()).collect();
+        self.walks.extend(begun);
+        self.walks.sort_by_key(|walk| walk.start);
+        windows
+    }
+
+    /// The gaps between the walks, the proven one first, up to `end`, which may be that of the file.
+    fn gaps(&self, front: u64, end: u64, is_end_of_file: bool) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        let (mut at, mut is_header) = (front, true);
+        for walk in self.walks.iter().filter(|walk| walk.start < end) {
+            gaps.push(Gap { range: at..walk.start, is_closed: is_header && walk.chain.is_some() });
+            at = walk.front().unwrap_or(walk.unseen.end);
+            is_header = walk.chain.is_some();
+        }
+        gaps.push(Gap { range: at..end, is_closed: is_header && is_end_of_file });
+        gaps.retain(|gap| gap.range.start < gap.range.end);
+        gaps
+    }
+
+    /// A window or a header in `range` could not be fetched.
+    pub fn on_denied(&mut self, range: &Range<u64>) {
+        let overlaps = |unseen: &Range<u64>| unseen.start < range.end && range.start < unseen.end;
+        self.walks.retain(|walk| walk.chain.is_some() || !overlaps(&walk.unseen));
+        let denied = |walk: &&mut Walk| walk.asked.is_some_and(|header| range.contains(&header));
+        self.walks.iter_mut().filter(denied).for_each(|walk| walk.asked = None);
+    }
+}
+
+impl Walk {
+    /// Where it waits for a header, or where the file ends for it; none before it has found its first one.
+    fn front(&self) -> Option<u64> {
+        let chain = self.chain.as_ref()?;
+        match chain.need() {
+            Need::Bytes { offset, .. } => Some(offset),
+            Need::Done => Some(chain.layout_so_far().file_size),
+        }
+    }
+
+    /// Whether there is something in it for a proven walk that stands at `front`.
+    fn is_ahead_of(&self, front: u64) -> bool {
+        match &self.chain {
+            None => self.unseen.start > front,
+            Some(chain) => {
+                let ends = self.front().is_some_and(|end| end > front);
+                ends && (self.start >= front || chain.layout_so_far().hdus.iter().any(|hdu| hdu.header_offset == front))
+            }
+        }
+    }
+
+    /// Whether it has been through all of its windows without a header.
+    fn has_looked_in_vain(&self) -> bool {
+        self.chain.is_none() && self.unseen.is_empty()
+    }
+
+    /// Looks through what has arrived of the window, or walks on. Where data look like a header they are not followed by
+    /// another one.
+    fn look(&mut self, size: u64, held: &impl Fn(&Range<u64>) -> Option<Bytes>) {
+        loop {
+            if let Some(chain) = &mut self.chain {
+                while step(chain, held) {}
+                let layout = chain.layout_so_far();
+                let has_ended = chain.need() == Need::Done && !layout.tail.is_clean();
+                if !has_ended || layout.hdus.len() > 1 {
+                    return;
+                }
+                self.chain = None;
+            }
+            let stretch = self.unseen.start..self.unseen.end.min(self.unseen.start + STRETCH);
+            let Some(bytes) = Some(&stretch).filter(|stretch| !stretch.is_empty()).and_then(held) else { return };
+            let found = bytes.chunks(BLOCK_LEN as usize).position(is_extension_start);
+            match found {
+                None => self.unseen.start = stretch.end,
+                Some(block) => {
+                    self.start = stretch.start + block as u64 * BLOCK_LEN;
+                    self.unseen.start = (self.start + BLOCK_LEN).min(self.unseen.end);
+                    self.chain = Some(Chain::beginning_at(size, self.start));
+                }
+            }
+        }
+    }
+}
+
+/// The window for a header in a gap, at this share of it. The deviations of consecutive HDUs add up like steps of a random
+/// walk, which comes back to where the gap ends if that is known.
+fn window(gap: &Gap, share: f64, lengths: &Lengths) -> Range<u64> {
+    let bytes = (gap.range.end - gap.range.start) as f64;
+    let count = (bytes / lengths.mean).round().max(1.0);
+    let is_sure = gap.is_closed && MARGIN * lengths.deviation * count.sqrt() < lengths.mean / 2.0;
+    let length = if is_sure { bytes / count } else { lengths.mean };
+    let before = (share * count).round();
+    let steps = if is_sure { before * (count - before) / count } else { before };
+    let half = MARGIN * lengths.deviation * steps.sqrt();
+    let middle = gap.range.start as f64 + before * length;
+    let chunk = (SHARE * lengths.mean).max(MIN_WINDOW as f64);
+    let (from, to) = if 2.0 * half < chunk.max(lengths.mean * SHARE) {
+        (middle - half, middle + half + READ_ON as f64)
+    } else {
+        (middle, middle + chunk)
+    };
+    let blocks = |at: f64| (at.max(0.0) as u64) / BLOCK_LEN * BLOCK_LEN;
+    blocks(from).max(gap.range.start)..blocks(to) + BLOCK_LEN
+}
+
+/// How many bytes it takes to find a header in a gap, about.
+fn typical_window(gap: &Gap, lengths: &Lengths) -> f64 {
+    let middle = window(gap, 0.5, lengths);
+    // Where half of them hold no header, half of those do not in the next.
+    let bytes = (middle.end - middle.start) as f64;
+    let is_anywhere = bytes >= SHARE * lengths.mean;
+    if is_anywhere { bytes * (1.0 + SHARE) } else { bytes }
+}
