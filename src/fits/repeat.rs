@@ -52,7 +52,9 @@ impl Repetition {
         let most = alike.iter().map(|(alike, _)| *alike).max().filter(|most| *most > 0);
         let candidates: Vec<Lengths> = match most {
             Some(most) => alike.iter().filter(|(alike, _)| *alike == most).map(|(_, at)| self.again(*at)).collect(),
-            None => self.past.iter().filter(|hdu| hdu.span > 0).map(|hdu| Lengths { header: self.short, ..*hdu }).collect(),
+            None => {
+                self.past.iter().filter(|hdu| hdu.span > 0).map(|hdu| Lengths { header: self.short, ..*hdu }).collect()
+            }
         };
         let frequency = |hdu: &&Lengths| candidates.iter().filter(|other| other.span == hdu.span).count();
         candidates.iter().max_by_key(frequency).copied()

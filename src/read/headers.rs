@@ -40,14 +40,17 @@ const MIN_LOOKAHEAD: usize = 10;
 /// The walk never goes further ahead than this: 64 GETs of 16-32 KiB are what one burst of small requests may cost.
 const MAX_LOOKAHEAD: usize = 64;
 
+/// HDUs shorter than this, in bytes, are fetched whole rather than looked for: some times what is fetched of a header.
+const SHORT_HDU: u64 = 4 * READ_ON;
+
 /// Where short HDUs are fetched whole they are counted so far ahead; what ends it are their bytes.
 const MAX_RUN: usize = 10_000;
 
-/// So many further headers are guessed at first (the other planes of a JWST product), and at most. Each right guess makes
-/// them four times as many, each wrong one a quarter.
+/// So many further headers are guessed at first (the other planes of a JWST product), and at most. Each place that was
+/// foretold rightly, guessed or not, doubles them; a wrong one leaves a sixteenth.
 const FIRST_GUESSES: usize = 4;
 const MAX_GUESSES: usize = 64;
-const GUESS_FACTOR: usize = 4;
+const GUESSES_LEFT: usize = 16;
 
 /// A guess begins so much earlier: headers that are some blocks shorter than others move those behind them.
 const READ_BEFORE: u64 = 3 * 2880;
@@ -85,6 +88,8 @@ pub(super) struct Headers {
     furthest: Range<u64>,
     /// How many headers are guessed at a time.
     guesses: usize,
+    /// How often the place of a header was foretold wrongly since many were guessed.
+    surprises: usize,
     walks: Walks,
 }
 
@@ -115,6 +120,7 @@ impl Headers {
             is_at_headers: false,
             furthest: 0..0,
             guesses: FIRST_GUESSES,
+            surprises: 0,
             walks: Walks::default(),
         }
     }
@@ -194,10 +200,15 @@ impl Headers {
     fn judge(&mut self, foretold: Option<u64>, end: u64) {
         let Some(at) = foretold.filter(|_| end < self.size) else { return };
         let is_right = at.saturating_sub(READ_BEFORE) <= end && end < at + READ_ON - HEADER_GUESS;
+        self.surprises = match is_right {
+            true if self.guesses >= FIRST_GUESSES => 0,
+            true => self.surprises,
+            false => self.surprises + 1,
+        };
         self.guesses = match is_right {
             true if self.guesses == 0 => 1,
-            true => (self.guesses * GUESS_FACTOR).min(MAX_GUESSES),
-            false => self.guesses / GUESS_FACTOR,
+            true => (2 * self.guesses).min(MAX_GUESSES),
+            false => self.guesses / GUESSES_LEFT,
         };
         if let Index::Known(headers) = &self.index
             && !headers.iter().any(|header| header.start == end)
@@ -261,26 +272,41 @@ impl Headers {
             .collect()
     }
 
-    /// The length of HDUs, in bytes, if they are so short that the time to fetch them whole is less than what it takes to
-    /// ask for each header, and a program goes from one to the next.
+    /// The length of HDUs, in bytes, if a program goes from one to the next and they are so short that all of them take
+    /// less time to fetch than it takes to ask for each header, or than their headers take together with those places
+    /// where none is.
     fn run(&self, pace: &Pace) -> Option<u64> {
         let is_walked = self.followed > 0 && !self.chain.is_sure();
-        let mean = Lengths::of(&self.layout().hdus).filter(|_| is_walked)?.mean as u64;
-        (!pace.is_worth_a_request(mean)).then_some(mean)
+        let mean = self.lengths().filter(|_| is_walked)?.mean as u64;
+        let is_short = !pace.is_worth_a_request(mean) || (self.is_irregular() && mean < SHORT_HDU);
+        is_short.then_some(mean)
     }
 
-    /// What walks that begin further into the file need, where a program goes from header to header and their places
-    /// cannot be told.
+    /// How long HDUs are, the primary one not counted.
+    fn lengths(&self) -> Option<Lengths> {
+        Lengths::of(self.layout().hdus.iter().skip(1).rev().chain(self.walks.hdus()))
+    }
+
+    /// Whether the places of headers cannot be told in advance.
+    fn is_irregular(&self) -> bool {
+        self.guesses <= 1
+            && self.surprises >= 2
+            && !self.chain.is_sure()
+            && !matches!(self.index, Index::Asked | Index::Known(_))
+    }
+
+    /// What walks that begin further into the file need, where a program goes from header to header. More of them begin
+    /// only where the places of headers cannot be told.
     fn pursue_elsewhere(&mut self, pace: &Pace) -> Vec<Range<u64>> {
         let Need::Bytes { offset, .. } = self.chain.need() else { return Vec::new() };
-        let is_irregular = self.guesses <= 1 && !matches!(self.index, Index::Asked | Index::Known(_));
-        if !is_irregular || !self.is_at_headers || self.followed == 0 || self.run(pace).is_some() {
+        if !self.is_at_headers || self.followed == 0 || self.run(pace).is_some() {
             return Vec::new();
         }
-        let Some(lengths) = Lengths::of(&self.layout().hdus) else { return Vec::new() };
-        let purpose = Purpose { followed: self.followed, lengths, pace: *pace };
         let mut ranges = self.walks.steps(self.size);
-        ranges.extend(self.walks.windows(self.size, offset, &purpose));
+        if let Some(lengths) = self.lengths().filter(|_| self.is_irregular()) {
+            let purpose = Purpose { followed: self.followed, lengths, pace: *pace };
+            ranges.extend(self.walks.windows(self.size, offset, &purpose));
+        }
         ranges
     }
 

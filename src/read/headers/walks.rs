@@ -6,10 +6,9 @@
 //! Nothing of it is believed: the proven walk takes the headers that are held when it comes to them along offsets of its
 //! own. A walk that began in data that look like a header costs its bytes, and is dropped when the proven one passes it.
 //!
-//! How many there are is a matter of time. With `n` headers to go and a walk for every `m` of them there are `m` rounds,
-//! and `n / m` windows of `w` bytes. The time `m * latency + price * (n / m) * w / bandwidth` is least where `m` is the
-//! root of `n * price * w / (latency * bandwidth)`. The windows of a file never have more bytes than would have arrived
-//! in the time that going from header to header without them would have taken the program so far.
+//! How many there are is a matter of time: another one saves rounds where there are most headers between two walks, and
+//! its window takes time to arrive. The windows of a file never have more bytes than would have arrived in the time that
+//! going from header to header without them would have taken the program so far.
 
 use std::ops::Range;
 
@@ -22,17 +21,20 @@ use crate::metrics::Pace;
 
 /// A byte in a window counts for so many: others use the network too, and one part of a window arrives later than all
 /// parts would on average.
-const PRICE: f64 = 4.0;
+const PRICE: f64 = 8.0;
+
+/// All windows of a file together have at most this share of its bytes: a listing is no copy.
+const FILE_SHARE: u64 = 8;
 
 /// For each header that a program has followed, headers are looked for so many HDUs further: nobody knows whether it goes
 /// on to the end of a long file.
-const HORIZON: u64 = 32;
+const HORIZON: u64 = 64;
 
 /// At most so many walks at a time, which bounds memory and requests.
 const MAX_WALKS: usize = 48;
 
 /// How many of the last HDUs tell how much their lengths vary.
-const SAMPLES: usize = 16;
+const SAMPLES: usize = 64;
 
 /// A window reaches further than the HDUs so far have varied by this factor.
 const MARGIN: f64 = 1.3;
@@ -57,22 +59,29 @@ pub(super) struct Lengths {
     pub mean: f64,
     /// How far one may be from that.
     pub deviation: f64,
+    /// How many of them tell that.
+    pub count: f64,
 }
 
 impl Lengths {
-    /// Those of the last of `hdus`, if there are two or more behind the primary one.
-    pub fn of(hdus: &[Hdu]) -> Option<Self> {
-        let extensions = hdus.get(1..)?;
-        let last = &extensions[extensions.len().saturating_sub(SAMPLES)..];
-        if last.len() < 2 {
+    /// Those of HDUs, the last ones first, if there are two or more.
+    pub fn of<'a>(hdus: impl Iterator<Item = &'a Hdu>) -> Option<Self> {
+        let length = |hdu: &Hdu| hdu.end().saturating_sub(hdu.header_offset) as f64;
+        let lengths: Vec<f64> = hdus.take(SAMPLES).map(length).collect();
+        if lengths.len() < 2 {
             return None;
         }
-        let lengths: Vec<f64> = last.iter().map(|hdu| hdu.end().saturating_sub(hdu.header_offset) as f64).collect();
         let count = lengths.len() as f64;
         let mean = lengths.iter().sum::<f64>() / count;
         // Few samples understate the range: two of them show half of their distance, on average a third of the range.
         let furthest = lengths.iter().map(|length| (length - mean).abs()).fold(0.0, f64::max);
-        Some(Self { mean, deviation: furthest * (1.0 + 2.0 / count) })
+        Some(Self { mean, deviation: furthest * (1.0 + 2.0 / count), count })
+    }
+
+    /// How far the header after so many HDUs may be from where it is on average. The deviations of consecutive HDUs add up
+    /// like steps of a random walk, and that of the average from the truth with each of them.
+    fn spread(&self, hdus: f64) -> f64 {
+        MARGIN * self.deviation * (hdus + hdus * hdus / self.count).sqrt()
     }
 }
 
@@ -117,13 +126,52 @@ struct Walk {
     asked: Option<u64>,
 }
 
-/// What lies between two walks: where the first one is, where the second one began, and whether both are headers.
+/// What lies between two walks: from where the first one is to where the second one began.
 struct Gap {
     range: Range<u64>,
+    /// Headers begin at both ends.
     is_closed: bool,
+    /// So many rounds it takes to walk through: a header in each.
+    headers: f64,
+    /// Into so many it is cut by walks that begin in it.
+    pieces: u32,
+}
+
+impl Gap {
+    /// How many rounds it takes, including the one in which the windows come.
+    fn rounds(&self) -> f64 {
+        if self.pieces == 1 { self.headers } else { 1.0 + self.headers / f64::from(self.pieces) }
+    }
+}
+
+/// Cuts gaps into pieces, always those that take longest, as far as that makes the walk faster, with `left` bytes for windows
+/// and at most so many walks.
+fn share_out(gaps: &mut [Gap], purpose: &Purpose, left: u64, walks: usize) {
+    let (mut bytes, mut least) = (0.0, f64::INFINITY);
+    let mut best: Vec<u32> = gaps.iter().map(|gap| gap.pieces).collect();
+    for _ in 0..=walks {
+        let longest = (0..gaps.len()).max_by(|a, b| gaps[*a].rounds().total_cmp(&gaps[*b].rounds()));
+        let Some(longest) = longest else { return };
+        let time = gaps[longest].rounds() * purpose.round() + PRICE * bytes;
+        if time < least {
+            least = time;
+            best = gaps.iter().map(|gap| gap.pieces).collect();
+        }
+        bytes += typical_window(&gaps[longest], &purpose.lengths);
+        if bytes > left as f64 {
+            break;
+        }
+        gaps[longest].pieces += 1;
+    }
+    gaps.iter_mut().zip(best).for_each(|(gap, pieces)| gap.pieces = pieces);
 }
 
 impl Walks {
+    /// The HDUs that were found so far, if they are some.
+    pub fn hdus(&self) -> impl Iterator<Item = &Hdu> {
+        self.walks.iter().filter_map(|walk| walk.chain.as_ref()).flat_map(|chain| &chain.layout_so_far().hdus)
+    }
+
     /// Looks through what has arrived, and walks on. The proven walk stands at `front`.
     pub fn look(&mut self, size: u64, front: u64, held: &impl Fn(&Range<u64>) -> Option<Bytes>) {
         self.walks.iter_mut().for_each(|walk| walk.look(size, held));
@@ -153,78 +201,77 @@ impl Walks {
     /// Windows to continue the walks that have found no header yet, and for new ones where there are too many headers
     /// between two of them. The proven walk stands at `front`.
     pub fn windows(&mut self, size: u64, front: u64, purpose: &Purpose) -> Vec<Range<u64>> {
-        let allowed = (purpose.round() * purpose.followed as f64) as u64;
-        let mut left = allowed.saturating_sub(self.spent);
+        let earned = (purpose.round() * purpose.followed as f64) as u64;
+        let allowed = earned.min(size / FILE_SHARE);
+        let granted = allowed.saturating_sub(self.spent);
+        let mut left = granted;
         let mut windows = Vec::new();
         let chunk = ((SHARE * purpose.lengths.mean) as u64).max(MIN_WINDOW).next_multiple_of(BLOCK_LEN);
-        self.walks.retain_mut(|walk| match walk.has_looked_in_vain() {
-            false => true,
-            true => {
-                let window = walk.unseen.end..(walk.unseen.end + chunk).min(walk.bound);
-                let fits = !window.is_empty() && window.end - window.start <= left;
-                if fits {
-                    left -= window.end - window.start;
-                    walk.unseen.end = window.end;
-                    windows.push(window);
-                }
-                fits
+        self.walks.retain_mut(|walk| {
+            if !walk.has_looked_in_vain() {
+                return true;
             }
+            let window = walk.unseen.end..(walk.unseen.end + chunk).min(walk.bound);
+            let bytes = window.end.saturating_sub(window.start);
+            if bytes == 0 || bytes > left {
+                return false;
+            }
+            left -= bytes;
+            walk.unseen.end = window.end;
+            windows.push(window);
+            true
         });
+        // Half of those that look for a header will have to look on.
+        let reserve = chunk * self.walks.iter().filter(|walk| walk.chain.is_none()).count() as u64 / 2;
+        let kept = reserve.min(left);
+        left -= kept;
         windows.extend(self.begin(size, front, purpose, &mut left));
-        self.spent = allowed.saturating_sub(left).max(self.spent);
+        self.spent += granted - left - kept;
         windows
     }
 
-    /// Begins walks where there are too many headers between two of them, with `left` bytes for windows. Returns those.
+    /// Begins walks where that saves time, with `left` bytes for windows. Returns those.
     fn begin(&mut self, size: u64, front: u64, purpose: &Purpose, left: &mut u64) -> Vec<Range<u64>> {
-        let Lengths { mean, .. } = purpose.lengths;
-        let reach = (mean * (HORIZON * purpose.followed) as f64) as u64;
-        let end = front.saturating_add(reach).min(size);
-        let gaps = self.gaps(front, end, end == size);
-        let headers = (end.saturating_sub(front)) as f64 / mean;
-        let cost = gaps.iter().map(|gap| typical_window(gap, &purpose.lengths)).fold(MIN_WINDOW as f64, f64::max);
-        let best = (headers * PRICE * cost / purpose.round()).sqrt();
-        // What there is for windows is spread over all of the file.
-        let affordable = headers / (*left as f64 / cost + self.walks.len() as f64 + 1.0).floor();
-        let spacing = best.max(affordable).max(1.0);
-        let mut begun = Vec::new();
+        let lengths = &purpose.lengths;
+        let reach = (lengths.mean * (HORIZON * purpose.followed) as f64) as u64;
+        let mut gaps = self.gaps(size, front, front.saturating_add(reach).min(size), lengths.mean);
+        share_out(&mut gaps, purpose, *left, MAX_WALKS.saturating_sub(self.walks.len()));
+        let mut windows = Vec::new();
         for gap in gaps {
-            let pieces = ((gap.range.end - gap.range.start) as f64 / mean / spacing).round() as u64;
-            for n in 1..pieces {
-                let window = window(&gap, n as f64 / pieces as f64, &purpose.lengths);
-                let window = window.start..window.end.min(gap.range.end);
+            let places = (1..gap.pieces).map(|n| f64::from(n) / f64::from(gap.pieces));
+            for window in places.map(|share| window(&gap, share, lengths)) {
                 let bytes = window.end.saturating_sub(window.start);
-                if window.is_empty() || bytes > *left || self.walks.len() + begun.len() >= MAX_WALKS {
+                if bytes == 0 || bytes > *left {
                     continue;
                 }
                 *left -= bytes;
-                let bound = (window.start + (MAX_SEARCH * mean) as u64).next_multiple_of(BLOCK_LEN).min(gap.range.end);
-                begun.push(Walk {
-                    start: window.start,
-                    unseen: window.clone(),
-                    bound: bound.max(window.end),
-                    chain: None,
-                    asked: None,
-                });
+                let bound = window.start.saturating_add((MAX_SEARCH * lengths.mean) as u64).next_multiple_of(BLOCK_LEN);
+                let bound = bound.clamp(window.end, gap.range.end.max(window.end));
+                windows.push(window.clone());
+                self.walks.push(Walk { start: window.start, unseen: window, bound, chain: None, asked: None });
             }
         }
-        let windows = begun.iter().map(|walk| walk.unseen.clone()).collect();
-        self.walks.extend(begun);
         self.walks.sort_by_key(|walk| walk.start);
         windows
     }
 
-    /// The gaps between the walks, the proven one first, up to `end`, which may be that of the file.
-    fn gaps(&self, front: u64, end: u64, is_end_of_file: bool) -> Vec<Gap> {
+    /// The gaps between the walks, the proven one first, up to `end`, in HDUs of a length of `mean` bytes.
+    fn gaps(&self, size: u64, front: u64, end: u64, mean: f64) -> Vec<Gap> {
         let mut gaps = Vec::new();
         let (mut at, mut is_header) = (front, true);
+        let mut add = |at: u64, is_header: bool, to: u64, is_known: bool| {
+            if at < to {
+                let waits = if is_header { 0.0 } else { 1.0 };
+                let headers = (to - at) as f64 / mean + waits;
+                gaps.push(Gap { range: at..to, is_closed: is_header && is_known, headers, pieces: 1 });
+            }
+        };
         for walk in self.walks.iter().filter(|walk| walk.start < end) {
-            gaps.push(Gap { range: at..walk.start, is_closed: is_header && walk.chain.is_some() });
+            add(at, is_header, walk.start, walk.chain.is_some());
             at = walk.front().unwrap_or(walk.unseen.end);
             is_header = walk.chain.is_some();
         }
-        gaps.push(Gap { range: at..end, is_closed: is_header && is_end_of_file });
-        gaps.retain(|gap| gap.range.start < gap.range.end);
+        add(at, is_header, end, end == size);
         gaps
     }
 
@@ -291,22 +338,23 @@ impl Walk {
     }
 }
 
-/// The window for a header in a gap, at this share of it. The deviations of consecutive HDUs add up like steps of a random
-/// walk, which comes back to where the gap ends if that is known.
+/// The window for a header in a gap, at this share of it. Where it ends with a header, and there is no doubt how many there
+/// are in it, that is one more place to count from.
 fn window(gap: &Gap, share: f64, lengths: &Lengths) -> Range<u64> {
     let bytes = (gap.range.end - gap.range.start) as f64;
     let count = (bytes / lengths.mean).round().max(1.0);
-    let is_sure = gap.is_closed && MARGIN * lengths.deviation * count.sqrt() < lengths.mean / 2.0;
-    let length = if is_sure { bytes / count } else { lengths.mean };
+    let is_counted = gap.is_closed && lengths.spread(count) < lengths.mean / 2.0;
     let before = (share * count).round();
-    let steps = if is_sure { before * (count - before) / count } else { before };
-    let half = MARGIN * lengths.deviation * steps.sqrt();
+    let (length, steps) = match is_counted {
+        true => (bytes / count, before * (count - before) / count),
+        false => (lengths.mean, before),
+    };
+    let half = if is_counted { MARGIN * lengths.deviation * steps.sqrt() } else { lengths.spread(steps) };
     let middle = gap.range.start as f64 + before * length;
     let chunk = (SHARE * lengths.mean).max(MIN_WINDOW as f64);
-    let (from, to) = if 2.0 * half < chunk.max(lengths.mean * SHARE) {
-        (middle - half, middle + half + READ_ON as f64)
-    } else {
-        (middle, middle + chunk)
+    let (from, to) = match 2.0 * half < chunk {
+        true => (middle - half, middle + half + READ_ON as f64),
+        false => (middle, middle + chunk),
     };
     let blocks = |at: f64| (at.max(0.0) as u64) / BLOCK_LEN * BLOCK_LEN;
     blocks(from).max(gap.range.start)..blocks(to) + BLOCK_LEN
