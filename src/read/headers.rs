@@ -251,10 +251,13 @@ impl Headers {
     fn pursue_next(&mut self, pace: &Pace) -> Vec<Planned> {
         let Need::Bytes { offset, len } = self.chain.need() else { return Vec::new() };
         let known = self.layout().hdus.len();
+        let head_is_coming = offset == 0;
+        if head_is_coming || self.pursued == Some(offset) {
+            return Vec::new();
+        }
         let run = self.run(pace);
         let (enough, last) = self.wanted(if run.is_some() { MAX_RUN } else { MAX_LOOKAHEAD });
-        let head_is_coming = offset == 0;
-        if head_is_coming || known > enough || self.pursued == Some(offset) {
+        if known > enough {
             return Vec::new();
         }
         self.pursued = Some(offset);

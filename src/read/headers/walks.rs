@@ -3,12 +3,12 @@
 //!
 //! Each fetches a window in which a header is likely to begin, looks at the block boundaries in it (FITS Standard 4.0,
 //! 3.1) for the first card of an extension, and goes on from there, a header a round, up to where the next one began.
-//! Nothing of it is believed: the proven walk takes the headers that are held when it comes to them along offsets of its
-//! own. A walk that began in data that look like a header costs its bytes, and is dropped when the proven one passes it.
+//! None of it counts for the layout: the proven walk takes the headers that are held when it comes to them along offsets of
+//! its own. A walk that began in data that look like a header costs its bytes, and is dropped when the proven one passes it.
 //!
 //! How many there are is a matter of time: another one saves rounds where there are most headers between two walks, and
-//! its window takes time to arrive. The windows of a file never have more bytes than would have arrived in the time that
-//! going from header to header without them would have taken the program so far.
+//! its window takes time to arrive. Windows are paid for by waiting: they never have more bytes than would arrive in the time
+//! that the program would have waited so far, going from header to header without them.
 
 use std::ops::Range;
 
@@ -19,15 +19,16 @@ use crate::fits::header::{BLOCK_LEN, is_extension_start};
 use crate::fits::{Chain, Hdu, Need};
 use crate::metrics::Pace;
 
-/// A byte in a window counts for so many: others use the network too, and one part of a window arrives later than all
-/// parts would on average.
+/// A byte in a window counts for so many: others use the network too, a window may have to be continued, and the program may
+/// end before it comes there. With half of that a listing takes up to a fifth less time (simulated, see the tests) for
+/// twice the bytes.
 const PRICE: f64 = 8.0;
 
 /// All windows of a file together have at most this share of its bytes: a listing is no copy.
 const FILE_SHARE: u64 = 8;
 
-/// For each header that a program has followed, headers are looked for so many HDUs further: nobody knows whether it goes
-/// on to the end of a long file.
+/// For each header that a program has followed, walks begin up to so many HDUs further: it may end long before the file
+/// does.
 const HORIZON: u64 = 64;
 
 /// At most so many walks at a time, which bounds memory and requests.
@@ -48,6 +49,9 @@ const MIN_WINDOW: u64 = 256 << 10;
 
 /// A walk looks for its first header in so many times the length of an HDU, no further.
 const MAX_SEARCH: f64 = 3.0;
+
+/// After so many headers in a window that no other one follows, it is full of data that look like headers.
+const MAX_LOOKALIKES: usize = 4;
 
 /// So much of a window is looked through at once, in bytes: whole blocks, in no more memory than a segment's piece.
 const STRETCH: u64 = 44 * BLOCK_LEN;
@@ -79,7 +83,7 @@ impl Lengths {
     }
 
     /// How far the header after so many HDUs may be from where it is on average. The deviations of consecutive HDUs add up
-    /// like steps of a random walk, and that of the average from the truth with each of them.
+    /// like steps of a random walk; the error of the average grows with their number.
     fn spread(&self, hdus: f64) -> f64 {
         MARGIN * self.deviation * (hdus + hdus * hdus / self.count).sqrt()
     }
@@ -124,6 +128,8 @@ struct Walk {
     chain: Option<Chain>,
     /// The header that was asked for last.
     asked: Option<u64>,
+    /// How often what looked like a header was not followed by one.
+    lookalikes: usize,
 }
 
 /// What lies between two walks: from where the first one is to where the second one began.
@@ -248,7 +254,14 @@ impl Walks {
                 let bound = window.start.saturating_add((MAX_SEARCH * lengths.mean) as u64).next_multiple_of(BLOCK_LEN);
                 let bound = bound.clamp(window.end, gap.range.end.max(window.end));
                 windows.push(window.clone());
-                self.walks.push(Walk { start: window.start, unseen: window, bound, chain: None, asked: None });
+                self.walks.push(Walk {
+                    start: window.start,
+                    unseen: window,
+                    bound,
+                    chain: None,
+                    asked: None,
+                    lookalikes: 0,
+                });
             }
         }
         self.walks.sort_by_key(|walk| walk.start);
@@ -322,6 +335,11 @@ impl Walk {
                     return;
                 }
                 self.chain = None;
+                self.lookalikes += 1;
+                if self.lookalikes >= MAX_LOOKALIKES {
+                    self.unseen.start = self.unseen.end;
+                    self.bound = self.unseen.end;
+                }
             }
             let stretch = self.unseen.start..self.unseen.end.min(self.unseen.start + STRETCH);
             let Some(bytes) = Some(&stretch).filter(|stretch| !stretch.is_empty()).and_then(held) else { return };
