@@ -11,7 +11,9 @@
 
 use super::hdu::Hdu;
 use super::header::{BLOCK_LEN, Header, HeaderError, Parser, is_extension_start};
+use super::index::IndexPlace;
 use super::layout::{Layout, Tail, tail_behind};
+use super::repeat::Repetition;
 
 /// Bytes to ask for at the start of a file. Primary headers of JWST and HST products have 23,040 to 40,320 bytes, mostly
 /// without data, and the header of the first extension, 8,640 bytes more, follows at once.
@@ -52,15 +54,27 @@ pub struct HeaderChain {
     parser: Parser,
     /// Bytes of all headers in the layout.
     headers_len: u64,
+    /// What the primary header says of an index.
+    index: Option<IndexPlace>,
 }
 
 impl HeaderChain {
     /// A walk through a file of `file_size` bytes, of which nothing is known yet.
     pub fn new(file_size: u64) -> Self {
-        let layout = Layout { file_size, hdus: Vec::new(), tail: Tail::Unread { offset: 0 } };
-        let mut chain = Self { layout, parser: Parser::default(), headers_len: 0 };
+        Self::beginning_at(file_size, 0)
+    }
+
+    /// A walk through a file of `file_size` bytes from the header at `offset` on, as if nothing were before it.
+    pub fn beginning_at(file_size: u64, offset: u64) -> Self {
+        let layout = Layout { file_size, hdus: Vec::new(), tail: Tail::Unread { offset } };
+        let mut chain = Self { layout, parser: Parser::default(), headers_len: 0, index: None };
         chain.settle();
         chain
+    }
+
+    /// Where the primary header says that an index of the HDUs is.
+    pub fn index(&self) -> Option<&IndexPlace> {
+        self.index.as_ref()
     }
 
     /// The range that is needed next.
@@ -100,27 +114,17 @@ impl HeaderChain {
 
     /// Where the `n` headers after the next one would begin, in bytes from the start of the file, in ascending order.
     ///
-    /// The guess is that HDUs to come have the data span of the last HDU that has data, and a header as short as those of
-    /// the last two extensions (one block if there are fewer: the first extension of an observation often carries more
-    /// cards than the others). Too short is the better side to err on, since a range covers what follows its offset.
-    /// There are fewer guesses where the file ends, and none before any data unit is known. A guess holds only if
-    /// [`is_extension_start`] says so of the bytes there; feeding the chain with
-    /// others does no harm.
+    /// The guess is that HDUs repeat: all like the last one, or in the order in which they came before. There are fewer
+    /// guesses where the file ends, and none before any data unit is known. A guess holds only if [`is_extension_start`]
+    /// says so of the bytes there; feeding the chain with others does no harm.
     pub fn predict(&self, n: usize) -> Vec<u64> {
         let Some((pending, _)) = self.pending() else { return Vec::new() };
-        let span = self.layout.hdus.iter().rev().map(|hdu| hdu.data_span).find(|span| *span > 0);
-        let Some(span) = span else { return Vec::new() };
-        let step = span.saturating_add(self.likely_header_len());
         let last = self.layout.file_size.saturating_sub(BLOCK_LEN);
-        let guess = |offset: &u64| offset.checked_add(step).filter(|next| *next <= last);
-        std::iter::successors(Some(pending), guess).skip(1).take(n).collect()
-    }
-
-    fn likely_header_len(&self) -> u64 {
-        match self.layout.hdus.get(1..) {
-            Some([.., before, last]) => before.header_len().min(last.header_len()),
-            _ => BLOCK_LEN,
-        }
+        let places = Repetition::after(&self.layout.hdus).scan(pending, |at, length| {
+            *at = at.saturating_add(length);
+            Some(*at)
+        });
+        places.take_while(|at| *at <= last).take(n).collect()
     }
 
     /// Where the header in the making begins and from where on its bytes are needed; none if the walk is over.
@@ -160,6 +164,9 @@ impl HeaderChain {
         }
         let index = self.layout.hdus.len();
         let hdu = Hdu::from_header(index, offset, len, header, file_size)?;
+        if offset == 0 {
+            self.index = IndexPlace::of(header, file_size);
+        }
         self.layout.tail =
             if hdu.end() < file_size { Tail::Unread { offset: hdu.end() } } else { tail_behind(&hdu, file_size) };
         self.layout.hdus.push(hdu);

@@ -36,9 +36,9 @@ pub const MAX_INDEX: usize = 999;
 const XTENSION: &[u8; 8] = b"XTENSION";
 
 /// Keywords that are kept without a number behind them.
-const PLAIN: [&str; 17] = [
+const PLAIN: [&str; 21] = [
     "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "GROUPS", "EXTNAME", "EXTVER", "EXTLEVEL", "BZERO", "BSCALE", "BLANK",
-    "TFIELDS", "THEAP", "ZIMAGE", "ZBITPIX", "ZNAXIS", "ZCMPTYPE",
+    "TFIELDS", "THEAP", "ZIMAGE", "ZBITPIX", "ZNAXIS", "ZCMPTYPE", "INDXADDR", "INDXSIZE", "JSONADDR", "JSONSIZE",
 ];
 
 /// Keywords that are kept with a number from 1 to [`MAX_INDEX`] behind them.

@@ -11,7 +11,8 @@
 //! | an HDU: offsets, data size, geometry | [`hdu`] | 4.4.1 (eq. 1, 2), 6.1.1 (eq. 4), 7.1 to 7.3 |
 //! | heap and tiles of a table | [`table`] | 7.3.5, 10.1 |
 //! | the HDUs of a file and how it ends | [`layout`] | 3.1, 3.5 |
-//! | the walk along the chain, and guesses ahead of it | [`chain`] | 3.1 |
+//! | the walk along the chain, and guesses ahead of it | [`chain`], `repeat` | 3.1 |
+//! | the index of the HDUs in files of Rubin | [`index`] | - |
 //! | the same for ASDF files, whose blocks are told as HDUs | [`asdf`] | - |
 //! | the choice between the two, by the first bytes of a file | [`walk`] | - |
 //! | text and JSON for people and scripts | [`render`] | - |
@@ -36,9 +37,11 @@ pub mod card;
 pub mod chain;
 pub mod hdu;
 pub mod header;
+pub mod index;
 pub mod layout;
 mod name;
 pub mod render;
+mod repeat;
 pub mod table;
 pub mod walk;
 

@@ -61,13 +61,13 @@ impl Table {
             HduKind::AsciiTable => false,
             _ => return None,
         };
-        let columns = header.integer("TFIELDS").and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(MAX_INDEX);
+        let columns = columns(header);
         let is_logical = |n| column_format(header, n).is_some_and(|(repeat, code)| repeat > 0 && code == b'L');
         Some(Self {
             columns,
             has_logical: binary && (1..=columns).any(is_logical),
             heap: if binary { Heap::of(header, data_offset, data_len) } else { None },
-            tiles: if *kind == HduKind::CompressedImage { Tiles::of(header, columns) } else { None },
+            tiles: if *kind == HduKind::CompressedImage { Tiles::of(header) } else { None },
         })
     }
 }
@@ -85,8 +85,8 @@ impl Heap {
 }
 
 impl Tiles {
-    fn of(header: &Header, columns: usize) -> Option<Self> {
-        let (descriptor_offset, descriptor_len) = tile_descriptor(header, columns)?;
+    fn of(header: &Header) -> Option<Self> {
+        let (descriptor_offset, descriptor_len) = tile_descriptor(header)?;
         let naxis = usize::try_from(header.integer("ZNAXIS")?).ok().filter(|n| *n <= MAX_INDEX)?;
         let axis = |n| u64::try_from(header.indexed_integer("ZNAXIS", n)?).ok();
         let shape: Vec<u64> = (1..=naxis).rev().map(axis).collect::<Option<_>>()?;
@@ -107,19 +107,40 @@ impl Tiles {
 }
 
 /// Offset in the row and length of the descriptor of the tile, in bytes.
-fn tile_descriptor(header: &Header, columns: usize) -> Option<(u64, u64)> {
+fn tile_descriptor(header: &Header) -> Option<(u64, u64)> {
+    let tiles = column(header, TILE_COLUMN)?;
+    let row = u64::try_from(header.indexed_integer("NAXIS", 1)?).ok()?;
+    let fits = tiles.offset.checked_add(tiles.width)? <= row;
+    (fits && matches!(tiles.code, b'P' | b'Q')).then_some((tiles.offset, tiles.width))
+}
+
+/// A column of a binary table.
+pub(super) struct Column {
+    /// Where it begins in the row, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub width: u64,
+    /// The code of its type.
+    pub code: u8,
+}
+
+/// The column of this name, if it and those before it have types that are known.
+pub(super) fn column(header: &Header, name: &str) -> Option<Column> {
     let mut offset = 0_u64;
-    for n in 1..=columns {
+    for n in 1..=columns(header) {
         let format = column_format(header, n)?;
         let width = width(format)?;
-        if header.indexed_text("TTYPE", n).is_some_and(|name| name.eq_ignore_ascii_case(TILE_COLUMN)) {
-            let row = u64::try_from(header.indexed_integer("NAXIS", 1)?).ok()?;
-            let fits = offset.checked_add(width)? <= row;
-            return (fits && matches!(format.1, b'P' | b'Q')).then_some((offset, width));
+        if header.indexed_text("TTYPE", n).is_some_and(|found| found.eq_ignore_ascii_case(name)) {
+            return Some(Column { offset, width, code: format.1 });
         }
         offset = offset.checked_add(width)?;
     }
     None
+}
+
+/// `TFIELDS`: the number of columns.
+fn columns(header: &Header) -> usize {
+    header.integer("TFIELDS").and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(MAX_INDEX)
 }
 
 /// Repeat count and type code of column `n` of a binary table (FITS Standard 4.0, 7.3.1).

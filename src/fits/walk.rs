@@ -9,6 +9,7 @@
 
 use super::asdf::{self, FILE_START};
 use super::chain::{HEAD_LEN, HeaderChain, Need};
+use super::index::IndexPlace;
 use super::layout::Layout;
 
 /// A walk along the headers of one file.
@@ -30,6 +31,19 @@ impl Chain {
     pub fn new(file_size: u64) -> Self {
         let format = Format::Fits(HeaderChain::new(file_size));
         Self { format, is_begun: file_size < FILE_START.len() as u64 }
+    }
+
+    /// A walk through a FITS file of `file_size` bytes from the header at `offset` on, as if nothing were before it.
+    pub fn beginning_at(file_size: u64, offset: u64) -> Self {
+        Self { format: Format::Fits(HeaderChain::beginning_at(file_size, offset)), is_begun: true }
+    }
+
+    /// Where the file says that an index of its HDUs is.
+    pub fn index(&self) -> Option<&IndexPlace> {
+        match &self.format {
+            Format::Fits(chain) => chain.index(),
+            Format::Asdf(_) => None,
+        }
     }
 
     /// The range that is needed next.

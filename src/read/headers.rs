@@ -1,9 +1,14 @@
 //! The walk along the headers of one file, ahead of its readers.
 //!
 //! Each header tells where the next one is, so walking costs a round trip per HDU unless the places of the headers are
-//! guessed. Guesses come from a file of the same class, from the repetition inside the file, or, where the HDUs differ
-//! a little in size (compressed images), from windows in which the headers must lie. A guess counts only when the walk
-//! comes to it along proven offsets ([`Chain`]); a wrong one costs its bytes.
+//! guessed. Guesses come from an index in the file, from a file of the same class, or from the repetition inside the file;
+//! how many are made depends on how often they were right. Where HDUs differ in length, further walks begin at headers
+//! that are found in the middle of the file ([`walks`]). Where HDUs are so short that leaving out their data saves
+//! nothing, all of the file is fetched that far.
+//!
+//! A guess counts only when the walk comes to it along proven offsets ([`Chain`]); a wrong one costs its bytes.
+
+mod walks;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +20,7 @@ use super::stride::PAGE;
 use crate::cache::Origin;
 use crate::fits::{Chain, Hdu, Layout, Need};
 use crate::metrics::Pace;
+use walks::{Lengths, Purpose, Walks};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
@@ -34,9 +40,17 @@ const MIN_LOOKAHEAD: usize = 10;
 /// The walk never goes further ahead than this: 64 GETs of 16-32 KiB are what one burst of small requests may cost.
 const MAX_LOOKAHEAD: usize = 64;
 
-/// So many further headers are guessed at first (the other planes of a JWST product), and at most.
+/// HDUs shorter than this, in bytes, are fetched whole rather than looked for: some times what is fetched of a header.
+const SHORT_HDU: u64 = 4 * READ_ON;
+
+/// Where short HDUs are fetched whole they are counted so far ahead; what ends it are their bytes.
+const MAX_RUN: usize = 10_000;
+
+/// So many further headers are guessed at first (the other planes of a JWST product), and at most. Each place that was
+/// foretold rightly, guessed or not, doubles them; a wrong one leaves a sixteenth.
 const FIRST_GUESSES: usize = 4;
 const MAX_GUESSES: usize = 64;
+const GUESSES_LEFT: usize = 16;
 
 /// A guess begins so much earlier: headers that are some blocks shorter than others move those behind them.
 const READ_BEFORE: u64 = 3 * 2880;
@@ -44,16 +58,6 @@ const READ_BEFORE: u64 = 3 * 2880;
 /// What is left of a file behind a header is fetched at once up to this size: the small extensions at the end of a
 /// product (tables of headers, ASDF) are as many round trips otherwise.
 const MAX_REST: u64 = 1 << 20;
-
-/// Windows around uncertain headers: the widest, and how many HDUs are guessed through at most.
-const MAX_WINDOW: u64 = 4 << 20;
-const MAX_WINDOWS: usize = 8;
-
-/// How many of the last HDUs tell how much the sizes vary.
-const SAMPLES: usize = 16;
-
-/// A window reaches further than the HDUs so far have varied by this factor.
-const MARGIN: f64 = 1.3;
 
 /// What a file of the same class has shown: where headers are likely to be, and how far programs look at them.
 #[derive(Clone, Debug)]
@@ -70,16 +74,36 @@ pub(super) struct Headers {
     size: u64,
     chain: Chain,
     sibling: Option<Sibling>,
+    index: Index,
     /// What the walk asked for last, so that it asks once.
     pursued: Option<u64>,
     lookahead: usize,
     /// The HDU furthest into the file that a program touched.
     touched: usize,
-    /// A program has read a header that did not come with the head of the file: it goes from one to the next.
-    is_followed: bool,
+    /// How many headers that did not come with the head of the file a program has read: it goes from one to the next.
+    followed: u64,
+    /// The last read was that of a header: no data have been read since.
+    is_at_headers: bool,
     /// The read that went furthest: further than the walk has come where the header is read that it waits for.
     furthest: Range<u64>,
+    /// How many headers are guessed at a time.
     guesses: usize,
+    /// How often the place of a header was foretold wrongly since many were guessed.
+    surprises: usize,
+    walks: Walks,
+}
+
+/// What is known of the index that some files have of their HDUs.
+#[derive(Debug)]
+enum Index {
+    /// The primary header has not said that there is one.
+    Unheard,
+    /// It is on its way.
+    Asked,
+    /// These are the headers, if it is right.
+    Known(Vec<Range<u64>>),
+    /// It could not be had, or it is wrong.
+    Useless,
 }
 
 impl Headers {
@@ -88,12 +112,16 @@ impl Headers {
             size,
             chain: Chain::new(size),
             sibling,
+            index: Index::Unheard,
             pursued: None,
             lookahead: MIN_LOOKAHEAD,
             touched: 0,
-            is_followed: false,
+            followed: 0,
+            is_at_headers: false,
             furthest: 0..0,
             guesses: FIRST_GUESSES,
+            surprises: 0,
+            walks: Walks::default(),
         }
     }
 
@@ -150,14 +178,16 @@ impl Headers {
     }
 
     fn note_touch(&mut self, read: &Range<u64>) {
-        let layout = self.chain.layout_so_far();
-        if let Some(hdu) = layout.hdu_at(read.end.saturating_sub(1))
-            && hdu.index > self.touched
-        {
-            // A buffer's read of a short header goes on into the data.
-            if hdu.header_offset < read.end && hdu.data_offset > read.start {
-                self.lookahead = (self.lookahead + self.lookahead / 2).min(MAX_LOOKAHEAD);
-                self.is_followed |= hdu.header_offset >= HEAD;
+        let Some(hdu) = self.chain.layout_so_far().hdu_at(read.end.saturating_sub(1)) else { return };
+        // A buffer's read of a short header goes on into the data.
+        let is_header = hdu.header_offset < read.end && hdu.data_offset > read.start;
+        if is_header || read.start >= hdu.data_offset.saturating_add(READ_ON) {
+            self.is_at_headers = is_header;
+        }
+        if hdu.index > self.touched {
+            if is_header {
+                self.lookahead = (self.lookahead + self.lookahead / 2).min(MAX_RUN);
+                self.followed += u64::from(hdu.header_offset >= HEAD);
             }
             self.touched = hdu.index;
         }
@@ -166,46 +196,154 @@ impl Headers {
     /// Walks on along the headers that `held` can show.
     pub fn walk(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>) {
         let known = self.layout().hdus.len();
-        while let Need::Bytes { offset, len } = self.chain.need() {
-            let wanted = offset..(offset + len).min(self.size);
-            let start = offset..(offset + HEADER_GUESS).min(self.size);
-            let page = offset..((offset + 1).next_multiple_of(PAGE)).min(self.size);
-            let Some(bytes) = held(&wanted).or_else(|| held(&start)).or_else(|| held(&page)) else { break };
-            if !self.chain.feed(offset, &bytes) {
+        while let Need::Bytes { offset, .. } = self.chain.need() {
+            let count = self.layout().hdus.len();
+            let foretold = self.places(offset, 1).first().copied();
+            if !step(&mut self.chain, &held) {
                 break;
+            }
+            if let Some(hdu) = self.chain.layout_so_far().hdus.get(count) {
+                let end = hdu.end();
+                self.judge(foretold, end);
             }
         }
         if self.layout().hdus.len() > known {
             self.note_touch(&self.furthest.clone());
         }
-        if self.layout().hdus.len() > known + 1 {
-            self.guesses = (self.guesses * 4).min(MAX_GUESSES);
+        self.read_index(&held);
+        if let Need::Bytes { offset, .. } = self.chain.need() {
+            self.walks.look(self.size, offset, &held);
         }
     }
 
-    /// The next header and those places where further headers may be, unless they were asked for already. Nothing while
-    /// enough headers are known ahead of the reader: half of those that will be fetched then.
+    /// An HDU ends at `end`, where the next header was `foretold`.
+    fn judge(&mut self, foretold: Option<u64>, end: u64) {
+        let Some(at) = foretold.filter(|_| end < self.size) else { return };
+        let is_right = at.saturating_sub(READ_BEFORE) <= end && end < at + READ_ON - HEADER_GUESS;
+        self.surprises = match is_right {
+            true if self.guesses >= FIRST_GUESSES => 0,
+            true => self.surprises,
+            false => self.surprises + 1,
+        };
+        self.guesses = match is_right {
+            true if self.guesses == 0 => 1,
+            true => (2 * self.guesses).min(MAX_GUESSES),
+            false => self.guesses / GUESSES_LEFT,
+        };
+        if let Index::Known(headers) = &self.index
+            && !headers.iter().any(|header| header.start == end)
+        {
+            self.index = Index::Useless;
+        }
+    }
+
+    /// Takes the index of the file if it has come, and lets the walk ask anew.
+    fn read_index(&mut self, held: &impl Fn(&Range<u64>) -> Option<Bytes>) {
+        if let (Index::Asked, Some(place)) = (&self.index, self.chain.index())
+            && let Some(table) = held(&place.table)
+        {
+            self.index = place.headers(&table).map_or(Index::Useless, Index::Known);
+            self.pursued = None;
+        }
+    }
+
+    /// What the walk needs next, and what is worth fetching along with it: most urgent first, nothing that was asked for
+    /// already.
     pub fn pursue(&mut self, pace: &Pace) -> Vec<Planned> {
+        let index = planned(self.ask_for_index().into_iter(), self.size, Origin::Predicted);
+        let mut ahead: Vec<_> = index.collect();
+        ahead.extend(self.pursue_next(pace));
+        ahead.extend(planned(self.pursue_elsewhere(pace).into_iter(), self.size, Origin::Predicted));
+        ahead
+    }
+
+    /// The index of the file, with the table before it that its readers want as well.
+    fn ask_for_index(&mut self) -> Vec<Range<u64>> {
+        let (Index::Unheard, Some(place)) = (&self.index, self.chain.index()) else { return Vec::new() };
+        let tree = place.tree.clone().filter(|tree| tree.end - tree.start <= MAX_REST);
+        let ranges = std::iter::once(place.table.clone()).chain(tree).collect();
+        self.index = Index::Asked;
+        ranges
+    }
+
+    /// The next header and those places where further headers may be. Nothing while enough headers are known ahead of the
+    /// reader: half of those that will be fetched then.
+    fn pursue_next(&mut self, pace: &Pace) -> Vec<Planned> {
         let Need::Bytes { offset, len } = self.chain.need() else { return Vec::new() };
         let known = self.layout().hdus.len();
-        let (enough, last) = self.wanted();
         let head_is_coming = offset == 0;
-        if head_is_coming || known > enough || self.pursued == Some(offset) {
+        if head_is_coming || self.pursued == Some(offset) {
+            return Vec::new();
+        }
+        let run = self.run(pace);
+        let (enough, last) = self.wanted(if run.is_some() { MAX_RUN } else { MAX_LOOKAHEAD });
+        if known > enough {
             return Vec::new();
         }
         self.pursued = Some(offset);
-        let next = self.with_rest(offset..(offset + len.max(READ_ON)).min(self.size));
-        let many = if self.chain.is_sure() { MAX_GUESSES } else { self.guesses };
-        let guesses = self.guess(offset, (last - known).min(many), pace);
+        let (count, next) = (last - known, offset..offset.saturating_add(len.max(READ_ON)).min(self.size));
+        if let Some(length) = run {
+            let most = (pace.latency * pace.bandwidth) as u64;
+            let all = (length.saturating_mul(count as u64 + 1)).min(most).max(next.end - next.start);
+            let run = self.with_rest(offset..offset.saturating_add(all).min(self.size));
+            return planned(std::iter::once(run), self.size, Origin::Chain).collect();
+        }
+        let next = self.with_rest(next);
+        let guesses = self.guess(offset, count);
         planned(std::iter::once(next), self.size, Origin::Chain)
             .chain(planned(guesses.into_iter(), self.size, Origin::Predicted))
             .collect()
+    }
+
+    /// The length of HDUs, in bytes, if a program goes from one to the next and they are so short that all of them take
+    /// less time to fetch than it takes to ask for each header, or than their headers take together with those places
+    /// where none is.
+    fn run(&self, pace: &Pace) -> Option<u64> {
+        let is_walked = self.followed > 0 && !self.chain.is_sure();
+        let mean = self.lengths().filter(|_| is_walked)?.mean as u64;
+        let is_short = !pace.is_worth_a_request(mean) || (self.is_irregular() && mean < SHORT_HDU);
+        is_short.then_some(mean)
+    }
+
+    /// How long HDUs are, the primary one not counted.
+    fn lengths(&self) -> Option<Lengths> {
+        Lengths::of(self.layout().hdus.iter().skip(1).rev().chain(self.walks.hdus()))
+    }
+
+    /// Whether the places of headers cannot be told in advance.
+    fn is_irregular(&self) -> bool {
+        self.guesses <= 1
+            && self.surprises >= 2
+            && !self.chain.is_sure()
+            && !matches!(self.index, Index::Asked | Index::Known(_))
+    }
+
+    /// What walks that begin further into the file need, where a program goes from header to header. More of them begin
+    /// only where the places of headers cannot be told.
+    fn pursue_elsewhere(&mut self, pace: &Pace) -> Vec<Range<u64>> {
+        let Need::Bytes { offset, .. } = self.chain.need() else { return Vec::new() };
+        if !self.is_at_headers || self.followed == 0 || self.run(pace).is_some() {
+            return Vec::new();
+        }
+        let mut ranges = self.walks.steps(self.size);
+        if let Some(lengths) = self.lengths().filter(|_| self.is_irregular()) {
+            let purpose = Purpose { followed: self.followed, lengths, pace: *pace };
+            ranges.extend(self.walks.windows(self.size, offset, &purpose));
+        }
+        ranges
     }
 
     /// A header in `range` could not be fetched and may be asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         if self.pursued.is_some_and(|header| range.contains(&header)) {
             self.pursued = None;
+        }
+        self.walks.on_denied(range);
+        if let (Index::Asked, Some(place)) = (&self.index, self.chain.index())
+            && place.table.start < range.end
+            && range.start < place.table.end
+        {
+            self.index = Index::Useless;
         }
     }
 
@@ -228,25 +366,38 @@ impl Headers {
     }
 
     /// Up to which HDU headers should be known, and the last one whose header is worth fetching if they are not: where
-    /// programs looked in files of this class, or ahead of the reader where it has gone further or none is known.
-    fn wanted(&self) -> (usize, usize) {
+    /// programs looked in files of this class, or up to `most` ahead of the reader where it has gone further or none is
+    /// known.
+    fn wanted(&self, most: usize) -> (usize, usize) {
+        let lookahead = self.lookahead.min(most);
         match &self.sibling {
             Some(sibling) if self.touched <= sibling.reach => (sibling.reach, sibling.reach),
-            _ => (self.touched + self.lookahead / 2, self.touched + self.lookahead),
+            _ => (self.touched + lookahead / 2, self.touched + lookahead),
         }
     }
 
     /// Where up to `n` headers after the one at `offset` may be.
-    fn guess(&self, offset: u64, n: usize, pace: &Pace) -> Vec<Range<u64>> {
-        if let Some((mean, deviation)) = self.varies() {
-            let windows = if self.is_followed { n.min(MAX_WINDOWS) } else { 0 };
-            return self.windows(offset, windows, (mean, deviation), pace);
-        }
-        let exact = self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n));
+    fn guess(&self, offset: u64, n: usize) -> Vec<Range<u64>> {
+        let many = match self.index {
+            // What it says is worth the round.
+            Index::Asked => 0,
+            Index::Known(_) => MAX_GUESSES,
+            _ if self.chain.is_sure() => MAX_GUESSES,
+            _ => self.guesses,
+        };
         // What was fetched at the exact places of a file that was like this one so far need not be guessed around.
-        let before = if self.is_like_sibling(offset) { 0 } else { READ_BEFORE };
+        let is_exact = self.is_like_sibling(offset) || matches!(self.index, Index::Known(_));
+        let before = if is_exact { 0 } else { READ_BEFORE };
         let around = |at: u64| at.saturating_sub(before).max(offset)..(at + READ_ON).min(self.size);
-        exact.into_iter().map(|at| self.with_rest(around(at))).collect()
+        self.places(offset, n.min(many)).into_iter().map(|at| self.with_rest(around(at))).collect()
+    }
+
+    /// Where the `n` headers after the one at `offset` are by the index, by a sibling, or by the repetition in the file.
+    fn places(&self, offset: u64, n: usize) -> Vec<u64> {
+        if let Index::Known(headers) = &self.index {
+            return headers.iter().map(|header| header.start).filter(|at| *at > offset).take(n).collect();
+        }
+        self.by_sibling(offset, n).unwrap_or_else(|| self.chain.predict(n))
     }
 
     /// A range with what is left of the file behind it, if that is little.
@@ -262,52 +413,35 @@ impl Headers {
         sibling.and_then(|s| s.layout.hdus.get(known)).is_some_and(|hdu| hdu.header_offset == offset)
     }
 
-    /// The places of the headers if HDUs have the sizes of those of a sibling.
+    /// The places of the headers if HDUs have the lengths of those of a sibling, as the last one had.
     fn by_sibling(&self, offset: u64, n: usize) -> Option<Vec<u64>> {
-        let known = self.layout().hdus.len();
-        let likely = self.sibling.as_ref()?.layout.hdus.get(known..)?;
-        let sizes = likely.iter().map(|hdu| hdu.end() - hdu.header_offset);
-        let places = sizes.scan(offset, |at, size| {
-            *at = at.saturating_add(size);
+        let length = |hdu: &Hdu| hdu.end().saturating_sub(hdu.header_offset);
+        let (own, theirs) = (&self.layout().hdus, &self.sibling.as_ref()?.layout.hdus);
+        let likely = theirs.get(own.len()..)?;
+        let last = own.iter().zip(theirs.iter()).skip(1).last();
+        if last.is_some_and(|(own, theirs)| length(own).abs_diff(length(theirs)) > READ_BEFORE) {
+            return None;
+        }
+        let places = likely.iter().map(length).scan(offset, |at, length| {
+            *at = at.saturating_add(length);
             Some(*at)
         });
         Some(places.take_while(|at| *at < self.size).take(n).collect())
     }
-
-    /// The mean length of the last HDUs with data and how far their data may be from it, in bytes, if they differ.
-    fn varies(&self) -> Option<(f64, f64)> {
-        let hdus = self.layout().hdus.iter().skip(1).rev().filter(|hdu| hdu.data_span > 0).take(SAMPLES);
-        let (lengths, spans): (Vec<f64>, Vec<f64>) =
-            hdus.map(|hdu| ((hdu.end() - hdu.header_offset) as f64, hdu.data_span as f64)).unzip();
-        let count = spans.len().max(1) as f64;
-        let mean = spans.iter().sum::<f64>() / count;
-        // Few samples understate the range: two of them show half of their distance, on average a third of the range.
-        let deviation = spans.iter().map(|span| (span - mean).abs()).fold(0.0, f64::max) * (1.0 + 2.0 / count);
-        let similar = deviation > 0.0 && deviation < mean / 4.0;
-        similar.then(|| (lengths.iter().sum::<f64>() / count, deviation))
-    }
-
-    /// Windows that hold the headers after the one at `offset`, as many as make the walk fastest: each lets it go an
-    /// HDU further without waiting, and takes time itself. The deviations of consecutive HDUs add up like steps of a
-    /// random walk.
-    fn windows(&self, offset: u64, n: usize, (mean, deviation): (f64, f64), pace: &Pace) -> Vec<Range<u64>> {
-        let window = |k: usize| {
-            let middle = offset as f64 + k as f64 * mean;
-            let half = (deviation * MARGIN * (k as f64).sqrt()).min(MAX_WINDOW as f64 / 2.0);
-            let range = (middle - half) as u64..((middle + half) as u64).saturating_add(HEADER_GUESS);
-            range.start.min(self.size)..range.end.min(self.size)
-        };
-        let windows: Vec<_> = (1..=n).map(window).filter(|window| !window.is_empty()).collect();
-        let speed = |count: usize| {
-            let bytes: u64 = windows[..count].iter().map(|w| w.end - w.start).sum();
-            (count + 1) as f64 / pace.seconds(bytes)
-        };
-        let best = (0..=windows.len()).max_by(|a, b| speed(*a).total_cmp(&speed(*b))).unwrap_or(0);
-        windows[..best].to_vec()
-    }
 }
 
-/// The whole pages of ranges, neighbours joined.
+/// Feeds a walk with what `held` has of the bytes that it needs next. Returns whether it came further.
+fn step(chain: &mut Chain, held: &impl Fn(&Range<u64>) -> Option<Bytes>) -> bool {
+    let Need::Bytes { offset, len } = chain.need() else { return false };
+    let size = chain.layout_so_far().file_size;
+    let wanted = offset..offset.saturating_add(len).min(size);
+    let start = offset..offset.saturating_add(HEADER_GUESS).min(size);
+    let page = offset..(offset + 1).next_multiple_of(PAGE).min(size);
+    let bytes = held(&wanted).or_else(|| held(&start)).or_else(|| held(&page));
+    bytes.is_some_and(|bytes| chain.feed(offset, &bytes))
+}
+
+/// The whole pages of ranges, those joined that are closer to each other than a request for a header is long.
 fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) -> impl Iterator<Item = Planned> {
     let mut ranges: Vec<_> = ranges.collect();
     ranges.sort_by_key(|range| range.start);
@@ -315,9 +449,12 @@ fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) 
     for range in ranges {
         let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(size);
         match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end + READ_ON => last.end = last.end.max(range.end),
             _ => joined.push(range),
         }
     }
     joined.into_iter().filter(|range| range.start < range.end).map(move |range| Planned { range, origin })
 }
+
+#[cfg(test)]
+mod tests;

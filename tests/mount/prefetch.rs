@@ -506,3 +506,63 @@ fn arrays_of_rows_here_and_there_are_fetched_in_few_gets() {
     assert!(gets <= 100, "{gets} GETs of {bytes} bytes for 200 rows");
     assert!(surprises(&rig) <= 20, "{} READs found nothing on their way", surprises(&rig));
 }
+
+/// A product of images of these many pixels a row and rows.
+fn irregular(seed: u64, count: usize, least: u64, most: u64) -> Product {
+    let rows = noise(seed).take(count).map(|x| least + x % (most - least));
+    rows.fold(Product::new(seed), |product, rows| product.image(&[500, rows]))
+}
+
+/// Regression: the places of a hundred headers were guessed anew at each of them, in 823 GETs of 120 MB.
+#[test]
+fn headers_of_images_that_differ_in_length_take_few_requests_and_fewer_rounds() {
+    let product = irregular(14, 100, 150, 1_000);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    rig.lab.shape(Shape::latency(Duration::from_millis(30)));
+    let file = rig.open("d/a.fits");
+    assert!((0..=100).all(|n| product.reads_header(&file, n)));
+    let waits = rounds(gets_of(&rig, "d/a.fits"));
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(waits <= 60, "{waits} rounds for 100 headers");
+    assert!(gets <= 200 + hedged(&rig) as usize, "{gets} GETs of {bytes} bytes");
+    assert!(bytes <= product.len / 8 + 4 * MIB, "{bytes} bytes in {gets} GETs of a file of {}", product.len);
+}
+
+#[test]
+fn the_first_header_of_many_brings_few_others_along() {
+    let product = irregular(15, 100, 1_500, 2_500);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    assert!((0..2).all(|n| product.reads_header(&file, n)));
+    let (gets, bytes) = gets_in_the_end(&rig);
+    assert!(gets <= 30 && bytes <= MIB, "{gets} GETs of {bytes} bytes");
+}
+
+#[test]
+fn a_thousand_short_hdus_are_listed_without_a_request_for_each() {
+    let product = irregular(16, 1_000, 10, 25);
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    assert!((0..=1_000).all(|n| product.reads_header(&file, n)));
+    let (gets, bytes) = gets_in_the_end(&rig);
+    let most = 150 + hedged(&rig) as usize;
+    assert!(gets <= most && bytes <= product.len + MIB, "{gets} GETs of {bytes} bytes of {}", product.len);
+}
+
+/// Data of an image that are a FITS file of their own, as far as they go.
+#[test]
+fn files_within_the_data_are_not_taken_for_hdus() {
+    let inner = Product::of_image(17, &[500, 100]);
+    let inner = inner.at(0, inner.len as usize);
+    let outer = (0..60).fold(Product::new(18), |product, n| {
+        let len = 4 * 500 * (300 + n * 37 % 400);
+        let axis = format!("NAXIS1  = {}", len / 4);
+        let cards = ["XTENSION= 'IMAGE   '", "BITPIX  = -32", "NAXIS   = 1", &axis, "PCOUNT  = 0", "GCOUNT  = 1"];
+        product.with(&cards, &inner, len)
+    });
+    let rig = Rig::new(|lab| outer.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    assert!((0..=60).all(|n| outer.reads_header(&file, n)));
+    let map = outer.map(&file);
+    assert!(outer.is_in(&map, 0, outer.len as usize));
+}
