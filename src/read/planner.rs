@@ -592,7 +592,8 @@ fn grid(hdu: &Hdu, size: u64) -> Grid {
         Some(*length)
     });
     let strides = lengths.filter(|length| *length >= SHORT_ROW && *length < hdu.data_len.min(size)).collect();
-    Grid { data: hdu.data_offset..hdu.data_offset.saturating_add(hdu.data_len), strides }
+    let data = hdu.data_offset..hdu.data_offset.saturating_add(hdu.data_len);
+    Grid { data, strides, has_short_rows: hdu.row_len() < SHORT_ROW }
 }
 
 #[cfg(test)]

@@ -33,6 +33,13 @@ const MAX_BATCH: u64 = 1024;
 const GUESSED: u64 = 16;
 const AFTER_GUESS: u64 = 2 * FIRST_BATCH;
 
+/// The first batch of wide rows takes at most a quarter of what a round trip transfers, but may have this many bytes.
+const FIRST_SHARE: u64 = 4;
+const MIN_FIRST_BYTES: u64 = 1 << 20;
+
+/// Reads with more than this between them are not one piece.
+const MAX_SLACK: u64 = 1 << 20;
+
 /// A batch is at most this many bytes.
 const MAX_BATCH_BYTES: u64 = 32 << 20;
 
@@ -54,6 +61,19 @@ pub struct Grid {
     pub data: Range<u64>,
     /// Bytes of a row, of a plane, of a cube and so on.
     pub strides: Vec<u64>,
+    /// There are rows that are too short to be among these.
+    pub has_short_rows: bool,
+}
+
+impl Grid {
+    /// How far apart reads may be that are one piece of a pattern: where rows are read with what lies between them, some
+    /// rows of a plane are.
+    fn slack(&self, pace: &Pace) -> u64 {
+        match self.strides.iter().position(|stride| is_sparse(*stride, PAGE, pace)) {
+            Some(level) if level > 0 || self.has_short_rows => (self.strides[level] / 4).min(MAX_SLACK),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -117,7 +137,7 @@ impl Strides {
         self.judge(read);
         let found = self.walks.iter().rposition(|walk| walk.row_of(read).is_some());
         let index = found.or_else(|| self.recognise(read, grid, pace));
-        self.note(read);
+        self.note(read, grid.slack(pace));
         let walk = &mut self.walks[index?];
         walk.touched = self.ticks;
         let rows = walk.extend(read)?;
@@ -199,9 +219,9 @@ impl Strides {
     }
 
     /// Remembers a read, as a part of the one that it goes on from.
-    fn note(&mut self, read: &Range<u64>) {
+    fn note(&mut self, read: &Range<u64>, slack: u64) {
         match self.touches.front_mut() {
-            Some(last) if last.end == read.start => last.end = read.end,
+            Some(last) if (last.end..=last.end + slack).contains(&read.start) => last.end = read.end,
             _ => self.touches.push_front(read.clone()),
         }
         self.touches.truncate(MAX_TOUCHES);
@@ -209,7 +229,8 @@ impl Strides {
 
     /// A new walk that ends, so far, with this read.
     fn recognise(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<usize> {
-        if self.touches.front().is_some_and(|last| last.end == read.start) {
+        let slack = grid.slack(pace);
+        if self.touches.front().is_some_and(|last| (last.end..=last.end + slack).contains(&read.start)) {
             return None;
         }
         let walk = self.next_plane(read, grid).or_else(|| {
@@ -217,7 +238,8 @@ impl Strides {
             let known = earlier().find_map(|before| Some((before, explained(distance(before, read), grid)?)));
             let (before, stride) = known.or_else(|| self.repeated(read, grid))?;
             let (first, width) = (before.start as i64, (before.end - before.start).min(MAX_BATCH_BYTES));
-            let walk = Walk::new(first, stride, width);
+            let most = ((pace.latency * pace.bandwidth) as u64 / FIRST_SHARE).max(MIN_FIRST_BYTES);
+            let walk = Walk { batch: FIRST_BATCH.min(most / width.max(1)).max(1), ..Walk::new(first, stride, width) };
             is_sparse(stride.unsigned_abs(), width, pace).then_some(walk)
         })?;
         self.follow(walk)
@@ -254,7 +276,7 @@ impl Strides {
             };
             let plane = grid.strides.iter().find(|plane| **plane > extent && is_step(**plane as i64))?;
             let plane = *plane as i64 * distance.signum();
-            let planes = (2 * walk.planes + 1).min(planes_of(walk.planned, walk.width));
+            let planes = (4 * walk.planes + 3).min(planes_of(walk.planned, walk.width));
             Some(Walk {
                 first: read.start as i64,
                 row: 0,
@@ -413,7 +435,7 @@ mod tests {
     const DATA: Range<u64> = 11_520..11_520 + (1 << 32);
 
     fn grid(strides: &[u64]) -> Grid {
-        Grid { data: DATA, strides: strides.to_vec() }
+        Grid { data: DATA, strides: strides.to_vec(), has_short_rows: false }
     }
 
     /// A reader that touches `width` bytes at each of the given places through a map of which nothing is cached but what was
