@@ -1,13 +1,34 @@
 //! Reading object versions: decide ([`Planner`]), fetch ([`Reader`]), hand to the kernel ahead of time ([`Pusher`]).
 //!
 //! ```text
-//!  READ -> Planner: what to fetch for it, what ahead, what to give up
+//!  READ -> Planner: what to fetch for it, what ahead, what to cancel
 //!       -> Reader:  gaps become segments, a GET each; waits until the bytes of the READ have arrived
 //!       -> Pusher:  completed segments that no READ asked for go into the kernel's page cache
+//!       -> Planner: how long the READ has waited; what that has earned
 //! ```
 //!
+//! # How a decision is made
+//!
+//! 1. **Patterns propose.** Each is a pure file that turns READs and the geometry of the data into ranges: `headers` (the
+//!    chain), `compressed` and `tiles`, `heap`, `stride` (rows, planes, and the shape of the last cutout at a new place),
+//!    `stream` (forwards and backwards), `replay` (what was read of other files of the `class`).
+//! 2. **Locality adds to it.** A READ that no pattern has foreseen brings some of what lies behind it: as much as takes a
+//!    sixteenth of the round trip that it waits anyway. What is left of a file that one connection transfers within a
+//!    round trip is fetched at once.
+//! 3. **Waiting decides in the end.** `regions` adds up how long READs have waited, in nested regions from 64 KiB to the
+//!    whole file. A region in which they have waited as long as all of it takes is fetched whole, whatever the pattern: no
+//!    program takes much longer than twice the better of fetching what it asks for and reading on.
+//!
+//! What counts as long is measured: latency and bandwidth ([`crate::metrics::Pace`]). How right a pattern was shows in the
+//! READs that still come: what is pushed into the page cache is read unseen, so some pages are left to be asked for, at
+//! the start of each part of a stream, in the second, third, fifth, ninth row of a cutout (probes), and in what is replayed.
+//!
+//! A new pattern is a file, a field of the [`Planner`], and a line in its `follow_data`.
+//!
+//! # Rules
+//!
 //! A segment's first bytes are not pushed: the READ that asks for them shows that the reader has come so far, which is
-//! what the planner needs to lead it further. They are answered from memory.
+//! what the planner needs to fetch further ahead. They are answered from memory.
 //!
 //! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
@@ -46,5 +67,5 @@ pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
     HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,
 };
-pub use regions::Wait;
+pub use regions::{Cause, Wait};
 pub use stride::PAGE;

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::heap::{Arrays, InHeap};
-use super::regions::{Regions, Wait};
+use super::regions::{Cause, Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, Row, SHORT_ROW, Strides, is_sparse};
@@ -63,7 +63,7 @@ const NEAR_START: u64 = 32 << 10;
 /// than what saves a program a wait that reads on by a few pages, nor more than is bearable for many single pages.
 const SHARE_NEAR: u64 = 16;
 const MIN_NEAR: u64 = 64 << 10;
-const MAX_NEAR: u64 = 256 << 10;
+const MAX_NEAR: u64 = 96 << 10;
 
 /// A range to fetch before it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +83,8 @@ pub struct Decision {
     pub ahead: Vec<Planned>,
     /// What no reader is expected to want any more.
     pub abandoned: Vec<Range<u64>>,
-    /// Whether a pattern had foreseen the read.
-    pub is_expected: bool,
+    /// How the read is seen.
+    pub cause: Cause,
 }
 
 /// The state of one object version.
@@ -231,11 +231,13 @@ impl Planner {
         self.headers.note_reader(&range);
         decision.ahead.extend(self.pursue(pace));
         let expected = self.expect_images(&range, held, pace);
-        let is_expected = if self.headers.covers(&range) {
+        decision.cause = if self.headers.covers(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
-            true
+            Cause::Header
+        } else if self.follow_data(range.clone(), held, pace, &mut decision) {
+            Cause::Expected
         } else {
-            self.follow_data(range.clone(), held, pace, &mut decision)
+            Cause::Unforeseen
         };
         decision.ahead.extend(self.plan_expected(expected));
         self.note_planned(&decision.ahead);
@@ -245,7 +247,6 @@ impl Planner {
             let rest = self.regions.rest(pace).into_iter().map(|range| self.region(range));
             decision.ahead.extend(rest);
         }
-        decision.is_expected = is_expected;
         self.replay.note_read(&range, &decision.ahead);
         decision
     }
@@ -563,8 +564,11 @@ impl Planner {
 /// How much comes with a read that nothing has foreseen, in bytes: what lies behind it is the likeliest to be read next,
 /// and takes a small part of the time that the read waits anyway.
 fn near(pace: &Pace) -> u64 {
-    let bytes = (pace.latency * pace.bandwidth) as u64 / SHARE_NEAR;
-    bytes.clamp(MIN_NEAR, MAX_NEAR) / BLOCK * BLOCK
+    match (pace.latency * pace.bandwidth) as u64 / SHARE_NEAR {
+        // The disk answers at once.
+        little if little < BLOCK => 0,
+        bytes => bytes.clamp(MIN_NEAR, MAX_NEAR) / BLOCK * BLOCK,
+    }
 }
 
 /// Whether a first read at `offset` begins with the data of an HDU: what came with the head of the file is in the page

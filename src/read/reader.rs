@@ -19,10 +19,10 @@ use super::idle::Idle;
 use super::parts::{MAX_PART, MIN_PART, parts};
 use super::replay::PIECE as PIECE_BETWEEN;
 use super::stride::PAGE;
-use super::{Planned, Planner, Pusher, Wait};
+use super::{Cause, Planned, Planner, Pusher, Wait};
 use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::names::Notes;
-use crate::cache::{Budget, Origin, Segment, blocks_around};
+use crate::cache::{BLOCK, Budget, Origin, Segment, blocks_around};
 use crate::fits;
 use crate::metrics::Metrics;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
@@ -43,6 +43,9 @@ const DISK_SLOTS: usize = 2;
 /// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
 /// at once, and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
+
+/// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
+const DISK_LATENCY: f64 = 1e-4;
 
 /// How often a read starts over because a fetch that it shared was given up by others.
 const MAX_JOINS: usize = 4;
@@ -295,18 +298,18 @@ impl Reader {
 
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
-        let (mut joins, mut is_expected) = (0, false);
+        let (mut joins, mut cause) = (0, Cause::Unforeseen);
         let from = self.began.elapsed();
         self.look_on_disk(file, &range).await;
         loop {
-            let (segments, expected) = self.cover(file, &range, joins == 0);
-            is_expected |= expected;
+            let (segments, seen) = self.cover(file, &range, joins == 0);
+            cause = if joins == 0 { seen } else { cause };
             match await_bytes(segments, &range).await {
                 Ok((bytes, fetched)) => {
                     let metrics = &self.config.metrics;
                     if fetched {
                         metrics.cache_misses.inc();
-                        self.waited(file, &range, from, is_expected);
+                        self.waited(file, &range, from, cause);
                     } else {
                         metrics.cache_hits.inc()
                     }
@@ -322,9 +325,9 @@ impl Reader {
     }
 
     /// A READ had to wait for the store.
-    fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, is_expected: bool) {
+    fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, cause: Cause) {
         let mut core = file.core.lock();
-        let wait = Wait { from, to: self.began.elapsed(), is_expected, is_buying: core.bought.is_busy() };
+        let wait = Wait { from, to: self.began.elapsed(), cause, is_buying: core.bought.is_busy() };
         let bought = core.planner.on_waited(range, &wait, &self.config.metrics.pace.pace());
         self.fetch_ahead(file, &mut core, bought, None);
     }
@@ -343,16 +346,20 @@ impl Reader {
 
     /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top. Tells whether
     /// the planner had expected it.
-    fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> (Vec<Arc<Segment>>, bool) {
+    fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> (Vec<Arc<Segment>>, Cause) {
         let mut core = file.core.lock();
         let held = core.segments.gaps(range).is_empty();
         let mut demand = blocks_around(range, file.object().size);
-        let (mut ahead, mut is_expected) = (Vec::new(), false);
+        let (mut ahead, mut cause) = (Vec::new(), Cause::Unforeseen);
         if first {
-            let decision = core.planner.on_read(range.clone(), held, &self.config.metrics.pace.pace());
+            let mut pace = self.config.metrics.pace.pace();
+            if self.is_from_disk(file) {
+                pace.latency = DISK_LATENCY;
+            }
+            let decision = core.planner.on_read(range.clone(), held, &pace);
             tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
-            (ahead, is_expected) = (decision.ahead, decision.is_expected);
+            (ahead, cause) = (decision.ahead, decision.cause);
             self.abandon(&mut core, &decision.abandoned);
             forget_passed(&mut core, range.start);
         }
@@ -371,7 +378,7 @@ impl Reader {
         self.fetch_ahead(file, &mut core, ahead, Some(range.end));
         drop(core);
         begun.into_iter().for_each(|fetch| self.begin(fetch));
-        (segments, is_expected)
+        (segments, cause)
     }
 
     /// Runs a fetch, here as far as it need not wait. The rest of it is a task.
@@ -405,7 +412,11 @@ impl Reader {
                 core.bought.add(core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)));
                 continue;
             }
-            for part in core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)) {
+            let gaps = core.segments.gaps(&range).into_iter();
+            // A little that is missing at the edge of what is there is not worth a request before it is asked for.
+            let is_worth_it =
+                |gap: &Range<u64>| *gap == range || !origin.is_data_ahead() || gap.end - gap.start >= BLOCK;
+            for part in gaps.filter(is_worth_it).flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) {
                     core.planner.leads_no_further(&(part.start..range.end));
@@ -459,7 +470,8 @@ impl Reader {
     fn abandon(&self, core: &mut Core, ranges: &[Range<u64>]) {
         for range in ranges {
             for segment in core.segments.overlapping(range) {
-                if segment.origin().is_data_ahead() && segment.cancel() {
+                // What is small is mostly on its way by now, and may be asked for again.
+                if segment.origin().is_data_ahead() && segment.len() > SMALL && segment.cancel() {
                     core.segments.remove(&segment);
                 }
             }

@@ -10,7 +10,6 @@
 //! the start of the data unit. A READ that waits buys the largest region that has earned its price and in which the READs
 //! are not all in one part, so neighbourhoods are bought before planes, and planes before cubes.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ const SMALLEST: u64 = 64 << 10;
 const FANOUT: u64 = 4;
 
 /// So many regions are remembered, the last ones: all levels of the last thousand places, in about 64 bytes each.
-const MAX_REGIONS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+const MAX_REGIONS: usize = 8192;
 
 /// So many separate ranges are remembered as fetched. Beyond that the set is begun anew, and some bytes may be bought
 /// twice.
@@ -37,8 +36,10 @@ const MAX_RANGES: usize = 65_536;
 /// two touches that are near each other by chance buy little.
 const PROVEN: u64 = 1 << 20;
 
-/// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare.
+/// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare. Those of headers even
+/// less: data are of no use to a program that goes from header to header, and fetching those has a bound of its own.
 const EXPECTED: f64 = 0.5;
+const HEADER: f64 = 0.25;
 
 /// What one connection to a store transfers, in bytes per second (Amazon S3: 80 to 90 MB/s).
 const CONNECTION: f64 = 90e6;
@@ -65,6 +66,18 @@ struct Waited {
     until: Duration,
 }
 
+/// How a READ is seen by the planner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// It is of a header.
+    Header,
+    /// A pattern had foreseen it.
+    Expected,
+    /// Nothing had.
+    #[default]
+    Unforeseen,
+}
+
 /// A READ that had to wait for the store.
 #[derive(Clone, Debug)]
 pub struct Wait {
@@ -72,8 +85,8 @@ pub struct Wait {
     pub from: Duration,
     /// See `from`.
     pub to: Duration,
-    /// A pattern had foreseen it.
-    pub is_expected: bool,
+    /// How the planner saw the READ.
+    pub cause: Cause,
     /// Some of a region that was bought is in flight: it may be what is going to end such waits, and no other is bought
     /// until it is there.
     pub is_buying: bool,
@@ -93,7 +106,7 @@ impl Regions {
     /// Regions of an object of `size` bytes, of which none has been fetched. Regions of up to `max_region` bytes may be
     /// bought.
     pub fn new(size: u64, max_region: u64) -> Self {
-        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::new(MAX_REGIONS) }
+        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::unbounded() }
     }
 
     /// `range` is going to be fetched.
@@ -122,9 +135,17 @@ impl Regions {
             let waited = self.waited.get_or_insert_mut(region, Waited::default);
             // What else is in flight makes waits longer, and must not count as a reason to fetch more.
             let seconds = wait.to.saturating_sub(wait.from.max(waited.until)).as_secs_f64().min(longest);
-            waited.seconds += if wait.is_expected { EXPECTED * seconds } else { seconds };
+            let weight = match wait.cause {
+                Cause::Header => HEADER,
+                Cause::Expected => EXPECTED,
+                Cause::Unforeseen => 1.0,
+            };
+            waited.seconds += weight * seconds;
             waited.reads += 1;
             waited.until = waited.until.max(wait.to);
+        }
+        while self.waited.len() > MAX_REGIONS {
+            self.waited.pop_lru();
         }
         if wait.is_buying { Vec::new() } else { self.buy(at, unit, pace) }
     }
@@ -218,7 +239,7 @@ mod tests {
         Wait {
             from: Duration::from_secs_f64(from),
             to: Duration::from_secs_f64(to),
-            is_expected: false,
+            cause: Cause::Unforeseen,
             is_buying: false,
         }
     }

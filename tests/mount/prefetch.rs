@@ -370,22 +370,41 @@ fn a_header_that_left_the_page_cache_is_not_fetched_again() {
     assert_eq!(gets_in_the_end(&rig).0, 0, "{:#?}", rig.lab.requests());
 }
 
+/// Reads pages at random of a product, in which the store answers after so many milliseconds.
+fn read_at_random(product: &Product, seed: u64, count: usize, latency: u64) -> Rig {
+    let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
+    let file = rig.open("d/a.fits");
+    rig.lab.shape(Shape::latency(Duration::from_millis(latency)));
+    for at in noise(seed).take(count) {
+        let offset = at % (product.len / PAGE as u64) * PAGE as u64;
+        let len = PAGE.min((product.len - offset) as usize);
+        assert_eq!(read_at(&file, offset, len).unwrap(), product.at(offset, len), "at {offset}");
+    }
+    rig
+}
+
 #[test]
-fn pages_at_random_cost_little_more_than_themselves() {
+fn some_pages_at_random_cost_little_more_than_themselves() {
     // Rows that are longer and shorter than what a cutout is told by.
     for (seed, width) in [(10, 65_536 / 4), (11, 16_384 / 4)] {
         let product = Product::of_image(seed, &[width, (64 << 20) / width]);
-        let rig = Rig::new(|lab| product.put(lab, "d/a.fits"));
-        let file = rig.open("d/a.fits");
-        let count = 300;
-        for at in noise(seed).take(count) {
-            let offset = at % (product.len / PAGE as u64) * PAGE as u64;
-            let len = PAGE.min((product.len - offset) as usize);
-            assert_eq!(read_at(&file, offset, len).unwrap(), product.at(offset, len), "at {offset}");
-        }
+        let count = 8;
+        let rig = read_at_random(&product, seed, count, 30);
         let (gets, bytes) = gets_in_the_end(&rig);
         assert!(bytes <= 64 * KIB * count as u64 + 6 * MIB, "{bytes} bytes in {gets} GETs for rows of {width} pixels");
     }
+}
+
+/// The guarantee: once programs have waited as long as all of it takes, there is nothing to wait for any more.
+#[test]
+fn many_pages_at_random_are_not_waited_for_one_by_one() {
+    let product = Product::of_image(12, &[16_384, 4_096]);
+    let count = 600;
+    let rig = read_at_random(&product, 12, count, 30);
+    let (gets, bytes) = gets_in_the_end(&rig);
+    let waits = rig.status()["cache"]["misses"].as_u64().unwrap();
+    assert!(waits <= count as u64 / 4, "{waits} of {count} READs waited");
+    assert!(gets <= count && bytes <= product.len + 16 * MIB, "{gets} GETs of {bytes} bytes of {}", product.len);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use fitsfs::cache::{Origin, RESERVE_DIVISOR};
 use fitsfs::metrics::{Measured, Pace};
 use fitsfs::mount::MAX_AHEAD;
 use fitsfs::read::{
-    Backlog, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
+    Backlog, Cause, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
     PREFETCH_SLOTS, PUSH, Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts,
 };
 
@@ -100,8 +100,8 @@ pub struct Fitsfs {
     used: u64,
     /// Completed segments, the oldest first.
     idle: VecDeque<SegmentId>,
-    /// READs that wait: for how many segments, since when, and whether they were expected.
-    waiting: HashMap<ReadId, (usize, f64, bool)>,
+    /// READs that wait: for how many segments, since when, and how they are seen.
+    waiting: HashMap<ReadId, (usize, f64, Cause)>,
     measured: Measured,
     epoch: Instant,
     /// What the network had delivered when it was measured last.
@@ -544,7 +544,7 @@ impl Mount for Fitsfs {
         given_up.iter().for_each(|range| self.files[file].planner.on_denied(range));
         match missing {
             0 => world.answer(read),
-            _ => drop(self.waiting.insert(read, (missing, world.now(), decision.is_expected))),
+            _ => drop(self.waiting.insert(read, (missing, world.now(), decision.cause))),
         }
     }
 
@@ -651,12 +651,12 @@ impl Fitsfs {
 
     /// A READ that had to wait has come closer to its bytes.
     fn readable(&mut self, world: &mut World<Token>, read: ReadId) {
-        let Some((missing, since, is_expected)) = self.waiting.get_mut(&read) else { return };
+        let Some((missing, since, cause)) = self.waiting.get_mut(&read) else { return };
         *missing -= 1;
         if *missing > 0 {
             return;
         }
-        let (since, is_expected) = (*since, *is_expected);
+        let (since, cause) = (*since, *cause);
         self.waiting.remove(&read);
         if let Some(log) = &mut self.log {
             log.waited(read, world.now() - since);
@@ -665,7 +665,7 @@ impl Fitsfs {
         let (from, to) = (Duration::from_secs_f64(since), Duration::from_secs_f64(world.now()));
         let pace = self.pace();
         let is_buying = self.files[file].bought.is_busy();
-        let wait = Wait { from, to, is_expected, is_buying };
+        let wait = Wait { from, to, cause, is_buying };
         let bought = self.files[file].planner.on_waited(&range, &wait, &pace);
         self.note(world, file, "wait", &bought);
         self.fetch_ahead(world, file, bought, None);
