@@ -50,6 +50,8 @@ pub struct FileState {
     from_disk: AtomicU64,
     /// Whether something came from the store since the file was opened, or had to.
     missed: AtomicBool,
+    /// Whether the kernel asked for anything since it was opened.
+    is_asked: AtomicBool,
     opens: AtomicUsize,
     /// It is expected that a program opens it.
     foreseen: AtomicBool,
@@ -69,6 +71,7 @@ impl FileState {
             cached: Mutex::default(),
             from_disk: AtomicU64::new(0),
             missed: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
             opens: AtomicUsize::new(0),
             foreseen: AtomicBool::new(false),
             direct: AtomicUsize::new(0),
@@ -127,6 +130,11 @@ impl FileState {
     /// Something has to come from the store.
     pub(super) fn note_missed(&self) {
         self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// The kernel asks for some of it.
+    pub(super) fn note_asked(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether all that programs have asked for since it was opened was there.
@@ -205,7 +213,11 @@ impl FileState {
     pub(super) fn close(&self) {
         *self.cached.lock() = None;
         self.from_disk.store(0, Ordering::Relaxed);
-        self.missed.store(false, Ordering::Relaxed);
+        // A program that opens a file twice, and looks only at the head that came with its name, has read nothing yet: that
+        // the head is on disk by now does not mean that the file was read before.
+        if self.is_asked.swap(false, Ordering::Relaxed) {
+            self.missed.store(false, Ordering::Relaxed);
+        }
         self.foreseen.store(false, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();

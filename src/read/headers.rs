@@ -47,7 +47,7 @@ const SHORT_HDU: u64 = 4 * READ_ON;
 const MAX_RUN: usize = 10_000;
 
 /// So many further headers are guessed at first (the other planes of a JWST product), and at most. Each place that was
-/// foretold rightly, guessed or not, doubles them; a wrong one leaves a sixteenth.
+/// foretold rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
 const FIRST_GUESSES: usize = 4;
 const MAX_GUESSES: usize = 64;
 const GUESSES_LEFT: usize = 16;
@@ -228,6 +228,8 @@ impl Headers {
         self.guesses = match is_right {
             true if self.guesses == 0 => 1,
             true => (2 * self.guesses).min(MAX_GUESSES),
+            // One HDU that is unlike the others, such as the context image of a mosaic, says little of those behind it.
+            false if self.surprises == 1 => (self.guesses / GUESSES_LEFT).max(FIRST_GUESSES),
             false => self.guesses / GUESSES_LEFT,
         };
         if let Index::Known(headers) = &self.index

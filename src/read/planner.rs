@@ -63,7 +63,7 @@ const NEAR_START: u64 = 32 << 10;
 /// than what saves a program a wait that reads on by a few pages, nor more than is bearable for many single pages.
 const SHARE_NEAR: u64 = 16;
 const MIN_NEAR: u64 = 64 << 10;
-const MAX_NEAR: u64 = 96 << 10;
+const MAX_NEAR: u64 = 80 << 10;
 
 /// A range to fetch before it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -300,6 +300,7 @@ impl Reader {
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
         let (mut joins, mut cause) = (0, Cause::Unforeseen);
         let from = self.began.elapsed();
+        file.note_asked();
         self.look_on_disk(file, &range).await;
         loop {
             let (segments, seen) = self.cover(file, &range, joins == 0);
