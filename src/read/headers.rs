@@ -46,9 +46,9 @@ const SHORT_HDU: u64 = 4 * READ_ON;
 /// Where short HDUs are fetched whole they are counted so far ahead; what ends it are their bytes.
 const MAX_RUN: usize = 10_000;
 
-/// So many further headers are guessed at first (the other planes of a JWST product), and at most. Each place that was
+/// So many further headers are guessed at first (all HDUs of a JWST product), and at most. Each place that was
 /// foretold rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
-const FIRST_GUESSES: usize = 4;
+const FIRST_GUESSES: usize = 7;
 const MAX_GUESSES: usize = 64;
 const GUESSES_LEFT: usize = 16;
 

@@ -414,9 +414,9 @@ impl Reader {
                 continue;
             }
             let gaps = core.segments.gaps(&range).into_iter();
-            // A little that is missing at the edge of what is there is not worth a request before it is asked for.
-            let is_worth_it =
-                |gap: &Range<u64>| *gap == range || !origin.is_data_ahead() || gap.end - gap.start >= BLOCK;
+            // A little that is missing at the edge of what was replayed is not worth a request before it is asked for.
+            let is_replayed = core.segments.among(&range).any(|segment| segment.origin() == Origin::Replayed);
+            let is_worth_it = |gap: &Range<u64>| !is_replayed || gap.end - gap.start >= BLOCK;
             for part in gaps.filter(is_worth_it).flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) {

@@ -38,8 +38,8 @@ const PROVEN: u64 = 1 << 20;
 
 /// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare. Those of headers even
 /// less: data are of no use to a program that goes from header to header, and fetching those has a bound of its own.
-const EXPECTED: f64 = 0.5;
-const HEADER: f64 = 0.25;
+const EXPECTED: f64 = 0.25;
+const HEADER: f64 = 0.125;
 
 /// What one connection to a store transfers, in bytes per second (Amazon S3: 80 to 90 MB/s).
 const CONNECTION: f64 = 90e6;

@@ -156,7 +156,8 @@ async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
     for n in 1..=256 {
         read(&reader, &file, n * MIB..n * MIB + 4096).await;
     }
-    assert_eq!(reader.config.budget.used(), 4 * MIB);
+    let full = reader.config.budget.used();
+    assert!(full >= 4 * MIB - (64 << 10), "{full} bytes are held");
     read(&reader, &file, 500 * MIB..500 * MIB + 4096).await;
     let used = reader.config.budget.used();
     assert!(used > 3 * MIB, "{used} bytes are left of what was held");
