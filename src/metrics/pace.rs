@@ -137,7 +137,7 @@ impl Measured {
         self.bytes += bytes;
     }
 
-    /// A body has come to its end, or was given up, `now`.
+    /// A body has come to its end, or was cancelled, `now`.
     pub fn ended(&mut self, now: Instant) {
         self.count(now);
         self.active -= 1;

@@ -29,7 +29,7 @@ const MIN_STEP: u64 = 512 << 10;
 /// A read that begins so far beyond what was planned still goes on: empty arrays, and those in another order.
 const SLACK: u64 = 64 << 10;
 
-/// The first step of a reader who has touched the start of a heap once: it may want one row.
+/// The first step of a reader that has touched the start of a heap once: it may want one row.
 const ONE_TOUCH: u64 = 1 << 20;
 
 /// A program that reads descriptors or a header reads on by so many bytes, into what is behind them.

@@ -46,7 +46,7 @@ const MAX_BATCH_BYTES: u64 = 32 << 20;
 /// Rows may turn out to be wider than they began, by so much at once.
 const MAX_WIDTH: u64 = 128 << 10;
 
-/// A walk is repeated elsewhere if it had at most so many bytes, and given up when so many more repetitions were in vain
+/// A walk is repeated elsewhere if it had at most so many bytes, and dropped when so many more repetitions were in vain
 /// than were right.
 const MAX_REPEATED: u64 = 8 << 20;
 const MAX_WRONG: u32 = 2;

@@ -1,7 +1,7 @@
 //! Notes beside the names: what was learnt of files while they were read, for the next mount.
 //!
 //! A note has a name and is a file of its own, `names/ab/HASH.note`, which is replaced as a whole. Like a line of a log it
-//! proves itself and says what it is of; what does not is no note. Notes count and are given up as logs are: those that
+//! proves itself and says what it is of; what does not is no note. Notes count and are evicted as logs are: those that
 //! were not written for longest go first.
 
 use std::fs::{File, Permissions};

@@ -1,4 +1,4 @@
-//! What fitsfs has decided in one case, to be read by who looks for the reason of a loss.
+//! What fitsfs has decided in one case, for whoever looks for the reason of a loss.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -34,7 +34,7 @@ impl Log {
         let demand =
             if extended && held.is_empty() { format!(", demand {}", Of(&decision.demand)) } else { String::new() };
         let line = format!("READ {} {}{held}{demand}{}", place(file, range.start), Of(range), ahead(&decision.ahead));
-        let given_up: String = decision.abandoned.iter().map(|range| format!(", gives up {}", Of(range))).collect();
+        let given_up: String = decision.abandoned.iter().map(|range| format!(", cancels {}", Of(range))).collect();
         self.lines.push((now, Some(read), line + &given_up));
     }
 

@@ -348,7 +348,7 @@ impl Fitsfs {
         }
     }
 
-    /// Gives a fetch up unless someone waits for it, or all has arrived. True if it was given up.
+    /// Cancels a fetch unless someone waits for it, or all has arrived. True if it was cancelled.
     fn cancel(&mut self, world: &mut World<Token>, id: SegmentId) -> bool {
         let was = self.segments[id].stage;
         if self.segments[id].waiters > 0 || matches!(was, Stage::Complete | Stage::Gone) {
@@ -368,7 +368,7 @@ impl Fitsfs {
         true
     }
 
-    /// What no reader will want is given up.
+    /// What no reader will want is cancelled.
     fn abandon(&mut self, world: &mut World<Token>, file: usize, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         let mut given_up = Vec::new();
         for id in ranges.iter().flat_map(|range| self.files[file].segments.overlapping(range)).collect::<Vec<_>>() {

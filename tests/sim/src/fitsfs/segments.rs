@@ -19,7 +19,7 @@ pub enum Stage {
     Sent(GetId),
     /// All bytes have arrived.
     Complete,
-    /// It was given up, or dropped from memory.
+    /// It was cancelled, or dropped from memory.
     Gone,
 }
 
