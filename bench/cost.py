@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from systems import MountS3, empty_folder, environment, is_mounted, stop, unmount, wait_for_mount
+from systems import MountS3, empty_folder, environment, stop, unmount, wait_for_mount
 
 MIB = 1 << 20
 NAME = "cube.fits"
@@ -122,14 +122,17 @@ def mounted(command: list[str], mountpoint: Path, work: Path) -> Iterator[int]:
 
 def measure(place: Place, command: Callable[[Path, Path], list[str]], case: str) -> Cost:
     """Mount with an empty cache, and read as the case says."""
-    with empty_folder(place.work / "cache") as cache, empty_folder(place.work / "mnt") as mountpoint:
-        with mounted(command(mountpoint, cache), mountpoint, place.work) as pid:
-            path = mountpoint / NAME
-            before = processor_seconds(pid)
-            started = time.monotonic()
-            size = CASES[case](path, place.size)
-            seconds = time.monotonic() - started
-            return Cost(size, seconds, settled(pid) - before, peak_memory(pid))
+    with (
+        empty_folder(place.work / "cache") as cache,
+        empty_folder(place.work / "mnt") as mountpoint,
+        mounted(command(mountpoint, cache), mountpoint, place.work) as pid,
+    ):
+        path = mountpoint / NAME
+        before = processor_seconds(pid)
+        started = time.monotonic()
+        size = CASES[case](path, place.size)
+        seconds = time.monotonic() - started
+        return Cost(size, seconds, settled(pid) - before, peak_memory(pid))
 
 
 def fitsfs(binary: str, place: Place, *, cached: bool) -> Callable[[Path, Path], list[str]]:
