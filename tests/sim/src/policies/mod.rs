@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`exact`] | what the program asks for and no more, when it asks |
 //! | [`readahead`] | what the kernel asks for that reads 128 KiB ahead |
-//! | [`doubling`] | windows that double as long as a reader goes on, as Mountpoint for Amazon S3 does |
-//! | [`stream`] | from a touch on, on one connection, as rclone does |
-//! | [`whole`] | the file, from its start, on many connections |
+//! | [`mod@doubling`] | windows that double as long as a reader goes on, as Mountpoint for Amazon S3 does |
+//! | [`mod@stream`] | from a touch on, on one connection, as rclone does |
+//! | [`mod@whole`] | the file, from its start, on many connections |
 //!
-//! [`optimum`] is no policy but a bound: it knows what the program will read.
+//! [`mod@optimum`] is no policy but a bound: it knows what the program will read.
 
 mod direct;
 mod doubling;
