@@ -160,11 +160,11 @@ impl Planner {
             return Vec::new();
         }
         self.started = true;
-        let planned = match self.size <= WHOLE_FILE {
+        let mut planned = match self.size <= WHOLE_FILE {
             true => Vec::from([Planned { range: 0..self.size, origin: Origin::Chain }]),
             false => self.headers.first(),
         };
-        self.note_planned(&planned);
+        self.note_planned(&mut planned);
         planned
     }
 
@@ -188,7 +188,7 @@ impl Planner {
         let mut ahead: Vec<_> = tables.filter(|planned| planned.range.start < planned.range.end).collect();
         ahead.extend(self.replay.pursue(expected.iter(), self.size, pace));
         ahead.extend(self.follow_replay(pace));
-        self.note_planned(&ahead);
+        self.note_planned(&mut ahead);
         ahead
     }
 
@@ -240,7 +240,7 @@ impl Planner {
             Cause::Unforeseen
         };
         decision.ahead.extend(self.plan_expected(expected));
-        self.note_planned(&decision.ahead);
+        self.note_planned(&mut decision.ahead);
         if !held {
             self.regions.note_missing(&range);
             self.regions.note_fetched(&decision.demand);
@@ -271,7 +271,9 @@ impl Planner {
         hdu.map_or(0..self.size, |hdu| hdu.data_offset..hdu.end().min(self.size))
     }
 
-    fn note_planned(&mut self, planned: &[Planned]) {
+    /// Notes what is planned, without what a file that was cut short does not have.
+    fn note_planned(&mut self, planned: &mut Vec<Planned>) {
+        planned.retain(|planned| planned.range.start < planned.range.end);
         planned.iter().for_each(|planned| self.regions.note_fetched(&planned.range));
     }
 
@@ -285,7 +287,7 @@ impl Planner {
         self.compressed.known().for_each(|(hdu, tiles)| self.replay.learn_tiles(hdu, tiles));
         ahead.extend(self.plan_expected(expected));
         ahead.extend(self.follow_replay(pace));
-        self.note_planned(&ahead);
+        self.note_planned(&mut ahead);
         ahead
     }
 
