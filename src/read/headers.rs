@@ -352,7 +352,12 @@ impl Headers {
     /// Whether a read is one of a header: it begins in one, or where the walk knows that one is. Or a program's buffer is
     /// filled where one begins, from the data before it on.
     pub fn covers(&self, read: &Range<u64>) -> bool {
-        self.has_header_at(read.start) || (read.end - read.start <= READ_ON && self.touches(read))
+        let is_pending = |read: &Range<u64>| match self.chain.need() {
+            Need::Bytes { offset, len } => offset < read.end && read.start < offset.saturating_add(len),
+            _ => false,
+        };
+        let is_short = read.end - read.start <= READ_ON;
+        self.has_header_at(read.start) || (is_short && (self.touches(read) || is_pending(read)))
     }
 
     fn has_header_at(&self, offset: u64) -> bool {

@@ -388,7 +388,7 @@ fn some_pages_at_random_cost_little_more_than_themselves() {
     // Rows that are longer and shorter than what a cutout is told by.
     for (seed, width) in [(10, 65_536 / 4), (11, 16_384 / 4)] {
         let product = Product::of_image(seed, &[width, (64 << 20) / width]);
-        let count = 8;
+        let count = 4;
         let rig = read_at_random(&product, seed, count, 30);
         let (gets, bytes) = gets_in_the_end(&rig);
         assert!(bytes <= 64 * KIB * count as u64 + 6 * MIB, "{bytes} bytes in {gets} GETs for rows of {width} pixels");
