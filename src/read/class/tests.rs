@@ -111,6 +111,13 @@ fn keys() -> impl Strategy<Value = String> {
     prop_oneof!["([a-z0-9]{1,9}/){0,4}[a-zA-Z0-9_.-]{1,30}(_[a-z]{2,5})?\\.fits", ".{0,60}", "[0-9a-f-]{30,40}\\.fits"]
 }
 
+/// Regression: a letter and a long number, all of hexadecimal digits, were taken for a checksum.
+#[test]
+fn a_letter_and_a_long_number_are_no_checksum() {
+    let key = |n: u64| format!("obs/p0/d{n}/d{n}_{n}_aa.fits");
+    assert_eq!(likeness(&key(1_000_000), &key(0)), Some(0));
+}
+
 proptest! {
     #[test]
     fn other_numbers_make_no_other_class(folder in 0u32..100_000, n in 0u64..1 << 40, m in 0u64..1 << 40, suffix in "[a-z]{2,6}") {
