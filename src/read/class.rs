@@ -30,8 +30,8 @@ const WORD: usize = 6;
 /// checksum of 64 bits has.
 const HEXADECIMAL: usize = 8;
 
-/// In a checksum digits turn to letters, or letters to digits, at least so often.
-const MIN_TURNS: usize = 2;
+/// A checksum has at least so many letters.
+const MIN_LETTERS: usize = 2;
 
 /// The groups of a UUID.
 const UUID: [usize; 5] = [8, 4, 4, 4, 12];
@@ -220,10 +220,12 @@ fn uuid_len(text: &str) -> usize {
     total
 }
 
-/// Whether a part is hexadecimal and long, with digits and letters in turns: letters before or behind a number are none.
+/// Whether a part is hexadecimal and long, with digits and letters: a number behind one letter is none.
 fn is_checksum(part: &str) -> bool {
-    let turns = part.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit());
-    part.len() >= HEXADECIMAL && part.bytes().all(|c| c.is_ascii_hexdigit()) && turns.count() >= MIN_TURNS
+    part.len() >= HEXADECIMAL
+        && part.bytes().all(|c| c.is_ascii_hexdigit())
+        && part.bytes().any(|c| c.is_ascii_digit())
+        && part.bytes().filter(u8::is_ascii_alphabetic).count() >= MIN_LETTERS
 }
 
 #[cfg(test)]
