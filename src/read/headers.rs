@@ -353,7 +353,8 @@ impl Headers {
     /// filled where one begins, from the data before it on.
     pub fn covers(&self, read: &Range<u64>) -> bool {
         let is_pending = |read: &Range<u64>| match self.chain.need() {
-            Need::Bytes { offset, len } => offset < read.end && read.start < offset.saturating_add(len),
+            // The page in which it begins, not a buffer of data that ends in it.
+            Need::Bytes { offset, .. } => read.start == offset / PAGE * PAGE,
             _ => false,
         };
         let is_short = read.end - read.start <= READ_ON;
