@@ -40,7 +40,7 @@ impl Origin {
     }
 
     /// Whether it is headers, which stay in memory when they have been read.
-    fn is_headers(self) -> bool {
+    pub fn is_headers(self) -> bool {
         matches!(self, Self::Chain | Self::Predicted)
     }
 }

@@ -30,9 +30,11 @@ pub(super) struct Core {
 
 impl Core {
     /// Whether a segment stays in memory once programs have had it: header bytes, for whoever opens the file again or has
-    /// lost them from the page cache.
+    /// lost them from the page cache, and for the walk along the headers if that comes there later than its reader.
     pub fn keeps(&self, segment: &Segment) -> bool {
-        segment.len() <= MAX_KEPT && self.planner.has_headers(&segment.range())
+        let range = segment.range();
+        let may_have_headers = || segment.origin().is_headers() && self.planner.is_before(range.end);
+        segment.len() <= MAX_KEPT && (self.planner.has_headers(&range) || may_have_headers())
     }
 }
 
@@ -276,7 +278,26 @@ fn subtract(range: Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Origin;
+    use crate::fits::testing::{IMAGE, SIMPLE, image};
+    use crate::metrics::Pace;
     use proptest::prelude::*;
+
+    /// Regression: a reader that came to a header before the walk did took it away, and what was learnt of the file ended
+    /// there.
+    #[test]
+    fn a_header_that_was_read_before_the_walk_comes_to_it_stays() {
+        let file = [image(SIMPLE, 0, &[]), image(IMAGE, 0, &[1_000_000]), image(IMAGE, 0, &[9_000])].concat();
+        let planner = Planner::new(file.len() as u64, true, None, 0, 0);
+        let mut core = Core { planner, segments: SegmentMap::default(), bought: Backlog::default() };
+        let guessed = |start: u64| Segment::new(start..start + (24 << 10), Origin::Predicted, None);
+        let (far, data) = (guessed(1_003_520), Segment::new(200_000..240_000, Origin::Sequential, None));
+        assert!(core.keeps(&far) && !core.keeps(&data));
+        let held = |range: &Range<u64>| Some(file[range.start as usize..range.end as usize].to_vec().into());
+        core.planner.on_arrival(held, &Pace::default());
+        assert!(core.keeps(&guessed(0)), "it has headers");
+        assert!(!core.keeps(&guessed(200_000)), "a wrong guess that the walk has passed");
+    }
 
     proptest! {
         #[test]

@@ -366,6 +366,11 @@ impl Headers {
         pending || self.layout().in_header(offset)
     }
 
+    /// Whether the walk has yet to come to `end`.
+    pub fn is_before(&self, end: u64) -> bool {
+        matches!(self.chain.need(), Need::Bytes { offset, .. } if offset < end)
+    }
+
     /// Whether `range` has bytes of a header: those are kept for whoever opens the file again.
     pub fn touches(&self, range: &Range<u64>) -> bool {
         let hdus = &self.layout().hdus;

@@ -145,6 +145,11 @@ impl Planner {
         self.headers.touches(range)
     }
 
+    /// Whether the walk along the headers has yet to come to `offset`.
+    pub fn is_before(&self, offset: u64) -> bool {
+        self.headers.is_before(offset)
+    }
+
     /// Where headers are within `range`, as far as they are known.
     pub fn headers_in(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let hdus = &self.layout().hdus;

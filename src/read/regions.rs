@@ -36,7 +36,8 @@ const MAX_RANGES: usize = 65_536;
 /// two touches that are near each other by chance buy little.
 const PROVEN: u64 = 1 << 20;
 
-/// Waits of READs that a pattern expected count less: that pattern mostly makes further ones rare.
+/// Waits of READs that a pattern expected, the walk along the headers among them, count less: that pattern mostly makes
+/// further ones rare.
 const EXPECTED: f64 = 0.25;
 
 /// What one connection to a store transfers, in bytes per second (Amazon S3: 80 to 90 MB/s).
@@ -128,16 +129,12 @@ impl Regions {
     /// A READ at `at`, in the data unit `unit`, has waited for the store. Returns what is missing of the largest region
     /// around it whose waits have earned its price, the nearest bytes first; nothing if there is none.
     pub fn waited(&mut self, at: u64, unit: &Range<u64>, wait: &Wait, pace: &Pace) -> Vec<Range<u64>> {
-        // Data are of no use to a program that goes from header to header, and what that costs has a bound of its own.
-        if wait.cause == Cause::Header {
-            return Vec::new();
-        }
         let longest = pace.seconds(SMALLEST);
         for (region, _) in self.around(at, unit) {
             let waited = self.waited.get_or_insert_mut(region, Waited::default);
             // What else is in flight makes waits longer, and must not count as a reason to fetch more.
             let seconds = wait.to.saturating_sub(wait.from.max(waited.until)).as_secs_f64().min(longest);
-            let weight = if wait.cause == Cause::Expected { EXPECTED } else { 1.0 };
+            let weight = if wait.cause == Cause::Unforeseen { 1.0 } else { EXPECTED };
             waited.seconds += weight * seconds;
             waited.reads += 1;
             waited.until = waited.until.max(wait.to);
