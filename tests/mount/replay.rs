@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fitsfs_lab::{Op, Shape};
 
-use crate::prefetch::{PLANES, Product, gets_in_the_end, gets_of, hedged, noise, seven};
+use crate::prefetch::{PLANES, Product, gets_in_the_end, gets_of, noise, seven};
 use crate::support::*;
 
 /// A folder for each dataset, as archives have it.
@@ -21,7 +21,7 @@ fn is_closed(rig: &Rig) {
     eventually("nothing is under way", || rig.status()["in_flight"] == 0);
 }
 
-/// Rounds and GETs, but for repeated ones, that a program takes to do something with a file.
+/// Rounds and GETs that a program takes to do something with a file.
 fn cost_of(rig: &Rig, key: &str, work: impl FnOnce()) -> (usize, usize) {
     rig.settle();
     rig.lab.shape(Shape::latency(Duration::from_millis(100)));
@@ -29,7 +29,7 @@ fn cost_of(rig: &Rig, key: &str, work: impl FnOnce()) -> (usize, usize) {
     is_closed(rig);
     rig.lab.shape(Shape::default());
     let gets = gets_of(rig, key);
-    (rounds(gets.clone()), gets.len().saturating_sub(hedged(rig) as usize))
+    (rounds(gets.clone()), gets.len())
 }
 
 /// Six images in tiles whose lengths differ from file to file, as compression makes them.
