@@ -34,6 +34,9 @@ pub(super) const HEADER_GUESS: u64 = 3 * 2880;
 /// (`st_blksize`), and a page.
 const READ_ON: u64 = (16 << 10) + PAGE;
 
+/// Programs in C read from multiples of this on (`BUFSIZ` of glibc, which `fseek` aligns to), in bytes.
+const BUFFER: u64 = 8 << 10;
+
 /// The walk goes at least this many HDUs ahead of the last one that a program touched: all of a JWST or HST product.
 const MIN_LOOKAHEAD: usize = 10;
 
@@ -78,6 +81,8 @@ pub(super) struct Headers {
     /// What the walk asked for last, so that it asks once.
     pursued: Option<u64>,
     lookahead: usize,
+    /// How often the walk had to ask for the next header, which takes a round each.
+    rounds: u64,
     /// The HDU furthest into the file that a program touched.
     touched: usize,
     /// How many headers that did not come with the head of the file a program has read: it goes from one to the next.
@@ -115,6 +120,7 @@ impl Headers {
             index: Index::Unheard,
             pursued: None,
             lookahead: MIN_LOOKAHEAD,
+            rounds: 0,
             touched: 0,
             followed: 0,
             is_at_headers: false,
@@ -283,6 +289,7 @@ impl Headers {
             return Vec::new();
         }
         self.pursued = Some(offset);
+        self.rounds += 1;
         let (count, next) = (last - known, offset..offset.saturating_add(len.max(READ_ON)).min(self.size));
         if let Some(length) = run {
             let most = (pace.latency * pace.bandwidth) as u64;
@@ -329,7 +336,7 @@ impl Headers {
         }
         let mut ranges = self.walks.steps(self.size);
         if let Some(lengths) = self.lengths().filter(|_| self.is_irregular()) {
-            let purpose = Purpose { followed: self.followed, lengths, pace: *pace };
+            let purpose = Purpose { followed: self.followed, rounds: self.rounds, lengths, pace: *pace };
             ranges.extend(self.walks.windows(self.size, offset, &purpose));
         }
         ranges
@@ -353,8 +360,8 @@ impl Headers {
     /// filled where one begins, from the data before it on.
     pub fn covers(&self, read: &Range<u64>) -> bool {
         let is_pending = |read: &Range<u64>| match self.chain.need() {
-            // The page in which it begins, not a buffer of data that ends in it.
-            Need::Bytes { offset, .. } => read.start == offset / PAGE * PAGE,
+            // The page or buffer in which it begins, not one of data that ends in it.
+            Need::Bytes { offset, .. } => [PAGE, BUFFER].iter().any(|unit| read.start == offset / unit * unit),
             _ => false,
         };
         let is_short = read.end - read.start <= READ_ON;
@@ -454,13 +461,13 @@ fn step(chain: &mut Chain, held: &impl Fn(&Range<u64>) -> Option<Bytes>) -> bool
     bytes.is_some_and(|bytes| chain.feed(offset, &bytes))
 }
 
-/// The whole pages of ranges, those joined that are closer to each other than a request for a header is long.
+/// The whole pages of ranges, from the buffer on in which they begin, those joined that are closer to each other than a request for a header is long.
 fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) -> impl Iterator<Item = Planned> {
     let mut ranges: Vec<_> = ranges.collect();
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
-        let range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(size);
+        let range = range.start / BUFFER * BUFFER..range.end.next_multiple_of(PAGE).min(size);
         match joined.last_mut() {
             Some(last) if range.start <= last.end + READ_ON => last.end = last.end.max(range.end),
             _ => joined.push(range),

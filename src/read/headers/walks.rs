@@ -24,8 +24,10 @@ use crate::metrics::Pace;
 /// see the tests).
 const PRICE: f64 = 6.0;
 
-/// All windows of a file together have at most this share of its bytes: a listing is no copy.
+/// All windows of a file together have at most this share of its bytes, as a listing is no copy: as much again after so
+/// many rounds.
 const FILE_SHARE: u64 = 8;
+const ROUNDS: u64 = 8;
 
 /// For each header that a program has followed, walks begin up to so many HDUs further: it may end long before the file
 /// does.
@@ -94,6 +96,8 @@ impl Lengths {
 pub(super) struct Purpose {
     /// Headers that the program has read, those that came with the head of the file not counted.
     pub followed: u64,
+    /// How often the walk had to wait for the next header.
+    pub rounds: u64,
     /// How long HDUs are.
     pub lengths: Lengths,
     /// The network.
@@ -209,7 +213,7 @@ impl Walks {
     /// between two of them. The proven walk stands at `front`.
     pub fn windows(&mut self, size: u64, front: u64, purpose: &Purpose) -> Vec<Range<u64>> {
         let earned = (purpose.round() * purpose.followed as f64) as u64;
-        let allowed = earned.min(size / FILE_SHARE);
+        let allowed = earned.min(size / FILE_SHARE / ROUNDS * (ROUNDS + purpose.rounds));
         let granted = allowed.saturating_sub(self.spent);
         let mut left = granted;
         let mut windows = Vec::new();
