@@ -3,13 +3,12 @@
 //! - A [`Run`] reads a heap in its order, from the first byte on. A stream has to prove itself, a heap says how far it
 //!   goes. So the first step may be as long as a round trip takes to transfer, which costs no more time than the wait
 //!   for it; the reader then earns the rest by coming along.
-//! - An [`Ascent`] reads arrays of some rows, here and there but ascending. Which rows come next nobody knows, but what
-//!   lies between two of them may take less time to transfer than the next wait.
-//! - [`Arrays`] follows both in the heap of a table, and fetches the descriptors of all rows, so that a row costs one
+//! - [`Arrays`] follows it, and an [`Ascent`], in the heap of a table, and fetches the descriptors of all rows, so that a row costs one
 //!   round trip instead of two.
 
 use std::ops::Range;
 
+use super::ascent::Ascent;
 use super::tiles::Lead;
 use crate::fits::Hdu;
 use crate::metrics::Pace;
@@ -34,12 +33,6 @@ const ONE_TOUCH: u64 = 1 << 20;
 
 /// A program that reads descriptors or a header reads on by so many bytes, into what is behind them.
 const READ_ON: u64 = 16 << 10;
-
-/// So many places in ascending order show that more follow: two of them are one distance, which may be chance.
-const PROOF: u32 = 3;
-
-/// The first window of an ascent holds so many of the places to come, the next ones twice as much as the last.
-const FIRST_WINDOW: u64 = 4;
 
 /// How many bytes arrive in the time that one waits for the first of them.
 pub(super) fn one_round(pace: &Pace) -> u64 {
@@ -106,58 +99,6 @@ impl Run {
     }
 }
 
-/// A reader of places in ascending order with distances between them that take less time than a round trip.
-#[derive(Clone, Debug, Default)]
-struct Ascent {
-    /// Where the ascent began, and the last read.
-    start: u64,
-    last: Range<u64>,
-    places: u32,
-    /// The mean distance of the places before any window, in bytes.
-    distance: u64,
-    window: u64,
-    /// All from the first window up to here was planned.
-    planned: u64,
-}
-
-impl Ascent {
-    /// Takes note of a read; what to fetch ahead.
-    fn advance(&mut self, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
-        let worth = (pace.latency * pace.bandwidth) as u64;
-        let goes_on = self.places > 0
-            && read.start >= self.last.start
-            && read.start <= self.last.end.max(self.planned).saturating_add(worth);
-        if !goes_on {
-            *self = Self { start: read.start, last: read.clone(), places: 1, ..Self::default() };
-            return None;
-        }
-        if read.start > self.last.end {
-            self.places += 1;
-        }
-        self.last = self.last.start.max(read.start)..self.last.end.max(read.end);
-        if self.places < PROOF {
-            return None;
-        }
-        if self.window == 0 {
-            self.distance = (read.start - self.start) / u64::from(self.places - 1);
-        }
-        // Half a window ahead, so that the next one arrives while this one is read.
-        if read.end + self.window / 2 < self.planned {
-            return None;
-        }
-        self.window = (2 * self.window).max(FIRST_WINDOW * self.distance).min(max_ahead);
-        let from = self.planned.max(read.end);
-        self.planned = (read.end + self.window).max(from);
-        Some(from..self.planned)
-    }
-
-    fn cut(&mut self, range: &Range<u64>) {
-        if range.start < self.planned {
-            *self = Self::default();
-        }
-    }
-}
-
 /// The arrays of variable length in the table that is read.
 #[derive(Debug, Default)]
 pub(super) struct Arrays {
@@ -189,7 +130,7 @@ impl Arrays {
         if self.hdu != hdu.index {
             *self = Self { hdu: hdu.index, ..Self::default() };
         }
-        let is_start = self.run.is_none() && self.ascent.places == 0 && read.start <= heap.start + READ_ON;
+        let is_start = self.run.is_none() && !self.ascent.has_begun() && read.start <= heap.start + READ_ON;
         if is_start {
             self.run = Some(Run::likely(heap.clone()));
         }
@@ -200,9 +141,9 @@ impl Arrays {
         let lead = lead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
         let bytes = heap.start.min(hdu.data_offset.saturating_add(hdu.row_len().saturating_mul(hdu.rows())));
         let rows = hdu.data_offset..bytes;
-        let is_worth_it = self.ascent.places > 1 && !self.has_rows && rows.end - rows.start <= one_round(pace);
+        let is_worth_it = self.ascent.has_places() && !self.has_rows && rows.end - rows.start <= one_round(pace);
         self.has_rows |= is_worth_it;
-        let is_led = lead.is_some() || self.ascent.window > 0;
+        let is_led = lead.is_some() || self.ascent.leads();
         Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Lead::Run(lead)) })
     }
 
@@ -253,43 +194,7 @@ mod tests {
         assert_eq!(run.advance(&(0..4096), &PACE, 64 * MIB), Some(Some(MIB..4 * MIB)));
     }
 
-    fn ascend(ascent: &mut Ascent, at: u64) -> Option<Range<u64>> {
-        ascent.advance(&(at..at + 8192), &PACE, 64 * MIB)
-    }
-
-    #[test]
-    fn three_places_in_ascending_order_open_a_window_that_doubles() {
-        let mut ascent = Ascent::default();
-        assert_eq!(ascend(&mut ascent, 0), None);
-        assert_eq!(ascend(&mut ascent, 300 << 10), None);
-        let first = ascend(&mut ascent, 650 << 10).expect("a window");
-        let length = |range: &Range<u64>| range.end - range.start;
-        assert_eq!(length(&first), 4 * (325 << 10));
-        assert_eq!(ascend(&mut ascent, first.start), None);
-        let second = ascend(&mut ascent, first.end - 20_000).expect("the next window");
-        assert!(second.start == first.end && length(&second) > length(&first), "{second:?}");
-    }
-
-    #[test]
-    fn places_far_apart_or_in_no_order_open_no_window() {
-        for places in [[100, 200, 300, 400], [40, 30, 20, 10], [40, 41, 10, 11]] {
-            let mut ascent = Ascent::default();
-            assert!(places.iter().all(|place| ascend(&mut ascent, place * MIB).is_none()), "{places:?}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn windows_are_bounded_and_never_twice(max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 27, 1u64..1 << 20), 1..200)) {
-            let mut ascent = Ascent::default();
-            for (start, length) in reads {
-                let planned = ascent.planned;
-                let Some(window) = ascent.advance(&(start..start + length), &PACE, max_ahead) else { continue };
-                prop_assert!(window.start >= planned && window.start <= window.end);
-                prop_assert!(window.end - window.start <= max_ahead);
-            }
-        }
-
         #[test]
         fn leads_are_in_the_heap_bounded_and_never_twice(
             length in 1u64..1 << 32, max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 33, 1u64..1 << 20), 1..100),

@@ -33,6 +33,7 @@
 //! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
 //! core while holding one, nor for a core while holding the list, and no lock is held across an await.
 
+mod ascent;
 mod backlog;
 mod class;
 mod classes;

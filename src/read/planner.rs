@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ascent::Ascent;
 use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::heap::{Arrays, InHeap};
@@ -98,6 +99,7 @@ pub struct Planner {
     strides: Strides,
     compressed: Compressed,
     arrays: Arrays,
+    ascent: Ascent,
     max_ahead: u64,
     /// The HDU that was read last, and whether its rows are worth fetching one by one: not both ways in turn.
     sparse: Option<(usize, bool)>,
@@ -122,6 +124,7 @@ impl Planner {
             strides: Strides::default(),
             compressed: Compressed::default(),
             arrays: Arrays::default(),
+            ascent: Ascent::default(),
             max_ahead,
             sparse: None,
             reads_units: false,
@@ -342,6 +345,7 @@ impl Planner {
         self.strides.cut(range);
         self.compressed.on_denied(range);
         self.arrays.cut(range);
+        self.ascent.cut(range);
         self.headers.on_denied(range);
         self.started &= range.start > 0;
     }
@@ -352,6 +356,7 @@ impl Planner {
         self.streams.cut(range);
         self.compressed.leads_no_further(range);
         self.arrays.cut(range);
+        self.ascent.cut(range);
     }
 
     /// No program has the file open: nobody is led any more.
@@ -360,6 +365,7 @@ impl Planner {
         self.strides.clear();
         self.compressed = Compressed::default();
         self.arrays = Arrays::default();
+        self.ascent = Ascent::default();
         self.replay.close(self.headers.layout());
     }
 
@@ -414,6 +420,9 @@ impl Planner {
                 return false;
             }
         }
+        if !self.streams.continues(&range) && self.follow_ascent(&range, pace, decision) {
+            return true;
+        }
         let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near(pace));
         let is_expected = self.streams.continues(&range);
         self.follow_stream(range, held, first, decision);
@@ -457,6 +466,17 @@ impl Planner {
         let is_led = lead.is_some();
         decision.ahead.extend(lead.map(|lead| self.plan_lead(lead)).unwrap_or_default());
         is_led
+    }
+
+    /// Whether a read is one of several that ascend, and plans what lies between those to come: within the data unit, unless
+    /// they have come from another one.
+    fn follow_ascent(&mut self, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
+        let lead = self.ascent.advance(range, pace, self.max_ahead);
+        let unit = self.unit_at(range.start);
+        let end = if unit.contains(&self.ascent.start()) { unit.end } else { self.size };
+        let lead = lead.map(|lead| lead.start..lead.end.min(end)).filter(|lead| lead.start < lead.end);
+        decision.ahead.extend(lead.map(|lead| Planned { range: self.blocks(lead), origin: Origin::Sequential }));
+        self.ascent.leads()
     }
 
     fn plan_lead(&mut self, lead: Lead) -> Vec<Planned> {

@@ -12,7 +12,7 @@ const SEEDS: u64 = 2000;
 /// these fetches whole files on sixteen connections [2].
 const WORST: f64 = 5.3;
 /// 99 of 100 cases take at most this many times as long [1.1].
-const NEARLY_ALL: f64 = 4.0;
+const NEARLY_ALL: f64 = 3.75;
 /// Half of them take at most this many times as long as with the best policy that mounts have [0.5]. The optimum, which
 /// knows all reads in advance, takes 0.43 of that.
 const MEDIAN: f64 = 0.98;
