@@ -110,11 +110,11 @@ impl Classes {
         Recalled { sibling, script: surest.and_then(|known| known.shown.lock().learnt.script()) }
     }
 
-    /// A file is opened. Returns the one of its class that was opened before it, if it is still open.
+    /// A file is opened. Returns the one of its class that was opened before it.
     pub fn opened(&self, file: &Arc<FileState>) -> Option<Arc<FileState>> {
         let pattern = Class::of(&file.object().key).product_type().clone();
         let before = std::mem::replace(&mut self.known(pattern).shown.lock().opened, Arc::downgrade(file));
-        before.upgrade().filter(|before| before.is_open() && !Arc::ptr_eq(before, file))
+        before.upgrade().filter(|before| !Arc::ptr_eq(before, file))
     }
 
     /// Learns from a file that programs have read, or read still. The last one counts for how far they go and for what they

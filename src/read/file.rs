@@ -149,6 +149,11 @@ impl FileState {
         self.from_disk.load(Ordering::Relaxed)
     }
 
+    /// Whether the kernel has asked for anything since it was opened.
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
     /// Whether a program has it open.
     pub(super) fn is_open(&self) -> bool {
         self.opens.load(Ordering::SeqCst) > 0
@@ -211,16 +216,19 @@ impl FileState {
         self.core.try_lock().map(|mut core| core.segments.remove(segment)).is_some()
     }
 
-    /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next.
+    /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next; and
+    /// all if nothing was asked for yet: programs look at the first bytes of a file before they open it to read it.
     pub(super) fn close(&self) {
         *self.cached.lock() = None;
         self.from_disk.store(0, Ordering::Relaxed);
         // A program that opens a file twice, and looks only at the head that came with its name, has read nothing yet: that
         // the head is on disk by now does not mean that the file was read before.
-        if self.is_asked.swap(false, Ordering::Relaxed) {
-            self.missed.store(false, Ordering::Relaxed);
-        }
+        let was_asked = self.is_asked.swap(false, Ordering::Relaxed);
         self.foreseen.store(false, Ordering::Relaxed);
+        if !was_asked {
+            return;
+        }
+        self.missed.store(false, Ordering::Relaxed);
         let mut core = self.core.lock();
         core.planner.on_closed();
         for part in core.bought.clear() {

@@ -65,7 +65,8 @@ impl Idle {
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
             // Headers that nobody has read yet are the last to go.
             let header = look >= MAX_LOOKS / 2 && !segment.origin().is_data_ahead();
-            let spare = header || segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
+            let is_read = segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
+            let spare = header || is_read || !owner.is_read();
             if spare && std::ptr::eq(file, Arc::as_ptr(&owner)) {
                 core.segments.remove(&segment);
             } else if !spare || !owner.try_evict(&segment) {

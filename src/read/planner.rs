@@ -215,6 +215,11 @@ impl Planner {
         self.replay.is_cut_short()
     }
 
+    /// Whether what other files have shown is replayed, or was, and no program has read and closed the file since.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.replay.has_begun()
+    }
+
     /// What was read of the file, if anything shows it.
     pub(super) fn observed(&self) -> Option<Script> {
         let shows = self.replay.has_reads() || self.replay.has_begun();

@@ -209,8 +209,11 @@ impl Reader {
     /// nothing.
     pub fn opening(self: &Arc<Self>, file: &Arc<FileState>) {
         if let Some(before) = self.classes.opened(file) {
-            // Programs open the next file before they let go of the last.
-            self.classes.learn(&before.object().key, &before.core.lock().planner, true);
+            let core = before.core.lock();
+            // Programs open the next file before they let go of the last. Or they did not read that at all.
+            if before.is_open() || core.planner.is_replaying() {
+                self.classes.learn(&before.object().key, &core.planner, before.is_open());
+            }
         }
         self.expect(file, self.config.max_ahead);
     }
@@ -274,7 +277,10 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                self.classes.learn(&file.object().key, &core.planner, false);
+                // Some look at the first bytes, which came with the open, and open the file once more to read it.
+                if file.is_asked() {
+                    self.classes.learn(&file.object().key, &core.planner, false);
+                }
                 file.weigh(core.planner.layout());
             }
             self.files.entry(file.ino()).and_compute_with(|entry| match entry.map(Entry::into_value) {

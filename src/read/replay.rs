@@ -55,6 +55,8 @@ struct Span {
     /// It goes on to the end of the data, wherever that is.
     to_end: bool,
     proof: Proof,
+    /// So much of it was asked for: the rest was in the page cache, and is between what was asked for or near it.
+    asked: u64,
 }
 
 /// What spans count, with as many of it as make a row: where rows are longer or shorter, the same columns are meant.
@@ -233,10 +235,11 @@ impl Replay {
         let spans = self.record.spans();
         let parts = layout.hdus.iter().filter_map(|hdu| {
             let (from, to) = (hdu.data_offset, hdu.data_offset.saturating_add(hdu.data_len));
-            let begin = spans.partition_point(|(range, _)| range.end <= from);
-            let within = spans[begin..].iter().take_while(|(range, _)| range.start < to);
-            let within = within.map(|(range, proof)| (range.start.max(from)..range.end.min(to), *proof));
-            Part::of(hdu, self.tiles_of(hdu.index), within.collect())
+            let begin = spans.partition_point(|range| range.end <= from);
+            let within = spans[begin..].iter().take_while(|range| range.start < to);
+            let within = within.map(|range| range.start.max(from)..range.end.min(to));
+            let asked = |range: Range<u64>| (self.record.asked(&range), range);
+            Part::of(hdu, self.tiles_of(hdu.index), within.map(asked).collect())
         });
         self.earlier.clone().with(Script { parts: parts.collect() })
     }
@@ -253,7 +256,7 @@ impl Replay {
 
 impl Record {
     /// All that was read or may have been, in order.
-    fn spans(&self) -> Vec<(Range<u64>, Proof)> {
+    fn spans(&self) -> Vec<Range<u64>> {
         let mut all = self.read.clone();
         for (led, distance) in [(&self.led, MAX_PART), (&self.replayed, PIECE)] {
             // From one page that was asked for to the next the reader has come through the page cache.
@@ -261,8 +264,10 @@ impl Record {
             while let Some(read) = reads.next() {
                 let Some(led) = led.around(read.end - 1) else { continue };
                 let next = reads.peek().map_or(led.end, |next| next.start.min(led.end));
-                if next > read.end && next - read.end <= distance {
-                    all.insert(read.end..next);
+                // Or it has stopped there, at the end of what was pushed together at most.
+                let come = next.min(read.end.saturating_add(distance));
+                if come > read.end {
+                    all.insert(read.end..come);
                 }
             }
         }
@@ -270,25 +275,34 @@ impl Record {
         if all.len() > MAX_SPANS || self.read.is_full() {
             return Vec::new();
         }
-        let proof = |range: &Range<u64>| if self.read.touches(range) { Proof::Read } else { Proof::Pushed };
-        all.iter().map(|range| (range.clone(), proof(&range))).collect()
+        all.iter().collect()
+    }
+
+    /// How many bytes of a range were asked for.
+    fn asked(&self, range: &Range<u64>) -> u64 {
+        let missing: u64 = self.read.gaps(range).iter().map(|gap| gap.end - gap.start).sum();
+        range.end - range.start - missing
     }
 }
 
 impl Part {
-    /// What was read of an HDU, given the ranges of its data; none if that is nothing.
-    fn of(hdu: &Hdu, tiles: Option<&Arc<Tiles>>, ranges: Vec<(Range<u64>, Proof)>) -> Option<Self> {
+    /// What was read of an HDU, given the ranges of its data with how much was asked for of each; none if that is nothing.
+    fn of(hdu: &Hdu, tiles: Option<&Arc<Tiles>>, ranges: Vec<(u64, Range<u64>)>) -> Option<Self> {
         let (unit, spans): (_, Vec<Span>) = match tiles {
             Some(tiles) => {
-                let span = |(range, proof)| Span::of_tiles(&tiles.within(&range), tiles.len(), proof);
+                let span = |(asked, range): (u64, Range<u64>)| {
+                    let bytes = range.end - range.start;
+                    Span::of_tiles(&tiles.within(&range), tiles.len(), asked as f64 / bytes.max(1) as f64)
+                };
                 (Unit::Tiles { row: tiles.columns }, ranges.into_iter().filter_map(span).collect())
             }
             None => {
-                let span = |(range, proof): (Range<u64>, _)| Span {
+                let span = |(asked, range): (u64, Range<u64>)| Span {
                     start: range.start - hdu.data_offset,
                     end: range.end - hdu.data_offset,
                     to_end: range.end - hdu.data_offset >= hdu.data_len,
-                    proof,
+                    proof: Proof::of(asked),
+                    asked,
                 };
                 (Unit::Bytes { row: hdu.row_len() }, ranges.into_iter().map(span).collect())
             }
@@ -328,10 +342,19 @@ impl Part {
     }
 }
 
+impl Proof {
+    /// That of a span of which so much was asked for.
+    fn of(asked: u64) -> Self {
+        if asked > 0 { Self::Read } else { Self::Pushed }
+    }
+}
+
 impl Span {
-    fn of_tiles(tiles: &Range<u64>, count: u64, proof: Proof) -> Option<Self> {
+    /// Tiles, of whose bytes this share was asked for.
+    fn of_tiles(tiles: &Range<u64>, count: u64, share: f64) -> Option<Self> {
         let Range { start, end } = *tiles;
-        (start < end).then_some(Self { start, end, to_end: end >= count, proof })
+        let asked = (share * end.saturating_sub(start) as f64).ceil() as u64;
+        (start < end).then_some(Self { start, end, to_end: end >= count, proof: Proof::of(asked), asked })
     }
 }
 
@@ -349,18 +372,18 @@ impl Script {
         if spans > MAX_SPANS { Self::default() } else { self }
     }
 
-    /// How much of what was read for sure `other` has read, too, from 0 to 1; none if nothing was.
+    /// How much of what was asked for `other` has read, too, from 0 to 1; none if nothing was.
     fn share_in(&self, other: &Self) -> Option<f64> {
-        let (mut all, mut common) = (0, 0);
+        let (mut all, mut common) = (0.0, 0.0);
         for part in &self.parts {
             let others = other.parts.iter().filter(|known| known.hdu == part.hdu);
             let others: Vec<_> = others.flat_map(|known| known.spans_by(part.unit, u64::MAX)).collect();
-            for span in part.spans.iter().filter(|span| span.proof > Proof::Pushed) {
-                all += span.end - span.start;
-                common += overlaps(span, &others);
+            for span in &part.spans {
+                all += span.asked as f64;
+                common += span.asked as f64 * overlaps(span, &others) as f64 / (span.end - span.start) as f64;
             }
         }
-        (all > 0).then(|| common as f64 / all as f64)
+        (all > 0.0).then(|| common / all)
     }
 
     /// The same, with what `before` has read as well as what is proven.
@@ -399,6 +422,7 @@ fn union<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Span> {
                 last.end = last.end.max(span.end);
                 last.to_end |= span.to_end;
                 last.proof = last.proof.max(span.proof);
+                last.asked = (last.asked + span.asked).min(last.end - last.start);
             }
             _ => joined.push(span),
         }
@@ -434,11 +458,14 @@ impl Learnt {
             (self.file, self.last) = (Some(file), Arc::new(observed.clone()));
             return;
         };
-        // Where nothing was to be replayed, nothing is proven.
-        let wrong = script.share_in(observed).map_or(*was_wrong, |share| share < 0.5);
-        if wrong && more_follows {
+        // Where nothing was to be replayed, nothing is proven. Otherwise one of them may have read less: all of it where the
+        // other has.
+        let again = script.share_in(observed);
+        if more_follows && again.is_some_and(|share| share < 0.5) {
             return;
         }
+        let share = |again: f64| again.max(observed.share_in(script).unwrap_or(0.0));
+        let wrong = again.map_or(*was_wrong, |again| share(again) < 0.5);
         let last = Arc::new(observed.clone().proven_by(script));
         *self = Self { file: Some(file), last, before, wrong };
     }
