@@ -48,8 +48,8 @@ const BEYOND_HEADER: u64 = 128 << 10;
 const LARGE_READ: u64 = 128 << 10;
 
 /// The kernel asks for no more at once, so the rest of such a read follows: a megabyte is what programs and libraries that
-/// read much at a time mostly take.
-const LARGE_STEP: u64 = 1 << 20;
+/// read much at a time mostly take, from the middle of a page to that of another.
+const LARGE_STEP: u64 = (1 << 20) + PAGE;
 
 /// The first step of a reader in the middle of an image: so many rows.
 const SOME_ROWS: u64 = 16;
@@ -428,7 +428,8 @@ impl Planner {
         if !self.streams.continues(&range) && self.follow_ascent(&range, pace, decision) {
             return true;
         }
-        let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near(pace));
+        let near = if self.streams.is_cautious() { 0 } else { near(pace) };
+        let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near);
         let is_expected = self.streams.continues(&range);
         self.follow_stream(range, held, first, decision);
         is_expected
@@ -548,14 +549,14 @@ impl Planner {
         let computed = hdu.is_scaled() || hdu.table.as_ref().is_some_and(|table| table.has_logical);
         let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
-        match from_start {
+        match from_start && !self.streams.is_cautious() {
             true if self.reads_units || packed => hdu.data_span.min(self.max_ahead),
             true if whole => hdu.data_span.min(8 * LARGE_STEP),
             true if computed => 8 * UNIT_START,
             true => UNIT_START,
             false if read.end - read.start >= LARGE_READ => LARGE_STEP,
             // More than a page is asked for by programs that know what they want.
-            false if rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
+            false if !self.streams.is_cautious() && rows && read.end - read.start <= PAGE => SOME_ROWS * hdu.row_len(),
             false => 0,
         }
     }

@@ -103,6 +103,11 @@ impl Streams {
         Self { streams: Vec::new(), caution: 0, max_ahead, ticks: 0 }
     }
 
+    /// Whether streams have left unread what they were led by: places that only hint at more are not to be trusted.
+    pub fn is_cautious(&self) -> bool {
+        self.caution > 0
+    }
+
     /// Whether a read goes on where a stream stands, or is in what was planned for it.
     pub fn continues(&self, read: &Range<u64>) -> bool {
         self.streams.iter().any(|s| s.accepts(read) && read.start <= s.next.max(s.ahead))
@@ -185,9 +190,8 @@ impl Streams {
             self.grown(so_far, stream.to_the_end)
         } else {
             // The larger of hint and proof counts: a small hint must not keep a long run from being followed.
-            let hint = if self.caution == 0 { first } else { 0 };
             let proof = if run >= PROOF && stream.reads > 1 { self.grown(run, stream.to_the_end) } else { 0 };
-            match hint.max(proof) {
+            match first.max(proof) {
                 0 => return None,
                 target => target.max(run),
             }
