@@ -272,8 +272,9 @@ impl Namespace {
         Some((known, age))
     }
 
-    /// The file that a program will look up next, or one that is named alike in that directory, if a page of its listing
-    /// shows it. Costs one LIST at most, and none while as many are under way as may be.
+    /// The file that a program will look up next, or one that is named alike in that directory, if the first page of its
+    /// listing shows it. Costs one LIST if there is such a file, two at most, and none while as many are under way as may
+    /// be.
     pub async fn foresee(self: &Arc<Self>, key: &str) -> Option<Node> {
         let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
         let prefix: Arc<str> = prefix.into();
@@ -281,6 +282,14 @@ impl Namespace {
             return None;
         }
         let slot = self.glimpses.clone().try_acquire_owned().ok()?;
+        if self.listings.get(&prefix).is_none() {
+            // A directory may have more names than a page shows.
+            let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
+            let told = self.names.try_get_with(key.to_owned(), self.ask_by_list(&look_up)).await;
+            if let Ok(Told { node: Some(node @ Node::File { .. }), .. }) = told {
+                return Some(node);
+            }
+        }
         let fresh = || Arc::new(Listing::glimpse(self.store.lists_in_order()));
         let entry = self.listings.entry(prefix.clone()).or_insert_with(fresh);
         let (is_fresh, listing) = (entry.is_fresh(), entry.into_value());

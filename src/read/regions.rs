@@ -10,6 +10,7 @@
 //! the start of the data unit. A READ that waits buys the largest region that has earned its price and in which the READs
 //! are not all in one part, so neighbourhoods are bought before planes, and planes before cubes.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ const CONNECTION: f64 = 90e6;
 
 /// What is left of a file is looked at if that has at most so many times the bytes that a round trip transfers.
 const FREE_SHARE: u64 = 8;
+
+/// So many of the last READs that waited tell whether a region has more of them than others.
+const RECENT: usize = 16;
 
 /// A region is bought from so many READs that waited on: one may be there by chance.
 const MIN_READS: u32 = 2;
@@ -99,13 +103,15 @@ pub(super) struct Regions {
     max_region: u64,
     fetched: RangeSet<u64>,
     waited: LruCache<Region, Waited>,
+    /// Where the last READs have waited.
+    recent: VecDeque<u64>,
 }
 
 impl Regions {
     /// Regions of an object of `size` bytes, of which none has been fetched. Regions of up to `max_region` bytes may be
     /// bought.
     pub fn new(size: u64, max_region: u64) -> Self {
-        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::unbounded() }
+        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::unbounded(), recent: VecDeque::new() }
     }
 
     /// `range` is going to be fetched.
@@ -139,6 +145,8 @@ impl Regions {
             waited.reads += 1;
             waited.until = waited.until.max(wait.to);
         }
+        self.recent.push_front(at);
+        self.recent.truncate(RECENT);
         while self.waited.len() > MAX_REGIONS {
             self.waited.pop_lru();
         }
@@ -173,6 +181,7 @@ impl Regions {
         let is_wider =
             |(region, _): &(Region, Range<u64>)| reads(region) > std::mem::replace(&mut within, reads(region));
         let regions = self.around(at, unit).into_iter().filter(fits).filter(is_wider);
+        let regions = regions.filter(|(_, range)| self.is_dense(range));
         let Some((_, range)) = regions.filter(is_earned).last() else { return Vec::new() };
         // The nearest first: the parts of each region that those within it leave, from the reader on and then before it.
         let mut bought = Vec::new();
@@ -188,6 +197,13 @@ impl Regions {
             }
         }
         bought
+    }
+
+    /// Whether more READs have waited in a region of late than chance would have there. Of places all over the file, some are
+    /// near each other: that says nothing of those to come.
+    fn is_dense(&self, region: &Range<u64>) -> bool {
+        let within = self.recent.iter().filter(|at| region.contains(at)).count() as f64 / self.recent.len() as f64;
+        within >= ((region.end - region.start) as f64 / self.size as f64).sqrt()
     }
 
     /// Bytes of `range` that were not fetched.
