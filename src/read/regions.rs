@@ -290,7 +290,8 @@ mod tests {
             let rent = pages.len() as f64 * PACE.latency;
             let buy = PACE.latency + size as f64 / PACE.bandwidth;
             let (seconds, bytes) = run(size, places.into_iter());
-            prop_assert!(seconds <= 2.0 * rent.min(buy) + 12.0 * PACE.latency, "{seconds} s, {rent} or {buy}");
+            // A wait counts in each of the regions around it, so some of them are paid with the same waits.
+            prop_assert!(seconds <= 2.5 * rent.min(buy) + 12.0 * PACE.latency, "{seconds} s, {rent} or {buy}");
             let earned = (seconds * PACE.bandwidth) as u64;
             prop_assert!(bytes <= pages.len() as u64 * 4096 + earned, "{bytes} bytes, {earned} earned");
         }
