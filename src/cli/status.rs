@@ -10,8 +10,11 @@ use bytesize::ByteSize;
 use super::args::StatusArgs;
 use super::terminal::Style;
 use crate::control;
-use crate::metrics::{Quantiles, Snapshot};
+use crate::metrics::{Cause, Quantiles, Snapshot, WaitsSnapshot};
 use crate::mount::{mountinfo, point};
+
+/// From so many seconds on the waits for one file are worth a line.
+const LONG_WAIT: f64 = 2.0;
 
 /// Prints the status of one mount or of all, once or every second.
 pub fn run(args: &StatusArgs) -> Result<(), String> {
@@ -121,6 +124,10 @@ fn render(status: &Snapshot, style: Style) -> String {
     let reads = status.cache.hits + status.cache.misses;
     let share = (status.cache.hits * 100).checked_div(reads).unwrap_or(0);
     row("reads", format!("{}, {share}% without waiting for a request of their own", counters.reads));
+    row("waits", waits(status));
+    if let Some(longest) = longest_wait(status) {
+        row("", longest);
+    }
     row("latency", format!("get {}; list {}", quantiles(&status.latency.get), quantiles(&status.latency.list)));
     row("hedged", hedged(status));
     row("disk", disk(status));
@@ -161,6 +168,28 @@ fn disk(status: &Snapshot) -> String {
         size(counters.disk_bytes_read),
         size(counters.disk_bytes_written)
     )
+}
+
+/// What programs have waited for.
+fn waits(status: &Snapshot) -> String {
+    let WaitsSnapshot { header, expected, unforeseen, .. } = &status.waits;
+    format!(
+        "{:.1} s for headers, {:.1} s for data that were foreseen too late, {:.1} s for data that nothing had foreseen",
+        header.seconds, expected.seconds, unforeseen.seconds
+    )
+}
+
+/// The file that was waited for longest, if that is worth doing something about.
+fn longest_wait(status: &Snapshot) -> Option<String> {
+    let waits = &status.waits;
+    let path = waits.longest_file.as_ref().filter(|_| waits.longest_seconds >= LONG_WAIT)?;
+    let (what, option) = match waits.longest_cause? {
+        Cause::Header => ("headers", "--headers "),
+        Cause::Expected | Cause::Unforeseen => ("data", ""),
+    };
+    // Control characters would let a key write to the terminal.
+    let path = path.escape_debug();
+    Some(format!("{:.1} s for {what} of {path}; spared by: fitsfs warm {option}{path}", waits.longest_seconds))
 }
 
 /// The extra requests, and what is left of their budget.

@@ -288,12 +288,15 @@ impl Filesystem {
 
     /// What was read and fetched since the mount, or since this was cleared; paths are those below `mountpoint`.
     pub fn trace(&self, clear: bool, mountpoint: &str) -> Trace {
-        let prefix = self.prefix(ROOT).unwrap_or_default();
-        let place = |object: &ObjectMeta| {
-            let within = object.key.strip_prefix(&*prefix).unwrap_or(&object.key);
-            (format!("{}/{within}", mountpoint.trim_end_matches('/')), self.store.url(&object.key))
-        };
+        let place = |object: &ObjectMeta| (self.path(&object.key, mountpoint), self.store.url(&object.key));
         self.reader.trace(clear, place)
+    }
+
+    /// Where the file of a key is.
+    pub fn path(&self, key: &str, mountpoint: &str) -> String {
+        let prefix = self.prefix(ROOT).unwrap_or_default();
+        let within = key.strip_prefix(&*prefix).unwrap_or(key);
+        format!("{}/{within}", mountpoint.trim_end_matches('/'))
     }
 
     /// Opens a directory; the handle names its listing.

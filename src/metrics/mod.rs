@@ -8,6 +8,7 @@ mod pace;
 mod primitives;
 mod skipped;
 mod snapshot;
+mod waits;
 
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ pub use pace::{Measured, Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
 pub use snapshot::{CacheSnapshot, DiskSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
+pub use waits::{Cause, WaitSnapshot, Waits, WaitsSnapshot};
 
 /// The kinds of request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,8 @@ pub struct Metrics {
     pub cache_hits: Counter,
     /// READ requests that waited for a fetch.
     pub cache_misses: Counter,
+    /// What they have waited for, and how long.
+    pub waits: Waits,
     /// The budget of memory for data in flight, in bytes.
     pub memory_budget: Gauge,
     /// How much of it is in use, in bytes.
@@ -193,6 +197,7 @@ impl Metrics {
             hedge_budget: Gauge::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
+            waits: Waits::default(),
             memory_budget: Gauge::default(),
             memory_used: Gauge::default(),
             in_flight: Gauge::default(),

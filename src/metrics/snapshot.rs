@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CountersSnapshot, ErrorsSnapshot, Metrics, Quantiles, SkippedSnapshot};
+use super::{CountersSnapshot, ErrorsSnapshot, Metrics, Quantiles, SkippedSnapshot, WaitsSnapshot};
 
 /// Everything that `status` shows of a mount.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Snapshot {
     pub latency: LatencySnapshot,
     /// How READ requests were answered.
     pub cache: CacheSnapshot,
+    /// What programs have waited for.
+    #[serde(default)]
+    pub waits: WaitsSnapshot,
     /// The cache on disk. Set by the caller.
     pub disk: DiskSnapshot,
     /// Memory for data in flight.
@@ -129,6 +132,7 @@ impl Metrics {
                 get: self.get.latency.quantiles(),
             },
             cache: CacheSnapshot { hits: self.cache_hits.get(), misses: self.cache_misses.get() },
+            waits: self.waits.snapshot(),
             disk: DiskSnapshot::default(),
             memory: MemorySnapshot {
                 budget_bytes: self.memory_budget.get(),

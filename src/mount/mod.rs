@@ -248,13 +248,13 @@ fn serve_status(
     let _in_runtime = runtime.enter();
     let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
     let status = {
-        let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
+        let (sources, mountpoint, fs) = (sources.clone(), mountpoint.clone(), fs.clone());
         let disk = move || reader.disk().map(|disk| disk.snapshot()).unwrap_or_default();
-        move || Snapshot {
-            sources: sources.clone(),
-            mountpoint: mountpoint.clone(),
-            disk: disk(),
-            ..metrics.snapshot()
+        move || {
+            let mut snapshot = metrics.snapshot();
+            let longest = snapshot.waits.longest_file.take();
+            snapshot.waits.longest_file = longest.map(|key| fs.path(&key, &mountpoint));
+            Snapshot { sources: sources.clone(), mountpoint: mountpoint.clone(), disk: disk(), ..snapshot }
         }
     };
     let trace =

@@ -68,5 +68,5 @@ pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
     HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,
 };
-pub use regions::{Cause, Wait};
+pub use regions::Wait;
 pub use stride::PAGE;

@@ -25,14 +25,14 @@ use super::ascent::Ascent;
 use super::compressed::{Compressed, Expected, Followed, MAX_EAGER_TABLE, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::heap::{Arrays, InHeap};
-use super::regions::{Cause, Regions, Wait};
+use super::regions::{Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::{Advance, Streams, UNIT_START};
 use super::stride::{Grid, LONG_ROW, PAGE, Row, SHORT_ROW, Strides, is_sparse};
 use super::tiles::{Lead, descriptors};
 use crate::cache::{BLOCK, Origin, blocks_around};
 use crate::fits::{Hdu, HduKind, Layout};
-use crate::metrics::Pace;
+use crate::metrics::{Cause, Pace};
 
 /// A read in the last blocks of a file fetches this much of its tail: the ASDF extension of JWST products, which a
 /// program that reads the last header wants whole.

@@ -19,12 +19,12 @@ use super::idle::Idle;
 use super::parts::{MAX_PART, MIN_PART, parts};
 use super::replay::PIECE as PIECE_BETWEEN;
 use super::stride::PAGE;
-use super::{Cause, Planned, Planner, Pusher, Wait};
+use super::{Planned, Planner, Pusher, Wait};
 use crate::cache::disk::{DiskCache, PIECE};
 use crate::cache::names::Notes;
 use crate::cache::{BLOCK, Budget, Origin, Segment, blocks_around};
 use crate::fits;
-use crate::metrics::Metrics;
+use crate::metrics::{Cause, Metrics};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 use crate::trace::{Fetching, FileFacts, Journal, Trace};
 
@@ -333,8 +333,10 @@ impl Reader {
 
     /// A READ had to wait for the store.
     fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, cause: Cause) {
+        let to = self.began.elapsed();
+        self.config.metrics.waits.note(&file.object().key, cause, to.saturating_sub(from));
         let mut core = file.core.lock();
-        let wait = Wait { from, to: self.began.elapsed(), cause, is_buying: core.bought.is_busy() };
+        let wait = Wait { from, to, cause, is_buying: core.bought.is_busy() };
         let bought = core.planner.on_waited(range, &wait, &self.config.metrics.pace.pace());
         self.fetch_ahead(file, &mut core, bought, None);
     }

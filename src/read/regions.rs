@@ -17,7 +17,7 @@ use std::time::Duration;
 use lru::LruCache;
 use rangemap::RangeSet;
 
-use crate::metrics::Pace;
+use crate::metrics::{Cause, Pace};
 
 /// The smallest region: what one READ fetches at most is less, so two waits in a region are two places.
 const SMALLEST: u64 = 64 << 10;
@@ -67,18 +67,6 @@ struct Waited {
     reads: u32,
     /// The end of the last wait: READs that wait at the same time count once.
     until: Duration,
-}
-
-/// How a READ is seen by the planner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cause {
-    /// It is of a header.
-    Header,
-    /// A pattern had foreseen it.
-    Expected,
-    /// Nothing had.
-    #[default]
-    Unforeseen,
 }
 
 /// A READ that had to wait for the store.

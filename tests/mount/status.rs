@@ -1,8 +1,9 @@
 //! The status tells what happened.
 
 use std::fs;
+use std::time::Duration;
 
-use fitsfs_lab::{Fault, Kind, Op};
+use fitsfs_lab::{Fault, Kind, Op, Shape};
 use serde_json::Value;
 
 use crate::support::*;
@@ -19,8 +20,9 @@ fn the_counts_are_those_of_the_server() {
     assert_eq!(fs::metadata(rig.path("d/a.fits")).unwrap().len(), size);
     eventually("nothing is under way", || number(&rig.status(), "in_flight") == 0);
     let status = rig.status();
-    let (gets, bytes) = rig.gets();
-    assert_eq!(number(&status, "requests.get"), gets as u64);
+    let gets: Vec<_> = rig.lab.requests().into_iter().filter(|request| request.op == Op::GetObject).collect();
+    let bytes: u64 = gets.iter().map(|request| request.bytes).sum();
+    assert_eq!(number(&status, "requests.get"), gets.len() as u64);
     assert_eq!(number(&status, "requests.list"), rig.lists() as u64);
     let connections = rig.lab.count(|request| request.op == Op::HeadBucket) as u64;
     assert_eq!((number(&status, "requests.head"), connections), (8, 8), "connections in advance");
@@ -29,6 +31,27 @@ fn the_counts_are_those_of_the_server() {
     assert!(number(&status, "bytes_delivered") + number(&status, "pushed_bytes") >= size);
     assert_eq!(number(&status, "reads"), number(&status, "cache.hits") + number(&status, "cache.misses"));
     assert!(number(&status, "inodes") >= 3, "the root, d and a.fits");
+}
+
+#[test]
+fn waits_are_counted_by_cause_and_the_file_that_had_most_is_named() {
+    let rig = Rig::new(|lab| {
+        lab.put(BUCKET, "d/a.bin", pattern(50 * MIB, 1));
+        lab.put(BUCKET, "d/b.bin", pattern(MIB, 2));
+    });
+    let waits = |rig: &Rig| rig.status()["waits"].clone();
+    assert_eq!((waits(&rig)["longest_file"].clone(), number(&waits(&rig), "unforeseen.reads")), (Value::Null, 0));
+    rig.lab.shape(Shape::latency(Duration::from_millis(20)));
+    let (long, short) = (rig.open("d/a.bin"), rig.open("d/b.bin"));
+    read_at(&short, 0, 4096).unwrap();
+    (0..5).for_each(|n| drop(read_at(&long, (47 - 9 * n) * MIB, 4096).unwrap()));
+    let waits = waits(&rig);
+    assert!(number(&waits, "unforeseen.reads") >= 5, "{waits}");
+    let seconds = waits["unforeseen"]["seconds"].as_f64().unwrap();
+    assert!(seconds >= 5.0 * 0.020, "{waits}");
+    assert_eq!(waits["longest_file"], format!("{}/d/a.bin", rig.root_str()));
+    assert_eq!(waits["longest_cause"], "unforeseen");
+    assert!(waits["longest_seconds"].as_f64().unwrap() <= seconds);
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fitsfs::cache::{Origin, RESERVE_DIVISOR};
-use fitsfs::metrics::{Measured, Pace};
+use fitsfs::metrics::{Cause, Measured, Pace};
 use fitsfs::mount::MAX_AHEAD;
 use fitsfs::read::{
-    Backlog, Cause, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
+    Backlog, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
     PREFETCH_SLOTS, PUSH, Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts,
 };
 
