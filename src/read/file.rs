@@ -55,6 +55,8 @@ pub struct FileState {
     /// Whether the kernel asked for anything since it was opened.
     is_asked: AtomicBool,
     opens: AtomicUsize,
+    /// The last program that had it open has asked for nothing.
+    is_unread: AtomicBool,
     /// It is expected that a program opens it.
     foreseen: AtomicBool,
     /// Opens with O_DIRECT: their readers do not look into the page cache.
@@ -75,6 +77,7 @@ impl FileState {
             missed: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
             opens: AtomicUsize::new(0),
+            is_unread: AtomicBool::new(false),
             foreseen: AtomicBool::new(false),
             direct: AtomicUsize::new(0),
             weight: AtomicU32::new(FILE),
@@ -154,6 +157,11 @@ impl FileState {
         self.is_asked.load(Ordering::Relaxed)
     }
 
+    /// Whether it was opened and closed, and nothing was asked for. A program may be about to open it once more.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.is_open() && self.is_unread.load(Ordering::Relaxed)
+    }
+
     /// Whether a program has it open.
     pub(super) fn is_open(&self) -> bool {
         self.opens.load(Ordering::SeqCst) > 0
@@ -224,6 +232,7 @@ impl FileState {
         // A program that opens a file twice, and looks only at the head that came with its name, has read nothing yet: that
         // the head is on disk by now does not mean that the file was read before.
         let was_asked = self.is_asked.swap(false, Ordering::Relaxed);
+        self.is_unread.store(!was_asked, Ordering::Relaxed);
         self.foreseen.store(false, Ordering::Relaxed);
         if !was_asked {
             return;

@@ -23,7 +23,7 @@
 //! READs that still come: what is pushed into the page cache is read unseen, so some pages are left to be asked for, at
 //! the start of each part of a stream, in the second, third, fifth, ninth row of a cutout (probes), and in what is replayed.
 //!
-//! A new pattern is a file, a field of the [`Planner`], and a line in its `follow_data`.
+//! A new pattern is a file, a field of the [`Planner`], and a line in `planner/follow.rs`.
 //!
 //! # Rules
 //!
@@ -45,6 +45,7 @@ mod heap;
 mod idle;
 mod looked_up;
 mod parts;
+mod place;
 mod planner;
 mod pusher;
 mod ranges;

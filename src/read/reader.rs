@@ -1,48 +1,35 @@
 //! Turns reads into range GETs: one outstanding fetch per byte, within one budget, and no wait but for one's own bytes.
 
+mod fetching;
+mod learning;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
 use moka::Entry;
 use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::classes::{Classes, Recalled};
+use super::classes::Classes;
 use super::file::{Core, FileState};
-use super::fill::{Downloaded, Slot, Slots};
 use super::idle::Idle;
-use super::parts::{MAX_PART, MIN_PART, parts};
 use super::replay::PIECE as PIECE_BETWEEN;
 use super::stride::PAGE;
-use super::{Planned, Planner, Pusher, Wait};
-use crate::cache::disk::{DiskCache, PIECE};
+use super::{Planner, Pusher, Wait};
+use crate::cache::disk::DiskCache;
 use crate::cache::names::Notes;
-use crate::cache::{BLOCK, Budget, Origin, Segment, blocks_around};
+use crate::cache::{Budget, Origin, Segment, blocks_around};
 use crate::fits;
 use crate::metrics::{Cause, Metrics};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
-use crate::trace::{Fetching, FileFacts, Journal, Trace};
+use crate::trace::{FileFacts, Journal, Trace};
 
-/// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
-/// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
-/// waits for are not counted.
-pub const PREFETCH_SLOTS: usize = 16;
-/// Small prefetching GETs at once.
-pub const SMALL_SLOTS: usize = 128;
-/// Prefetching GETs of up to so many bytes are small.
-pub const SMALL: u64 = 128 << 10;
-
-/// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
-const DISK_SLOTS: usize = 2;
-
-/// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
-/// at once, and what it gives goes into memory that was used shortly before.
-const DISK_AHEAD: u64 = 8 << 20;
+use fetching::DISK_SLOTS;
+pub use fetching::{PREFETCH_SLOTS, SMALL, SMALL_SLOTS};
 
 /// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
 const DISK_LATENCY: f64 = 1e-4;
@@ -60,13 +47,6 @@ pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 /// it: some times what that takes.
 pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
-
-/// What is replayed of a file before it is opened may take this share of the memory: a sixteenth, and of the one after it
-/// half of that, a third, and so on. Of 32 files that is a quarter.
-const FORESEEN_SHARE: u64 = 16;
-
-/// What is learnt of classes is written down so long after it was: of a loop through many files not with each of them.
-const NOTING_DELAY: Duration = Duration::from_secs(2);
 
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
 const MAX_REMEMBERED: u64 = 32 << 20;
@@ -170,74 +150,9 @@ impl Reader {
         })
     }
 
-    /// Keeps what is learnt of classes in `notes`, where that of mounts before may be. Once.
-    pub fn note_in(&self, notes: Arc<Notes>) {
-        // A second call would be a fault without consequence.
-        let _ = self.notes.set(notes);
-    }
-
-    /// What was noted of the class of a file comes into memory, unless it is there.
-    pub async fn acquaint(&self, key: &str) {
-        let Some(notes) = self.notes.get().cloned() else { return };
-        let Some(class) = self.classes.unknown(key) else { return };
-        let read = class.clone();
-        let note = tokio::task::spawn_blocking(move || notes.read(&read)).await.ok().flatten();
-        self.classes.restore(&class, note);
-    }
-
-    /// Has what was learnt of classes written down in a while.
-    fn note_soon(self: &Arc<Self>) {
-        if self.notes.get().is_none() || self.is_noting.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let reader = self.clone();
-        self.spawn(async move {
-            tokio::time::sleep(NOTING_DELAY).await;
-            reader.is_noting.store(false, Ordering::SeqCst);
-            // It ends before the mount does, or is done again there.
-            let _ = tokio::task::spawn_blocking(move || reader.note_down()).await;
-        });
-    }
-
-    /// Writes down what was learnt of classes. May wait for the disk.
-    pub fn note_down(&self) {
-        let Some(notes) = self.notes.get() else { return };
-        self.classes.take_unwritten().into_iter().for_each(|(class, note)| notes.write(&class, note));
-    }
-
-    /// A program opens the file: fetches what it will read first, and what was read of others of its class. Waits for
-    /// nothing.
-    pub fn opening(self: &Arc<Self>, file: &Arc<FileState>) {
-        if let Some(before) = self.classes.opened(file) {
-            let core = before.core.lock();
-            // Programs open the next file before they let go of the last. Or they did not read that at all.
-            if before.is_open() || core.planner.is_replaying() {
-                self.classes.learn(&before.object().key, &core.planner, before.is_open());
-            }
-        }
-        self.expect(file, self.config.max_ahead);
-    }
-
-    /// A program will open the file, after `place - 1` others: fetches the same, the less the later it comes.
-    pub fn foresee(self: &Arc<Self>, file: &Arc<FileState>, place: u64) {
-        let most = self.config.budget.total() / FORESEEN_SHARE / place.max(1);
-        if file.foreseen() || file.core.lock().planner.is_cut_short() {
-            self.expect(file, most.min(self.config.max_ahead));
-        }
-    }
-
     /// Runs something of this mount.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.config.runtime.spawn(task);
-    }
-
-    fn expect(self: &Arc<Self>, file: &Arc<FileState>, max_replay: u64) {
-        let Recalled { sibling, script } = self.classes.recall(&file.object().key, file.object().size);
-        let mut core = file.core.lock();
-        let replayed = core.planner.recall(sibling, script, max_replay, &self.config.metrics.pace.pace());
-        let mut planned = core.planner.on_expected();
-        planned.extend(replayed);
-        self.fetch_ahead(file, &mut core, planned, None);
     }
 
     /// A program opened a file that the kernel reads by itself.
@@ -390,173 +305,6 @@ impl Reader {
         (segments, cause)
     }
 
-    /// Runs a fetch, here as far as it need not wait. The rest of it is a task.
-    fn begin(&self, fetch: impl Future<Output = ()> + Send + 'static) {
-        let mut fetch = Box::pin(fetch);
-        if fetch.as_mut().now_or_never().is_none() {
-            self.config.runtime.spawn(fetch);
-        }
-    }
-
-    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
-    fn fetch_ahead(
-        self: &Arc<Self>,
-        file: &Arc<FileState>,
-        core: &mut Core,
-        planned: Vec<Planned>,
-        reader: Option<u64>,
-    ) {
-        if planned.is_empty() {
-            return;
-        }
-        let mut denied = false;
-        let from_disk = self.is_from_disk(file);
-        let sizes = if from_disk { (PIECE, PIECE) } else { (MIN_PART, MAX_PART) };
-        for Planned { range, origin } in planned {
-            // Only a stream says that the reader comes from where it is.
-            let stream = reader.filter(|_| origin == Origin::Sequential);
-            let (reader, horizon) =
-                (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
-            if origin == Origin::Region {
-                core.bought.add(core.segments.gaps(&range).into_iter().flat_map(|gap| parts(gap, reader, sizes)));
-                continue;
-            }
-            let gaps = core.segments.gaps(&range).into_iter();
-            // A little that is missing at the edge of what was replayed is not worth a request before it is asked for.
-            let is_replayed = core.segments.among(&range).any(|segment| segment.origin() == Origin::Replayed);
-            let is_worth_it = |gap: &Range<u64>| !is_replayed || gap.end - gap.start >= BLOCK;
-            for part in gaps.filter(is_worth_it).flat_map(|gap| parts(gap, reader, sizes)) {
-                let bytes = part.end - part.start;
-                if horizon.is_some_and(|horizon| part.start > horizon) {
-                    core.planner.leads_no_further(&(part.start..range.end));
-                    break;
-                }
-                if self.is_needless(file, &part) {
-                    core.planner.on_denied(&part);
-                    continue;
-                }
-                // Once there was no room, there is none for what is less urgent.
-                let permit = if denied { None } else { self.idle.make_room(bytes, file, core) };
-                let Some(permit) = permit else {
-                    denied = true;
-                    core.planner.on_denied(&part);
-                    continue;
-                };
-                self.config.metrics.prefetched_bytes.add(bytes);
-                self.config.runtime.spawn(self.place(file, core, Segment::new(part, origin, Some(permit))));
-            }
-        }
-        self.fetch_bought(file, core);
-    }
-
-    /// Fetches the next parts of the regions that were bought, as many as keep the network busy.
-    fn fetch_bought(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core) {
-        let pace = self.config.metrics.pace.pace();
-        while let Some(part) = core.bought.next(&pace) {
-            for gap in core.segments.gaps(&part) {
-                let bytes = gap.end - gap.start;
-                let permit = if self.is_needless(file, &gap) { None } else { self.idle.make_room(bytes, file, core) };
-                let Some(permit) = permit else {
-                    core.planner.on_denied(&gap);
-                    continue;
-                };
-                core.bought.begin(bytes);
-                self.config.metrics.prefetched_bytes.add(bytes);
-                self.config.runtime.spawn(self.place(file, core, Segment::new(gap, Origin::Region, Some(permit))));
-            }
-        }
-    }
-
-    /// A part of a region has arrived, or will not.
-    fn ended(self: &Arc<Self>, file: &Arc<FileState>, segment: &Segment) {
-        if segment.origin() == Origin::Region {
-            let mut core = file.core.lock();
-            core.bought.end(segment.len());
-            self.fetch_bought(file, &mut core);
-        }
-    }
-
-    fn abandon(&self, core: &mut Core, ranges: &[Range<u64>]) {
-        for range in ranges {
-            for segment in core.segments.overlapping(range) {
-                // What is small is mostly on its way by now, and may be asked for again.
-                if segment.origin().is_data_ahead() && segment.len() > SMALL && segment.cancel() {
-                    core.segments.remove(&segment);
-                }
-            }
-        }
-    }
-
-    /// Puts a segment in its place. Its fetch is to be run.
-    fn place(
-        self: &Arc<Self>,
-        file: &Arc<FileState>,
-        core: &mut Core,
-        segment: Segment,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let segment = Arc::new(segment);
-        core.segments.insert(segment.clone());
-        let slots = self.slots_for(&segment);
-        self.clone().fetch(file.clone(), segment, slots)
-    }
-
-    /// What a program waits for needs no slots, and what is small none for the disk.
-    fn slots_for(&self, segment: &Segment) -> Slots {
-        let is_ahead = segment.origin() != Origin::Demand;
-        let has_disk = self.config.disk.is_some() && segment.len() > SMALL;
-        Slots {
-            disk: (is_ahead && has_disk).then(|| queue(&self.disk_slots)),
-            network: is_ahead.then(|| self.network_slot(segment)),
-        }
-    }
-
-    pub(super) fn network_slot(&self, segment: &Segment) -> Slot {
-        queue(if segment.len() <= SMALL { &self.small_slots } else { &self.slots })
-    }
-
-    /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
-    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slots: Slots) {
-        let unfinished = Unfinished { file: &file, segment: &segment };
-        let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
-        let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment, slots, &mut noted) => outcome,
-            () = segment.cancelled() => {
-                noted.cancelled();
-                Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
-            }
-        };
-        drop(noted);
-        match outcome {
-            Ok(downloaded) => {
-                std::mem::forget(unfinished);
-                self.arrived(&file, &segment);
-                self.keep(&file, &segment, downloaded);
-            }
-            Err(error) => {
-                std::mem::forget(unfinished);
-                file.give_up(&segment, error);
-            }
-        }
-        self.ended(&file, &segment);
-    }
-
-    async fn transfer(
-        &self,
-        file: &Arc<FileState>,
-        segment: &Arc<Segment>,
-        slots: Slots,
-        noted: &mut Fetching<'_>,
-    ) -> Result<Vec<Downloaded>> {
-        let bytes = segment.range().end - segment.range().start;
-        if segment.needs_memory() {
-            // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
-            let relieved = async { self.idle.relieve() };
-            let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
-            segment.grant(permit);
-        }
-        self.fill(file, segment, slots, noted).await
-    }
-
     /// Goes on along the headers that are held, `segment` among them: reads may have had it taken from its place.
     pub(super) fn walk(self: &Arc<Self>, file: &Arc<FileState>, segment: Option<&Segment>) {
         let mut core = file.core.lock();
@@ -599,28 +347,6 @@ impl Reader {
         let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
         let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
         pieces.for_each(|piece| self.pusher.push(file, segment, piece));
-    }
-}
-
-/// A place in the queue for slots, in the order of the calls: tasks begin in any order, and what the reader comes to last
-/// must not be fetched first.
-fn queue(slots: &Arc<Semaphore>) -> Slot {
-    let mut slot: Slot = Box::pin(slots.clone().acquire_owned().map(std::result::Result::ok));
-    match (&mut slot).now_or_never() {
-        Some(granted) => Box::pin(std::future::ready(granted)),
-        None => slot,
-    }
-}
-
-/// A fetch that has not come to its end. Dropped in the middle, by a fault, it must not leave its readers waiting.
-struct Unfinished<'a> {
-    file: &'a FileState,
-    segment: &'a Arc<Segment>,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        self.file.give_up(self.segment, StoreError::new(ErrorKind::Network, "the fetch ended by a fault of fitsfs"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whatever is in a file and however it is read: plans stay within the file and their budgets.
 
 use super::*;
+use crate::read::place::grid;
 
 /// An HDU: how many more cards than it needs, and what its data are.
 #[derive(Clone, Debug)]
