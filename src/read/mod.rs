@@ -11,7 +11,7 @@
 //!
 //! 1. **Patterns propose.** Each is a pure file that turns READs and the geometry of the data into ranges: `headers` (the
 //!    chain), `compressed` and `tiles`, `heap`, `stride` (rows, planes, and the shape of the last cutout at a new place),
-//!    `stream` (forwards and backwards), `replay` (what was read of other files of the `class`).
+//!    `ascent` (places here and there), `stream` (forwards and backwards), `replay` (what was read of other files of the `class`).
 //! 2. **Locality adds to it.** A READ that no pattern has foreseen brings some of what lies behind it: as much as takes a
 //!    sixteenth of the round trip that it waits anyway. What is left of a file that one connection transfers within a
 //!    round trip is fetched at once.
