@@ -20,14 +20,17 @@ fn the_counts_are_those_of_the_server() {
     assert_eq!(fs::metadata(rig.path("d/a.fits")).unwrap().len(), size);
     eventually("nothing is under way", || number(&rig.status(), "in_flight") == 0);
     let status = rig.status();
-    let gets: Vec<_> = rig.lab.requests().into_iter().filter(|request| request.op == Op::GetObject).collect();
-    let bytes: u64 = gets.iter().map(|request| request.bytes).sum();
-    assert_eq!(number(&status, "requests.get"), gets.len() as u64);
+    let requests = rig.lab.requests();
+    let of = |op: Op| requests.iter().filter(move |request| request.op == op);
+    // A request that was hedged can be dropped before it reaches the server, or after the server has sent its answer.
+    let hedged = number(&status, "hedged_requests");
+    let is_told = |name: &str, seen: u64| (seen..=seen + hedged).contains(&number(&status, name));
+    assert!(is_told("requests.get", of(Op::GetObject).count() as u64), "{status}");
+    assert!(is_told("requests.total", requests.len() as u64), "{status}");
     assert_eq!(number(&status, "requests.list"), rig.lists() as u64);
-    let connections = rig.lab.count(|request| request.op == Op::HeadBucket) as u64;
-    assert_eq!((number(&status, "requests.head"), connections), (8, 8), "connections in advance");
-    assert_eq!(number(&status, "requests.total"), rig.lab.requests().len() as u64);
-    assert_eq!(number(&status, "bytes_fetched"), bytes);
+    assert_eq!(number(&status, "requests.head"), of(Op::HeadBucket).count() as u64, "connections in advance");
+    let (told, sent) = (number(&status, "bytes_fetched"), of(Op::GetObject).map(|request| request.bytes).sum::<u64>());
+    assert!(told == sent || hedged > 0 && (size..sent).contains(&told), "{told} of {sent}");
     assert!(number(&status, "bytes_delivered") + number(&status, "pushed_bytes") >= size);
     assert_eq!(number(&status, "reads"), number(&status, "cache.hits") + number(&status, "cache.misses"));
     assert!(number(&status, "inodes") >= 3, "the root, d and a.fits");
