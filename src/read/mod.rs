@@ -64,7 +64,7 @@ pub use headers::Sibling;
 pub use idle::MAX_LOOKS;
 pub use looked_up::{HEAD, Head};
 pub use parts::{MAX_PART, MIN_PART, parts};
-pub use planner::{Decision, Planned, Planner};
+pub use planner::{Decision, Given, Planned, Planner};
 pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
     HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,

@@ -53,6 +53,15 @@ pub struct Planned {
     pub origin: Origin,
 }
 
+/// What is there when a program reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// All that it reads is held or on its way.
+    pub held: bool,
+    /// So many bytes right before that were put into the page cache: whether programs have read those is not seen.
+    pub unseen: u64,
+}
+
 /// What follows from a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decision {
@@ -199,8 +208,9 @@ impl Planner {
         shows.then(|| self.replay.observed(self.layout()))
     }
 
-    /// A program reads `range` (not empty, within the file); `held` says that all of it is held or on its way.
-    pub fn on_read(&mut self, range: Range<u64>, held: bool, pace: &Pace) -> Decision {
+    /// A program reads `range` (not empty, within the file).
+    pub fn on_read(&mut self, range: Range<u64>, given: Given, pace: &Pace) -> Decision {
+        let Given { held, .. } = given;
         let mut decision = Decision { demand: self.blocks(range.clone()), ..Decision::default() };
         if self.size <= WHOLE_FILE {
             decision.demand = 0..self.size;
@@ -220,7 +230,7 @@ impl Planner {
         decision.cause = if self.headers.covers(&range) {
             decision.demand.end = decision.demand.end.max(self.blocks(range.start..range.start + HEADER_GUESS).end);
             Cause::Header
-        } else if self.follow_data(range.clone(), held, pace, &mut decision) {
+        } else if self.follow_data(range.clone(), given, pace, &mut decision) {
             Cause::Expected
         } else {
             Cause::Unforeseen

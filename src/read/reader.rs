@@ -19,10 +19,10 @@ use super::file::{Core, FileState};
 use super::idle::Idle;
 use super::replay::PIECE as PIECE_BETWEEN;
 use super::stride::PAGE;
-use super::{Planner, Pusher, Wait};
+use super::{Given, Planner, Pusher, SENTINEL, Wait};
 use crate::cache::disk::DiskCache;
 use crate::cache::names::Notes;
-use crate::cache::{Budget, Origin, Segment, blocks_around};
+use crate::cache::{Budget, Origin, Segment, SegmentMap, blocks_around};
 use crate::fits;
 use crate::metrics::{Cause, Metrics};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
@@ -280,7 +280,8 @@ impl Reader {
             if self.is_from_disk(file) {
                 pace.latency = DISK_LATENCY;
             }
-            let decision = core.planner.on_read(range.clone(), held, &pace);
+            let given = Given { held, unseen: unseen_before(&core.segments, range.start) };
+            let decision = core.planner.on_read(range.clone(), given, &pace);
             tracing::trace!(key = file.object().key, ?range, ?decision, "read");
             demand = decision.demand;
             (ahead, cause) = (decision.ahead, decision.cause);
@@ -348,6 +349,13 @@ impl Reader {
         let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
         pieces.for_each(|piece| self.pusher.push(file, segment, piece));
     }
+}
+
+/// How many bytes right before `position` were put into the page cache for a stream.
+fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
+    let before = segments.overlapping(&(position.saturating_sub(1)..position));
+    let pushed = before.first().filter(|part| part.origin() == Origin::Sequential && part.arrived().end >= position);
+    pushed.map_or(0, |part| position.saturating_sub(part.range().start + SENTINEL))
 }
 
 /// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that

@@ -130,14 +130,15 @@ pub struct Row {
 }
 
 impl Strides {
-    /// Takes note of a read. Returns the rows (whole pages, within the data) to fetch if it belongs to a pattern, and none
-    /// if it does not.
-    pub fn advance(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<Vec<Row>> {
+    /// Takes note of a read, before which so many bytes may have been read `unseen`. Returns the rows (whole pages, within
+    /// the data) to fetch if it belongs to a pattern, and none if it does not.
+    pub fn advance(&mut self, read: &Range<u64>, unseen: u64, grid: &Grid, pace: &Pace) -> Option<Vec<Row>> {
         self.ticks += 1;
         self.judge(read);
+        let slack = grid.slack(pace).max(unseen);
         let found = self.walks.iter().rposition(|walk| walk.row_of(read).is_some());
-        let index = found.or_else(|| self.recognise(read, grid, pace));
-        self.note(read, grid.slack(pace));
+        let index = found.or_else(|| self.recognise(read, slack, grid, pace));
+        self.note(read, slack);
         let walk = &mut self.walks[index?];
         walk.touched = self.ticks;
         let rows = walk.extend(read)?;
@@ -228,8 +229,7 @@ impl Strides {
     }
 
     /// A new walk that ends, so far, with this read.
-    fn recognise(&mut self, read: &Range<u64>, grid: &Grid, pace: &Pace) -> Option<usize> {
-        let slack = grid.slack(pace);
+    fn recognise(&mut self, read: &Range<u64>, slack: u64, grid: &Grid, pace: &Pace) -> Option<usize> {
         if self.touches.front().is_some_and(|last| (last.end..=last.end + slack).contains(&read.start)) {
             return None;
         }
@@ -458,7 +458,7 @@ mod tests {
                     reads += 1;
                     fetched += PAGE;
                 }
-                let planned = strides.advance(&(page * PAGE..(page + 1) * PAGE), grid, pace).unwrap_or_default();
+                let planned = strides.advance(&(page * PAGE..(page + 1) * PAGE), 0, grid, pace).unwrap_or_default();
                 for Row { range, is_probe } in planned {
                     for page in range.start / PAGE..range.end.div_ceil(PAGE) {
                         fetched += if held.insert(page) { PAGE } else { 0 };
@@ -530,10 +530,10 @@ mod tests {
     fn rows_that_could_not_be_fetched_are_planned_again() {
         let mut strides = Strides::default();
         let read = |row: u64| (10 + row * 40) * PAGE..(11 + row * 40) * PAGE;
-        strides.advance(&read(0), &grid(&[40 * PAGE]), &REGION);
-        let planned = strides.advance(&read(1), &grid(&[40 * PAGE]), &REGION).unwrap();
+        strides.advance(&read(0), 0, &grid(&[40 * PAGE]), &REGION);
+        let planned = strides.advance(&read(1), 0, &grid(&[40 * PAGE]), &REGION).unwrap();
         strides.cut(&planned.iter().find(|row| row.range.start == read(10).start).unwrap().range);
-        let again = strides.advance(&read(10), &grid(&[40 * PAGE]), &REGION).unwrap();
+        let again = strides.advance(&read(10), 0, &grid(&[40 * PAGE]), &REGION).unwrap();
         assert!(again.iter().any(|row| row.range.start == read(11).start));
     }
 
@@ -541,9 +541,9 @@ mod tests {
     fn equal_distances_count_without_geometry_after_three() {
         let mut strides = Strides::default();
         let read = |n: u64| n * 300_000 / PAGE * PAGE + 12_288..n * 300_000 / PAGE * PAGE + 16_384;
-        assert_eq!(strides.advance(&read(1), &grid(&[]), &REGION), None);
-        assert_eq!(strides.advance(&read(2), &grid(&[]), &REGION), None);
-        let planned = strides.advance(&read(3), &grid(&[]), &REGION).expect("three touches");
+        assert_eq!(strides.advance(&read(1), 0, &grid(&[]), &REGION), None);
+        assert_eq!(strides.advance(&read(2), 0, &grid(&[]), &REGION), None);
+        let planned = strides.advance(&read(3), 0, &grid(&[]), &REGION).expect("three touches");
         assert!(planned.iter().any(|row| row.range.contains(&read(4).start)));
     }
 
@@ -553,10 +553,10 @@ mod tests {
         let mut strides = Strides::default();
         let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
         for place in rows(8_000_000, row, 20) {
-            strides.advance(&page(place), &grid, &REGION);
+            strides.advance(&page(place), 0, &grid, &REGION);
         }
         let next: Vec<_> = rows(90_040_000, row, 20).collect();
-        assert_eq!(strides.advance(&page(next[0]), &grid, &REGION), None);
+        assert_eq!(strides.advance(&page(next[0]), 0, &grid, &REGION), None);
         let planned = strides.repeat(&page(next[0]), &grid).expect("the same shape");
         let has = |place: &u64| planned.iter().any(|row| row.range.contains(place));
         assert!(next[1..].iter().all(has) && planned.len() <= 32, "{} rows", planned.len());
@@ -569,11 +569,11 @@ mod tests {
         let mut strides = Strides::default();
         let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
         for place in rows(8_000_000, 80_000, 20) {
-            strides.advance(&page(place), &grid, &REGION);
+            strides.advance(&page(place), 0, &grid, &REGION);
         }
         let random = (1..50u64).map(|n| page(DATA.start + n * 16_037_111));
         let repeated = random
-            .filter(|read| strides.advance(read, &grid, &REGION).is_none() && strides.repeat(read, &grid).is_some());
+            .filter(|read| strides.advance(read, 0, &grid, &REGION).is_none() && strides.repeat(read, &grid).is_some());
         assert!(repeated.count() <= 4);
     }
 
@@ -586,7 +586,7 @@ mod tests {
             let (mut strides, grid) = (Strides::default(), grid(&lengths));
             for (start, length) in reads {
                 let read = start / PAGE * PAGE..(start + length).next_multiple_of(PAGE);
-                let planned = strides.advance(&read, &grid, &HOME).unwrap_or_default();
+                let planned = strides.advance(&read, 0, &grid, &HOME).unwrap_or_default();
                 let bytes: u64 = planned.iter().map(|row| row.range.end - row.range.start).sum();
                 prop_assert!(bytes <= 4 * MAX_BATCH_BYTES, "{} bytes", bytes);
                 for Row { range, .. } in planned {

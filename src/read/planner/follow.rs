@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Decision, Planned, Planner};
+use super::{Decision, Given, Planned, Planner};
 use crate::cache::Origin;
 use crate::fits::{Hdu, HduKind};
 use crate::metrics::Pace;
@@ -36,7 +36,14 @@ const WHOLE_ROWS: u64 = 2;
 impl Planner {
     /// Finds the pattern that a read of data belongs to, and plans what comes next in it. Tells whether the read was
     /// expected.
-    pub(super) fn follow_data(&mut self, range: Range<u64>, held: bool, pace: &Pace, decision: &mut Decision) -> bool {
+    pub(super) fn follow_data(
+        &mut self,
+        range: Range<u64>,
+        given: Given,
+        pace: &Pace,
+        decision: &mut Decision,
+    ) -> bool {
+        let Given { held, unseen } = given;
         let hdu = self.layout().hdu_at(range.start).cloned();
         if let Some(hdu) = &hdu {
             let is_followed =
@@ -49,15 +56,14 @@ impl Planner {
             let reads_all = self.streams.reads_all(&range, WHOLE_ROWS * hdu.row_len());
             let dense = self.streams.continues(&range) && (reads_all || !self.has_sparse_rows(hdu, pace));
             let grid = grid(hdu, self.size);
-            if !dense && let Some(ranges) = self.strides.advance(&range, &grid, pace) {
+            if !dense && let Some(ranges) = self.strides.advance(&range, unseen, &grid, pace) {
                 self.plan_rows(ranges, decision);
                 return true;
             }
-            let one_page = range.end - range.start <= PAGE;
-            if !dense
-                && one_page
+            let is_new = !self.streams.continues(&range) && !is_start(hdu, range.start);
+            if is_new
+                && range.end - range.start <= PAGE
                 && is_plane(hdu)
-                && !is_start(hdu, range.start)
                 && self.has_sparse_rows(hdu, pace)
                 && let Some(ranges) = self.strides.guess(&range, hdu.row_len(), &grid)
             {
@@ -66,11 +72,7 @@ impl Planner {
                 let around = range.start.saturating_sub(PAGE).max(hdu.data_offset)..(range.end + PAGE).min(self.size);
                 decision.demand = self.blocks(around);
                 self.plan_rows(ranges, decision);
-            } else if !dense
-                && !is_start(hdu, range.start)
-                && !self.streams.continues(&range)
-                && let Some(rows) = self.strides.repeat(&range, &grid)
-            {
+            } else if is_new && let Some(rows) = self.strides.repeat(&range, &grid) {
                 self.plan_rows(rows, decision);
                 return false;
             }

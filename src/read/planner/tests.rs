@@ -46,7 +46,7 @@ fn content(headers: &[(u64, Vec<u8>)], range: &Range<u64>) -> Bytes {
 /// Reads `range` and lets everything arrive that is asked for, round after round. Returns what was fetched, and in
 /// how many rounds.
 fn read(planner: &mut Planner, headers: &[(u64, Vec<u8>)], range: Range<u64>) -> (Vec<Range<u64>>, usize) {
-    let decision = planner.on_read(range, false, &PACE);
+    let decision = planner.on_read(range, Given::default(), &PACE);
     let mut round: Vec<_> =
         std::iter::once(decision.demand).chain(decision.ahead.into_iter().map(|p| p.range)).collect();
     let (mut fetched, mut rounds) = (Vec::new(), 0);
@@ -136,7 +136,7 @@ fn who_reads_short_headers_by_buffers_is_led_further_each_time() {
 fn a_header_that_could_not_be_fetched_is_asked_for_again() {
     let (headers, size) = images(3, 4);
     let mut planner = Planner::new(size, true, None, MIB, u64::MAX);
-    planner.on_read(0..4096, false, &PACE);
+    planner.on_read(0..4096, Given::default(), &PACE);
     let asked = planner.on_arrival(|wanted| (wanted.start < HEAD).then(|| content(&headers, wanted)), &PACE);
     assert!(!asked.is_empty());
     assert_eq!(planner.on_arrival(|_| None, &PACE), []);
@@ -148,15 +148,15 @@ fn a_header_that_could_not_be_fetched_is_asked_for_again() {
 fn a_read_of_the_tail_brings_the_head_along_in_files_named_fits() {
     let (_, size) = images(3, 4);
     let tail = size / 4096 * 4096..size;
-    let decision = Planner::new(size, true, None, MIB, u64::MAX).on_read(tail.clone(), false, &PACE);
+    let decision = Planner::new(size, true, None, MIB, u64::MAX).on_read(tail.clone(), Given::default(), &PACE);
     assert!(decision.demand.end == size && size - decision.demand.start >= TAIL);
     assert_eq!(decision.ahead, [Planned { range: 0..HEAD, origin: Origin::Chain }]);
-    assert_eq!(Planner::new(size, false, None, MIB, u64::MAX).on_read(tail, false, &PACE).ahead, []);
+    assert_eq!(Planner::new(size, false, None, MIB, u64::MAX).on_read(tail, Given::default(), &PACE).ahead, []);
 }
 
 #[test]
 fn small_files_come_whole() {
-    let decision = Planner::new(100_000, true, None, MIB, u64::MAX).on_read(90_000..95_000, false, &PACE);
+    let decision = Planner::new(100_000, true, None, MIB, u64::MAX).on_read(90_000..95_000, Given::default(), &PACE);
     assert_eq!((decision.demand, decision.ahead.len()), (0..100_000, 0));
 }
 

@@ -194,7 +194,11 @@ fn walked(hdus: u64) -> Planner {
     let byte = |at: u64| if at < 2880 { primary[at as usize] } else { extension[at as usize % 2880] };
     let mut planner = Planner::new(hdus * 2880, true, None, MIB, u64::MAX);
     for _ in 0..hdus {
-        planner.on_read(planner.layout().hdus.last().map_or(0, |hdu| hdu.header_offset)..hdus * 2880, true, &PACE);
+        planner.on_read(
+            planner.layout().hdus.last().map_or(0, |hdu| hdu.header_offset)..hdus * 2880,
+            Given { held: true, unseen: 0 },
+            &PACE,
+        );
         planner.on_arrival(|range| Some(range.clone().map(byte).collect::<Vec<_>>().into()), &PACE);
         if planner.layout().is_known() {
             break;

@@ -1,6 +1,6 @@
 //! What comes with the first touch of an image, over a long way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn opened(extension: &str, axes: &[u64]) -> (Planner, Hdu) {
 /// Touches the page at `offset` of the data: what comes with it, and was decided from distances.
 fn touch(planner: &mut Planner, hdu: &Hdu, offset: u64) -> Vec<Range<u64>> {
     let page = (hdu.data_offset + offset) / PAGE * PAGE;
-    let decision = planner.on_read(page..page + PAGE, false, &HOME);
+    let decision = planner.on_read(page..page + PAGE, Given::default(), &HOME);
     let is_row = |p: &Planned| matches!(p.origin, Origin::Strided | Origin::Probe);
     decision.ahead.into_iter().filter(is_row).map(|p| p.range).collect()
 }
@@ -48,7 +48,7 @@ fn copy(planner: &mut Planner, hdu: &Hdu, offset: u64, rows: u64, width: u64) ->
             // What a read is answered from is in the page cache only once it was asked for.
             let was_held = held.contains(&page);
             rounds += usize::from(!was_held);
-            let decision = planner.on_read(page * PAGE..(page + 1) * PAGE, was_held, &HOME);
+            let decision = planner.on_read(page * PAGE..(page + 1) * PAGE, Given { held: was_held, unseen: 0 }, &HOME);
             held.extend(decision.demand.start / PAGE..decision.demand.end.div_ceil(PAGE));
             cached.extend(decision.ahead.iter().flat_map(|p| p.range.start / PAGE..p.range.end.div_ceil(PAGE)));
         }
@@ -127,5 +127,43 @@ fn who_has_read_whole_rows_is_no_cutout() {
     }
     for n in 4..10 {
         assert_eq!(touch(&mut planner, &hdu, n * row), [], "row {n}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Regression: the pages that the pusher leaves to be asked for were taken for rows of a cutout, where rows are long.
+    #[test]
+    fn an_image_that_is_mapped_and_read_whole_has_no_rows_fetched_by_themselves(
+        row in 1_000u64..100_000,
+        arrived_late in proptest::collection::vec(0u64..40, 64),
+    ) {
+        let (mut planner, hdu) = opened("IMAGE", &[row, (64 * MIB / 4 / row).max(2)]);
+        let end = hdu.data_offset + hdu.data_len;
+        let (mut parts, mut page, mut missing) = (BTreeMap::new(), PAGE.max(hdu.data_offset / PAGE * PAGE), 0);
+        while page < end {
+            let part_of = |parts: &BTreeMap<u64, u64>, at: u64| {
+                parts.range(..=at).next_back().filter(|(_, end)| at < **end).map(|(start, end)| *start..*end)
+            };
+            let unseen = part_of(&parts, page - 1).map_or(0, |part| page.saturating_sub(part.start + PAGE));
+            let held = part_of(&parts, page).is_some();
+            missing += usize::from(!held);
+            let given = Given { held, unseen };
+            let Decision { ahead, .. } = planner.on_read(page..(page + PAGE).min(end), given, &HOME);
+            for Planned { range, origin } in ahead {
+                prop_assert!(!matches!(origin, Origin::Strided | Origin::Probe), "{origin:?} {range:?} at {page}");
+                if origin == Origin::Sequential {
+                    parts.extend(crate::read::parts(range, page, (512 << 10, 4 << 20)).map(|part| (part.start, part.end)));
+                }
+            }
+            // The page cache has the rest of the part, but for some pages that the reader comes to before they arrive.
+            let late = arrived_late[(page / PAGE % 64) as usize] * PAGE;
+            page = match part_of(&parts, page) {
+                Some(part) if page + PAGE > part.start + late => part.end.max(page + PAGE),
+                _ => page + PAGE,
+            };
+        }
+        prop_assert!(missing < 40, "{missing} READs were not foreseen");
     }
 }

@@ -56,7 +56,7 @@ impl<'a> Program<'a> {
             }
             let within = |planned: &Planned| planned.range.start <= read.start && read.end <= planned.range.end;
             let held = self.arrived.has(&read) || self.on_its_way.iter().any(within);
-            let Decision { demand, ahead, .. } = self.planner.on_read(read.clone(), held, &PACE);
+            let Decision { demand, ahead, .. } = self.planner.on_read(read.clone(), Given { held, unseen: 0 }, &PACE);
             if !held {
                 self.on_its_way.push(Planned { range: demand, origin: Origin::Demand });
             }

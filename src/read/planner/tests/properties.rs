@@ -254,7 +254,7 @@ fn follow(
     let mut total = 0;
     for read in reads {
         let held = fetched.has(read);
-        let Decision { demand, ahead, .. } = planner.on_read(read.clone(), held, &PACE);
+        let Decision { demand, ahead, .. } = planner.on_read(read.clone(), Given { held, unseen: 0 }, &PACE);
         prop_assert!(demand.start <= read.start && read.end <= demand.end && demand.end <= *size);
         prop_assert!(demand.end - demand.start <= read.end - read.start + 2 * BLOCK + HEAD + TAIL + WHOLE_FILE);
         let mut planned = ahead;
@@ -326,7 +326,7 @@ proptest! {
         for (place, length) in reads {
             let start = ((place * size as f64) as u64).min(size - 1);
             let range = start..(start + length).min(size);
-            let decision = planner.on_read(range.clone(), false, &PACE);
+            let decision = planner.on_read(range.clone(), Given::default(), &PACE);
             prop_assert!(decision.demand.start <= range.start && decision.demand.end >= range.end);
             prop_assert!(decision.demand.end - decision.demand.start <= length + 2 * BLOCK + HEAD + TAIL + WHOLE_FILE);
             let arrived = planner.on_arrival(|r| Some(noise[..noise.len().min((r.end - r.start) as usize)].to_vec().into()), &PACE);

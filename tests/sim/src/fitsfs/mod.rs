@@ -16,7 +16,7 @@ use fitsfs::cache::{Origin, RESERVE_DIVISOR};
 use fitsfs::metrics::{Cause, Measured, Pace};
 use fitsfs::mount::MAX_AHEAD;
 use fitsfs::read::{
-    Backlog, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
+    Backlog, Given, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
     PREFETCH_SLOTS, PUSH, Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts,
 };
 
@@ -526,7 +526,11 @@ impl Mount for Fitsfs {
         let pace = self.pace();
         let state = &mut self.files[file];
         let held = state.segments.gaps(&range).is_empty();
-        let decision = state.planner.on_read(range.clone(), held, &pace);
+        let before = state.segments.overlapping(&(range.start.saturating_sub(1)..range.start));
+        let part = before.first().map(|id| &self.segments[*id]).filter(|part| part.origin == Origin::Sequential);
+        let pushed = part.filter(|part| part.range.start + part.filled(&world.network) >= range.start);
+        let unseen = pushed.map_or(0, |part| range.start.saturating_sub(part.range.start + SENTINEL));
+        let decision = state.planner.on_read(range.clone(), Given { held, unseen }, &pace);
         if let Some(log) = &mut self.log {
             log.read(world.now(), &world.files[file], read, &range, held, &decision);
         }
