@@ -351,11 +351,18 @@ impl Reader {
     }
 }
 
-/// How many bytes right before `position` were put into the page cache for a stream.
+/// How many bytes right before `position` were put into the page cache, but for the pages that are left to be asked for.
 fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
     let before = segments.overlapping(&(position.saturating_sub(1)..position));
-    let pushed = before.first().filter(|part| part.origin() == Origin::Sequential && part.arrived().end >= position);
-    pushed.map_or(0, |part| position.saturating_sub(part.range().start + SENTINEL))
+    let Some(part) = before.first().filter(|part| part.arrived().end >= position) else { return 0 };
+    let asked_for = match part.origin() {
+        Origin::Sequential => part.range().start,
+        Origin::Replayed if part.len() > PIECE_BETWEEN => {
+            position - 1 - (position - 1 - part.range().start) % PIECE_BETWEEN
+        }
+        _ => return 0,
+    };
+    position.saturating_sub(asked_for + SENTINEL)
 }
 
 /// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that

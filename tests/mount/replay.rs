@@ -1,5 +1,6 @@
 //! Files of one class in folders of their own: what was read of the last ones is fetched of the next one at once.
 
+use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -114,6 +115,27 @@ fn a_file_that_is_opened_to_be_looked_at_and_once_more_to_be_read_is_replayed_on
             assert_eq!(read_at(&file, data.start, len).unwrap(), product.at(data.start, len), "file {n}");
         });
         assert!(n < 2 || (rounds <= 2 && gets <= 14), "file {n}: {gets} GETs in {rounds} rounds");
+    }
+}
+
+/// Regression: the pages of what was replayed that are left to be asked for were taken for rows, of which dozens more
+/// were fetched of each file.
+#[test]
+fn the_first_megabyte_of_each_file_is_fetched_and_nothing_else() {
+    let files: Vec<_> = (0..6).map(|n| Product::new(30 + n).image(&[65_536, 64])).collect();
+    let rig = Rig::new(|lab| files.iter().enumerate().for_each(|(n, file)| file.put(lab, &key(n, "rate.fits"))));
+    for n in 0..files.len() {
+        let key = key(n, "rate.fits");
+        let (_, gets) = cost_of(&rig, &key, || {
+            let (mut first, mut file) = (vec![0; MIB as usize], rig.open(&key));
+            eventually("what is replayed is there", || rig.status()["in_flight"] == 0);
+            file.read_exact(&mut first).unwrap();
+            assert!(first.starts_with(b"SIMPLE"));
+        });
+        assert!(n < 2 || gets <= 8, "file {n}: {gets} GETs");
+        let trace = trace(&[rig.path(&key).to_str().unwrap()]);
+        let decisions = &trace["files"][0]["summary"]["by_decision"];
+        assert!(decisions["strided"].is_null() && decisions["probe"].is_null(), "file {n}: {decisions}");
     }
 }
 

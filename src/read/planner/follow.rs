@@ -60,7 +60,7 @@ impl Planner {
                 self.plan_rows(ranges, decision);
                 return true;
             }
-            let is_new = !self.streams.continues(&range) && !is_start(hdu, range.start);
+            let is_new = unseen == 0 && !self.streams.continues(&range) && !is_start(hdu, range.start);
             if is_new
                 && range.end - range.start <= PAGE
                 && is_plane(hdu)
