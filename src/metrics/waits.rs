@@ -1,5 +1,6 @@
 //! What programs have waited for: READs whose bytes had yet to come from the store, by how they were foreseen.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const MAX_FILES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// How a READ is seen by what decides about fetching.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// It is of a header.
@@ -21,6 +22,16 @@ pub enum Cause {
     /// Nothing had.
     #[default]
     Unforeseen,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Expected => "expected",
+            Self::Unforeseen => "unforeseen",
+        })
+    }
 }
 
 /// Counts waits.

@@ -250,6 +250,7 @@ impl Reader {
     fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, cause: Cause) {
         let to = self.began.elapsed();
         self.config.metrics.waits.note(&file.object().key, cause, to.saturating_sub(from));
+        self.journal.waited(file.ino(), range, cause, to.saturating_sub(from));
         let mut core = file.core.lock();
         let wait = Wait { from, to, cause, is_buying: core.bought.is_busy() };
         let bought = core.planner.on_waited(range, &wait, &self.config.metrics.pace.pace());

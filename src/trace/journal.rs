@@ -8,12 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::{Fetch, FileFacts, FileTrace, Moment, Outcome, Push, Read, Summary, Trace};
+use super::{Fetch, FileFacts, FileTrace, Moment, Outcome, Push, Read, Summary, Trace, Wait};
 use crate::cache::Origin;
+use crate::metrics::Cause;
 
 /// So many events are kept, 4 MB of them: a program that opens 5,000 files for their headers, or reads 2 GB.
 const CAPACITY: usize = 50_000;
@@ -24,6 +25,7 @@ enum Event {
     /// The last program that had the file open has closed it.
     Closed(u64),
     Read(Read),
+    Wait(Wait),
     Fetch(Fetch),
     Push(Push),
 }
@@ -91,6 +93,13 @@ impl Journal {
         let read = Read { start: range.start, end: range.end, asked_us, answered_us, waited, failed };
         self.record(ino, Event::Read(read));
         answer
+    }
+
+    /// A READ has waited for the store for so long.
+    pub fn waited(&self, ino: u64, range: &Range<u64>, cause: Cause, time: Duration) {
+        let waited_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let wait = Wait { start: range.start, end: range.end, cause, ended_us: self.now(), waited_us };
+        self.record(ino, Event::Wait(wait));
     }
 
     /// A fetch was decided on. It has failed if nothing else is said before the returned note is dropped.
@@ -185,6 +194,7 @@ fn add(file: &mut FileTrace, event: Event) {
         Event::Opened(at) => file.opened_us.push(at),
         Event::Closed(at) => file.closed_us.push(at),
         Event::Read(read) => file.reads.push(read),
+        Event::Wait(wait) => file.waits.push(wait),
         Event::Fetch(fetch) => file.fetches.push(fetch),
         Event::Push(push) => file.pushes.push(push),
     }

@@ -21,10 +21,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Fetching, Journal};
-pub use summary::{Share, Summary};
+pub use summary::{Share, Summary, Waited};
 
 use crate::cache::Origin;
 use crate::fits::{Hdu, Layout, Tail, render};
+use crate::metrics::Cause;
 
 /// Files that are shown one by one, those with the most traffic; more make neither a page nor a picture.
 const MAX_SHOWN: usize = 12;
@@ -72,6 +73,9 @@ pub struct FileTrace {
     pub closed_us: Vec<u64>,
     /// READ requests of the kernel, in the order of their answers.
     pub reads: Vec<Read>,
+    /// READs that waited for the store, in the order of their answers.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
     /// Fetches, in the order of the decisions.
     pub fetches: Vec<Fetch>,
     /// What was put into the kernel's page cache, where programs read it without a READ.
@@ -108,6 +112,21 @@ pub struct Read {
     pub waited: bool,
     /// Whether it was answered with an error.
     pub failed: bool,
+}
+
+/// A READ whose bytes had yet to come from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// First byte.
+    pub start: u64,
+    /// Behind the last byte.
+    pub end: u64,
+    /// How it was seen by what decides about fetching.
+    pub cause: Cause,
+    /// When it had its bytes, in microseconds since the mount.
+    pub ended_us: u64,
+    /// How long it had waited by then, in microseconds.
+    pub waited_us: u64,
 }
 
 /// A fetch: one range GET, unless it was given up before it was sent or all of it was on disk; repetitions of a GET that

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{Fetch, FileTrace, Moment, decision};
+use crate::metrics::Cause;
 
 /// The sums of one file, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Summary {
     pub reads_waited: u64,
     /// For how long together, in microseconds.
     pub waited_us: u64,
+    /// Those that waited for the store, by cause: `header`, `expected` (a pattern had foreseen it), `unforeseen`.
+    #[serde(default)]
+    pub by_cause: BTreeMap<Cause, Waited>,
     /// READs that were answered with an error.
     pub reads_failed: u64,
     /// Fetches that were sent.
@@ -53,6 +57,22 @@ pub struct Share {
     pub bytes: u64,
 }
 
+/// READs that waited for one cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// How many.
+    pub reads: u64,
+    /// For how long together, in microseconds.
+    pub us: u64,
+}
+
+impl Waited {
+    fn add(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.us += other.us;
+    }
+}
+
 impl Summary {
     /// The sums of a file. What is under way is so until `now`.
     pub(super) fn of(file: &FileTrace, now: u64) -> Self {
@@ -65,6 +85,9 @@ impl Summary {
                 summary.reads_waited += 1;
                 summary.waited_us += read.answered_us.saturating_sub(read.asked_us);
             }
+        }
+        for wait in &file.waits {
+            summary.by_cause.entry(wait.cause).or_default().add(Waited { reads: 1, us: wait.waited_us });
         }
         file.fetches.iter().for_each(|fetch| summary.add_fetch(fetch));
         summary.pushed_bytes = file.pushes.iter().map(|push| push.end - push.start).sum();
@@ -109,6 +132,9 @@ impl Summary {
             total.unused_bytes += one.unused_bytes;
             total.first_us = total.first_us.min(one.first_us);
             total.last_us = total.last_us.max(one.last_us);
+            for (cause, waited) in &one.by_cause {
+                total.by_cause.entry(*cause).or_default().add(*waited);
+            }
             for (name, share) in &one.by_decision {
                 let sum = total.by_decision.entry(name.clone()).or_default();
                 sum.fetches += share.fetches;
@@ -150,6 +176,17 @@ impl Summary {
             0 => reads + &failed,
             n => format!("{reads}, {n} waited {} together{failed}", super::span(self.waited_us)),
         }
+    }
+
+    /// `20 unforeseen 620 ms, 1 header 31 ms`, if any READ has waited for the store
+    pub(super) fn waits(&self) -> Option<String> {
+        let mut causes: Vec<_> = self.by_cause.iter().collect();
+        causes.sort_by_key(|(_, waited)| std::cmp::Reverse(waited.us));
+        let parts: Vec<_> = causes
+            .iter()
+            .map(|(cause, waited)| format!("{} {cause} {}", waited.reads, super::span(waited.us)))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 
     /// Failed and cancelled fetches, if there are any.

@@ -47,6 +47,7 @@ fn file(name: &str) -> FileTrace {
             fetch(9 << 20..(9 << 20) + 16 * KIB, Origin::Chain, 41_000, Outcome::Failed),
             fetch(KIB << 12..KIB << 13, Origin::Sequential, 50_000_000, Outcome::UnderWay),
         ],
+        waits: vec![Wait { start: 0, end: 4 * KIB, cause: Cause::Header, ended_us: 42_000, waited_us: 40_000 }],
         pushes: vec![Push { start: 5000, end: 6000, at_us: 45_000 }],
         ..FileTrace::default()
     };
@@ -72,6 +73,7 @@ fn the_page_tells_what_each_file_cost() {
         "a.fits",
         "  file       10.5 MB, 2 HDUs: PRIMARY a.fits (as far as read)",
         "  read       2 READs of 8.2 kB, 1 waited 41 ms together",
+        "  waits      1 header 40 ms",
         "  fetched    3 GETs of 65.5 kB in 3 rounds",
         "             demand         1 GET   65.5 kB",
         "             1 failed",
@@ -79,6 +81,18 @@ fn the_page_tells_what_each_file_cost() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line:?} is not in:\n{text}");
     }
+}
+
+#[test]
+fn long_waits_are_told_with_what_spares_them() {
+    let mut slow = file("slow.fits");
+    let wait = Wait { start: 0, end: KIB, cause: Cause::Unforeseen, ended_us: 2_000_000, waited_us: 800_000 };
+    slow.waits.extend([wait, wait]);
+    slow.summary = Summary::of(&slow, 60_000_000);
+    let text = text::render(&trace(vec![file("a.fits"), slow]), str::to_owned);
+    assert!(text.contains("  waits      2 unforeseen 1.60 s, 1 header 40 ms\n"), "{text}");
+    assert_eq!(text.matches("fitsfs warm /mnt/slow.fits").count(), 1, "{text}");
+    assert!(!text.contains("fitsfs warm /mnt/a.fits"));
 }
 
 #[test]

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use super::{FileTrace, Share, Summary, Trace, clean, count, size, span};
 
+/// From so many microseconds on the waits for one file are worth a line.
+const LONG_WAIT_US: u64 = 1_000_000;
+
 /// The trace as text, several lines to a file. `heading` marks headings.
 pub fn render(trace: &Trace, heading: impl Fn(&str) -> String) -> String {
     let total = trace.total();
@@ -36,10 +39,16 @@ fn describe(out: &mut String, file: &FileTrace) {
     let sums = &file.summary;
     row(out, "time", &format!("from {} after the mount on, for {}", span(sums.first_us), span(sums.duration())));
     sums_of(out, sums);
+    if sums.by_cause.values().map(|waited| waited.us).sum::<u64>() >= LONG_WAIT_US {
+        row(out, "remedy", &format!("fitsfs warm {}, before the program", clean(&file.path)));
+    }
 }
 
 fn sums_of(out: &mut String, sums: &Summary) {
     row(out, "read", &sums.read());
+    if let Some(waits) = sums.waits() {
+        row(out, "waits", &waits);
+    }
     row(out, "fetched", &sums.fetched());
     for (name, Share { fetches, bytes }) in sums.shares() {
         row(out, "", &format!("{name:<10} {:>9} {:>9}", count(*fetches, "GET"), size(*bytes)));

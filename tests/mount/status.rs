@@ -55,6 +55,9 @@ fn waits_are_counted_by_cause_and_the_file_that_had_most_is_named() {
     assert_eq!(waits["longest_file"], format!("{}/d/a.bin", rig.root_str()));
     assert_eq!(waits["longest_cause"], "unforeseen");
     assert!(waits["longest_seconds"].as_f64().unwrap() <= seconds);
+    let traced = trace(&[rig.path("d/a.bin").to_str().unwrap(), "--json"])["files"][0]["summary"].clone();
+    assert!(traced["by_cause"]["unforeseen"]["reads"].as_u64() >= Some(5), "{traced}");
+    assert!(traced["by_cause"]["unforeseen"]["us"].as_u64() >= Some(5 * 20_000), "{traced}");
 }
 
 #[test]
