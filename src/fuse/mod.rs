@@ -6,6 +6,7 @@
 //! request.
 
 mod attributes;
+mod killed;
 mod notify;
 mod passthrough;
 
@@ -23,9 +24,11 @@ use fuser::{
 use futures::FutureExt;
 use tokio::runtime::Handle;
 
+use crate::cache::disk::Backing;
 use crate::config::Ownership;
 use crate::fs::{Entry, Errno, Filesystem, NAME_MAX, Node, Result};
 
+use killed::unless_killed;
 use passthrough::Passthrough;
 
 pub use notify::{Invalidator, KernelPages};
@@ -75,13 +78,14 @@ impl Adapter {
 
     fn directory_entries(
         &self,
+        program: u32,
         ino: u64,
         handle: u64,
         offset: u64,
     ) -> impl Future<Output = Result<Vec<Entry>>> + use<> {
         let fs = self.fs.clone();
         let start = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
-        async move { fs.read_directory(ino, handle, start, DIRECTORY_BATCH).await }
+        async move { unless_killed(program, fs.read_directory(ino, handle, start, DIRECTORY_BATCH)).await }
     }
 }
 
@@ -104,11 +108,11 @@ impl fuser::Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENOENT) };
-        let (fs, ownership) = (self.fs.clone(), self.ownership.clone());
+        let (fs, ownership, program) = (self.fs.clone(), self.ownership.clone(), request.pid());
         self.runtime.spawn(async move {
-            match fs.look_up(parent.0, &name).await {
+            match unless_killed(program, fs.look_up(parent.0, &name)).await {
                 Ok(Some(inode)) => {
                     let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
                     reply.entry_with_ttls(&FOREVER, &fs.ttl().positive, &attributes, Generation(0));
@@ -136,12 +140,13 @@ impl fuser::Filesystem for Adapter {
         reply.ok();
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (fs, passthrough) = (self.fs.clone(), self.passthrough.clone());
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (fs, passthrough, program) = (self.fs.clone(), self.passthrough.clone(), request.pid());
         // A program may change the flags before the release, which comes with those of its time.
         let handle = FileHandle(u64::from(flags.0.cast_unsigned()));
         self.runtime.spawn(async move {
-            let reply = match fs.open(ino.0, flags.0, passthrough.is_enabled()).await {
+            let opened = opened(&fs, program, ino.0, flags.0, passthrough.is_enabled()).await;
+            let reply = match opened {
                 Ok(None) => reply,
                 Ok(Some(backing)) => match passthrough.open(ino.0, handle, &backing, reply) {
                     None => return,
@@ -158,7 +163,7 @@ impl fuser::Filesystem for Adapter {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -167,9 +172,9 @@ impl fuser::Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let (fs, invalidator) = (self.fs.clone(), self.invalidator.clone());
+        let (fs, invalidator, program) = (self.fs.clone(), self.invalidator.clone(), request.pid());
         self.begin_read(async move {
-            match fs.read(ino.0, offset, size).await {
+            match unless_killed(program, fs.read(ino.0, offset, size)).await {
                 Ok(answered) => {
                     reply.data(&answered.data);
                     answered.delivered();
@@ -221,8 +226,8 @@ impl fuser::Filesystem for Adapter {
         }
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (fs, entries) = (self.fs.clone(), self.directory_entries(ino.0, handle.0, offset));
+    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let (fs, entries) = (self.fs.clone(), self.directory_entries(request.pid(), ino.0, handle.0, offset));
         self.runtime.spawn(async move {
             for (position, name) in dots(offset) {
                 if reply.add(ino, position, fuser::FileType::Directory, name) {
@@ -245,14 +250,14 @@ impl fuser::Filesystem for Adapter {
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         let (fs, ownership) = (self.fs.clone(), self.ownership.clone());
-        let entries = self.directory_entries(ino.0, handle.0, offset);
+        let entries = self.directory_entries(request.pid(), ino.0, handle.0, offset);
         self.runtime.spawn(async move {
             for (position, name) in dots(offset) {
                 let own = ownership.attributes(ino.0, &Node::Directory { prefix: "".into() }, fs.mounted());
@@ -287,11 +292,11 @@ impl fuser::Filesystem for Adapter {
         reply.statfs(BLOCKS, 0, 0, 0, 0, BLOCK_SIZE, NAME_MAX as u32, BLOCK_SIZE);
     }
 
-    fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENODATA) };
-        let fs = self.fs.clone();
+        let (fs, program) = (self.fs.clone(), request.pid());
         self.runtime.spawn(async move {
-            match fs.attribute(ino.0, &name).await {
+            match unless_killed(program, fs.attribute(ino.0, &name)).await {
                 Ok(value) => reply_attribute(&value, size, reply),
                 Err(errno) => reply.error(errno.into()),
             }
@@ -320,6 +325,29 @@ impl fuser::Filesystem for Adapter {
                 reply_attribute(&list, size, reply);
             }
             Err(errno) => reply.error(errno.into()),
+        }
+    }
+}
+
+/// Opens a file for a program. One that is killed meanwhile has no handle, so what is opened for it is closed.
+async fn opened(
+    fs: &Arc<Filesystem>,
+    program: u32,
+    ino: u64,
+    flags: i32,
+    may_back: bool,
+) -> Result<Option<Arc<Backing>>> {
+    let (opener, closer) = (fs.clone(), fs.clone());
+    let mut opening = tokio::spawn(async move { opener.open(ino, flags, may_back).await });
+    match unless_killed(program, async { Ok((&mut opening).await) }).await {
+        Ok(opened) => opened.unwrap_or(Err(Errno(libc::EIO))),
+        Err(killed) => {
+            tokio::spawn(async move {
+                if matches!(opening.await, Ok(Ok(_))) {
+                    closer.release(ino, flags);
+                }
+            });
+            Err(killed)
         }
     }
 }

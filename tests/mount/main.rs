@@ -6,6 +6,7 @@ mod cache;
 mod crash;
 mod faults;
 mod hedging;
+mod killed;
 mod lifecycle;
 mod limits;
 mod lookups;
