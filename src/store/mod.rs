@@ -34,7 +34,7 @@ pub use warm::Warm;
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// The entity tag with its quotes, as the server wrote it.
+    /// The opaque tag of the entity tag, with its quotes: what is left of it without the sign that it is weak.
     pub etag: Option<Arc<str>>,
     /// The version id of a versioned bucket.
     pub id: Option<Arc<str>>,

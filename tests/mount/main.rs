@@ -5,6 +5,7 @@
 mod cache;
 mod crash;
 mod faults;
+mod gateways;
 mod hedging;
 mod lifecycle;
 mod limits;

@@ -21,6 +21,7 @@ use std::error::Error;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -35,7 +36,7 @@ use futures::stream::StreamExt;
 
 use self::answer::ContentRange;
 use self::connection::Connector;
-use self::encoding::{decode_key, quoted_etag, whole_seconds};
+use self::encoding::{decode_key, is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
 
@@ -50,6 +51,8 @@ pub struct S3Store {
     id: String,
     payer: Option<RequestPayer>,
     connector: Connector,
+    /// Entity tags of this store may be weak: no condition holds then (RFC 9110, 13.1.1), so that none is sent.
+    weak: AtomicBool,
 }
 
 impl S3Store {
@@ -61,6 +64,7 @@ impl S3Store {
             bucket: source.bucket.clone(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
+            weak: AtomicBool::new(false),
         })
     }
 
@@ -140,6 +144,7 @@ impl Store for S3Store {
                 .send()
         };
         let answer = self.call(&name, send).await?;
+        answer.contents().iter().for_each(|entry| self.note_tag(entry.e_tag.as_deref()));
         page(&answer).map_err(|what| Self::bad_answer(&name, what))
     }
 
@@ -150,6 +155,7 @@ impl Store for S3Store {
             client.head_object().bucket(&self.bucket).key(key).set_request_payer(self.payer.clone()).send()
         };
         let answer = self.call(&name, send).await?;
+        self.note_tag(answer.e_tag.as_deref());
         let bad = |what| Self::bad_answer(&name, what);
         let size = answer.content_length.and_then(|size| u64::try_from(size).ok());
         Ok(ObjectMeta {
@@ -168,7 +174,8 @@ impl Store for S3Store {
             let message = format!("{name}: not a range of an object of {} bytes", object.size);
             return Err(StoreError::new(ErrorKind::Invalid, message));
         }
-        let answer = self.call(&name, |client| self.send_get(client, &object.key, &object.version, &range)).await?;
+        let answer = self.get_version(&name, object, &range).await?;
+        self.note_tag(answer.e_tag.as_deref());
         answer::check(&name, object, &range, &headers(&answer))?;
         Ok(body(name, range, answer))
     }
@@ -184,6 +191,7 @@ impl Store for S3Store {
             Err(error) if error.kind == ErrorKind::VersionChanged => return self.peek_nothing(&name, key).await,
             Err(error) => return Err(error),
         };
+        self.note_tag(answer.e_tag.as_deref());
         let object = self.peeked_object(&name, key, &answer)?;
         let range = 0..len.min(object.size);
         answer::check(&name, &object, &range, &headers(&answer))?;
@@ -222,6 +230,33 @@ impl S3Store {
         Ok(Peeked { object, head })
     }
 
+    /// A GET that is refused because the version is another one. Where the tag is the same after all, the condition could
+    /// not hold, because the tag is a weak one in that answer: the same is asked without.
+    async fn get_version(&self, name: &str, object: &ObjectMeta, range: &Range<u64>) -> Result<GetObjectOutput> {
+        let send = |client| self.send_get(client, &object.key, &object.version, range);
+        let conditional = self.sends_conditions(&object.version);
+        let refused = match self.call(name, send).await {
+            Err(error) if error.kind == ErrorKind::VersionChanged && conditional => error,
+            answer => return answer,
+        };
+        let now = self.head(&object.key).await;
+        if !now.is_ok_and(|now| now.version == object.version && now.size == object.size) {
+            return Err(refused);
+        }
+        tracing::info!(bucket = self.bucket, "If-Match is refused for versions that there are: it is left out");
+        self.weak.store(true, Ordering::Relaxed);
+        self.call(name, send).await
+    }
+
+    /// Whether requests for this version name it.
+    fn sends_conditions(&self, version: &Version) -> bool {
+        version.etag.is_some() && !self.weak.load(Ordering::Relaxed)
+    }
+
+    fn note_tag(&self, etag: Option<&str>) {
+        self.weak.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
+    }
+
     fn send_get(
         &self,
         client: Client,
@@ -230,14 +265,14 @@ impl S3Store {
         range: &Range<u64>,
     ) -> impl Future<Output = std::result::Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>> + use<>
     {
-        // A weak tag never matches If-Match (RFC 9110, 8.8.3.2); the tag of the answer is compared in any case.
-        let strong = version.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+        // The tag of the answer is compared in any case.
+        let condition = version.etag.as_deref().filter(|_| self.sends_conditions(version));
         client
             .get_object()
             .bucket(&self.bucket)
             .key(key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
-            .set_if_match(strong.map(str::to_owned))
+            .set_if_match(condition.map(str::to_owned))
             .set_version_id(version.id.as_deref().map(str::to_owned))
             .set_request_payer(self.payer.clone())
             .send()
@@ -269,13 +304,14 @@ fn headers(answer: &GetObjectOutput) -> answer::Headers<'_> {
         content_encoding: answer.content_encoding.as_deref(),
         last_modified: answer.last_modified.map(whole_seconds),
         version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
+        weak: answer.e_tag.as_deref().is_some_and(is_weak),
     }
 }
 
 /// Listings have no version ids. So that an object has one version whichever way it was seen, the id counts only where
 /// there is no entity tag. The id `null` stands for any content written while versioning is off.
 fn version(etag: Option<&str>, id: Option<&str>) -> Version {
-    match etag.and_then(quoted_etag) {
+    match etag.and_then(opaque_tag) {
         Some(etag) => Version { etag: Some(etag), id: None },
         None => Version { etag: None, id: id.filter(|id| !matches!(*id, "" | "null")).map(Arc::from) },
     }
