@@ -80,6 +80,8 @@ pub struct ListPage {
     pub objects: Vec<ObjectMeta>,
     /// Common prefixes, each with its final `/`.
     pub prefixes: Vec<String>,
+    /// The keys of entries that make no sense: of a size or time that there cannot be, or with a key that there cannot be.
+    pub senseless: Vec<String>,
     /// Pass on as [`ListRequest::continuation`]; none after the last page.
     pub continuation: Option<String>,
     /// How long ago the store was asked: no time, unless the answer was remembered.

@@ -9,6 +9,7 @@ mod gateways;
 mod hedging;
 mod lifecycle;
 mod limits;
+mod listings;
 mod lookups;
 mod map;
 mod mmap;

@@ -3,6 +3,7 @@
 //! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client over
 //!   [`http`]
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
+//! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
 //! One call of a [`Store`] method is one request, but for two cures that a retry of the same request is not: a wrong
@@ -11,10 +12,12 @@
 mod answer;
 mod connection;
 mod credentials;
+mod document;
 mod encoding;
 mod failure;
 mod http;
 mod options;
+mod page;
 mod probe;
 
 use std::error::Error;
@@ -22,13 +25,12 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::{EncodingType, Object, RequestPayer};
+use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Error, ListObjectsV2Output};
+use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -36,8 +38,9 @@ use futures::stream::StreamExt;
 
 use self::answer::ContentRange;
 use self::connection::Connector;
-use self::encoding::{decode_key, is_weak, opaque_tag, whole_seconds};
+use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
+use self::page::{page, storage_class};
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
 
 pub use credentials::CredentialsInfo;
@@ -131,7 +134,7 @@ impl Store for S3Store {
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let name = format!("LIST {}", self.url(&request.prefix));
         let send = |client: Client| {
-            client
+            let list = client
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(&request.prefix)
@@ -140,8 +143,13 @@ impl Store for S3Store {
                 .set_continuation_token(request.continuation.clone())
                 // Keys may hold characters that XML cannot.
                 .encoding_type(EncodingType::Url)
-                .set_request_payer(self.payer.clone())
-                .send()
+                .set_request_payer(self.payer.clone());
+            async move {
+                match list.send().await {
+                    Err(error) => in_spite_of(&error).ok_or(error),
+                    answer => answer,
+                }
+            }
         };
         let answer = self.call(&name, send).await?;
         answer.contents().iter().for_each(|entry| self.note_tag(entry.e_tag.as_deref()));
@@ -295,6 +303,12 @@ fn body(name: String, range: Range<u64>, answer: GetObjectOutput) -> Body {
     Body { version, stream: answer::exactly(name, range.end - range.start, chunks.boxed()) }
 }
 
+/// The answer that a LIST has all the same, if the SDK did not understand it.
+fn in_spite_of(error: &SdkError<ListObjectsV2Error, HttpResponse>) -> Option<ListObjectsV2Output> {
+    let answer = error.raw_response().filter(|answer| answer.status().is_success())?;
+    document::read(answer.body().bytes()?)
+}
+
 type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;
 
 fn headers(answer: &GetObjectOutput) -> answer::Headers<'_> {
@@ -315,37 +329,4 @@ fn version(etag: Option<&str>, id: Option<&str>) -> Version {
         Some(etag) => Version { etag: Some(etag), id: None },
         None => Version { etag: None, id: id.filter(|id| !matches!(*id, "" | "null")).map(Arc::from) },
     }
-}
-
-fn storage_class(name: &str) -> Option<Arc<str>> {
-    (!matches!(name, "" | "STANDARD")).then(|| name.into())
-}
-
-/// A page of a listing, or what is wrong with it.
-fn page(answer: &ListObjectsV2Output) -> std::result::Result<ListPage, &'static str> {
-    let encoded = answer.encoding_type == Some(EncodingType::Url);
-    let decode = |text: &str| if encoded { decode_key(text) } else { Some(text.to_owned()) };
-    let objects = answer.contents().iter().map(|entry| object(entry, decode)).collect::<std::result::Result<_, _>>()?;
-    let prefixes = answer
-        .common_prefixes()
-        .iter()
-        .map(|common| common.prefix.as_deref().and_then(decode).ok_or("a common prefix that is missing or not UTF-8"));
-    let continuation = match (answer.is_truncated, &answer.next_continuation_token) {
-        (Some(true), None) => return Err("a truncated page without continuation token"),
-        (Some(true), token) => token.clone(),
-        (Some(false) | None, _) => None,
-    };
-    let prefixes = prefixes.collect::<std::result::Result<_, _>>()?;
-    Ok(ListPage { objects, prefixes, continuation, age: Duration::ZERO })
-}
-
-fn object(entry: &Object, decode: impl Fn(&str) -> Option<String>) -> std::result::Result<ObjectMeta, &'static str> {
-    Ok(ObjectMeta {
-        key: entry.key.as_deref().and_then(decode).ok_or("a key that is missing or not UTF-8")?,
-        size: entry.size.and_then(|size| u64::try_from(size).ok()).ok_or("an object without size")?,
-        // A listing without times is none of S3's, but its objects can be read all the same.
-        last_modified: entry.last_modified.map_or(SystemTime::UNIX_EPOCH, whole_seconds),
-        version: version(entry.e_tag.as_deref(), None),
-        storage_class: entry.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
-    })
 }
