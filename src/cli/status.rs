@@ -150,6 +150,10 @@ fn render(status: &Snapshot, style: Style) -> String {
         let examples = status.skipped_keys.examples.join(" ");
         row("skipped", format!("{} keys that cannot be paths: {examples}", status.skipped_keys.count));
     }
+    if status.bad_entries.count > 0 {
+        let examples = status.bad_entries.examples.join(" ");
+        row("left out", format!("{} keys that the store lists without sense: {examples}", status.bad_entries.count));
+    }
     format!("{} at {}{text}", style.bold(&status.sources.join(", ")), style.bold(&status.mountpoint))
 }
 

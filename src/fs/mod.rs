@@ -159,6 +159,7 @@ impl Filesystem {
         if flags & libc::O_ACCMODE != libc::O_RDONLY {
             return Err(Errno::EROFS);
         }
+        self.check_empty(object).await?;
         self.check_restored(object).await?;
         let Open { file, backing, .. } = self.opened(&inode, object, may_back);
         self.metrics.open_files.add(1);
@@ -380,6 +381,12 @@ impl Filesystem {
     fn state(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         let open = inode.open.lock().as_ref().map(|open| open.file.clone());
         open.unwrap_or_else(|| self.reader.file(inode.ino, object))
+    }
+
+    /// A file that is listed as empty, and is not, is another file: the kernel looks its name up again.
+    async fn check_empty(&self, object: &Arc<ObjectMeta>) -> Result<()> {
+        let is_empty = object.size > 0 || self.namespace.look_again(object).await.size == 0;
+        if is_empty { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
     /// Archived objects open only if they have been restored, which their first byte shows.

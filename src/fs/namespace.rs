@@ -31,7 +31,7 @@ use super::peek::{Ahead, Peek, Peeks};
 use super::ttl::{Told, Ttl};
 use crate::metrics::Metrics;
 use crate::read::Class;
-use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError, Version};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
@@ -52,6 +52,9 @@ const MIN_DATASET_NAME: usize = 4;
 const MAX_NAMES: u64 = 200_000;
 const MAX_LISTED_ENTRIES: u64 = 2_000_000;
 
+/// Files that were listed as empty and looked at again.
+const MAX_EMPTY: u64 = 10_000;
+
 /// A listing that waits for readers looks at least so rarely whether there can still be any.
 const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -62,6 +65,8 @@ pub struct Namespace {
     ttl: Ttl,
     names: moka::future::Cache<String, Told>,
     listings: moka::sync::Cache<Arc<str>, Arc<Listing>>,
+    /// What was listed as empty, as it is.
+    empty: moka::future::Cache<(String, Version), Arc<ObjectMeta>>,
     /// Directories in which a name has been looked up.
     visited: moka::sync::Cache<Arc<str>, ()>,
     /// Directories that the store has refused to list, which may differ and may change.
@@ -123,6 +128,7 @@ impl Namespace {
             ttl,
             names,
             listings,
+            empty: moka::future::Cache::builder().max_capacity(MAX_EMPTY).time_to_live(ttl.positive).build(),
             visited: directories(),
             unlistable: directories(),
             listable: AtomicBool::new(false),
@@ -145,6 +151,27 @@ impl Namespace {
     /// What the name in the directory `prefix` is. Waits for one LIST at the most (two where more than a page of names
     /// that sort before `name/` begin with it).
     pub async fn look_up(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
+        match self.look_up_as_listed(prefix, name).await? {
+            Some(Found { node: Node::File { object }, .. }) if object.size == 0 => {
+                Ok(Some(Node::File { object: self.look_again(&object).await }.into()))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// What is listed as empty: some stores list so what has bytes. It is asked for once. What cannot be asked for is what
+    /// the listing says.
+    pub async fn look_again(&self, object: &Arc<ObjectMeta>) -> Arc<ObjectMeta> {
+        let (key, version) = (object.key.clone(), object.version.clone());
+        let head = async { self.store.head(&key).await.map(Arc::new) };
+        let seen = self.empty.try_get_with((key.clone(), version), head).await;
+        seen.unwrap_or_else(|error: Arc<StoreError>| {
+            tracing::debug!(key, %error, "a file that is listed as empty cannot be looked at again");
+            object.clone()
+        })
+    }
+
+    async fn look_up_as_listed(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
         if !is_name(name) {
             return Ok(None);
         }
@@ -450,6 +477,7 @@ impl Namespace {
     async fn page(&self, request: &ListRequest) -> Result<ListPage> {
         let page = self.store.list(request).await;
         self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
+        page.iter().flat_map(|page| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
         page
     }
 }

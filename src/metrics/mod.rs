@@ -167,6 +167,8 @@ pub struct Metrics {
     pub pace: PaceMeter,
     /// Keys that cannot be a path.
     pub skipped: SkippedKeys,
+    /// Keys of entries of listings that make no sense.
+    pub bad_entries: SkippedKeys,
 }
 
 /// The plain counters are used as if they were fields of `Metrics`: `metrics.reads.inc()`.
@@ -205,6 +207,7 @@ impl Metrics {
             open_files: Gauge::default(),
             pace: PaceMeter::default(),
             skipped: SkippedKeys::default(),
+            bad_entries: SkippedKeys::default(),
         }
     }
 

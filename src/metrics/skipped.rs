@@ -1,4 +1,4 @@
-//! Keys that a listing showed and that cannot be a path: how many, and a few of them by name.
+//! Keys that a listing showed and that are no files: how many, and a few of them by name.
 
 use std::collections::HashSet;
 

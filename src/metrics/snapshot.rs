@@ -50,6 +50,9 @@ pub struct Snapshot {
     pub open_files: u64,
     /// Keys that cannot be a path.
     pub skipped_keys: SkippedSnapshot,
+    /// Keys of entries of listings that make no sense.
+    #[serde(default)]
+    pub bad_entries: SkippedSnapshot,
 }
 
 /// Numbers of requests.
@@ -143,6 +146,7 @@ impl Metrics {
             inodes: self.inodes.get(),
             open_files: self.open_files.get(),
             skipped_keys: self.skipped.snapshot(),
+            bad_entries: self.bad_entries.snapshot(),
         }
     }
 }

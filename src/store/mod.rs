@@ -34,7 +34,7 @@ pub use warm::Warm;
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// The entity tag with its quotes, as the server wrote it.
+    /// The opaque tag of the entity tag, with its quotes: what is left of it without the sign that it is weak.
     pub etag: Option<Arc<str>>,
     /// The version id of a versioned bucket.
     pub id: Option<Arc<str>>,
@@ -80,6 +80,8 @@ pub struct ListPage {
     pub objects: Vec<ObjectMeta>,
     /// Common prefixes, each with its final `/`.
     pub prefixes: Vec<String>,
+    /// The keys of entries that make no sense: of a size or time that there cannot be, or with a key that there cannot be.
+    pub senseless: Vec<String>,
     /// Pass on as [`ListRequest::continuation`]; none after the last page.
     pub continuation: Option<String>,
     /// How long ago the store was asked: no time, unless the answer was remembered.

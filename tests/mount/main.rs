@@ -5,10 +5,12 @@
 mod cache;
 mod crash;
 mod faults;
+mod gateways;
 mod hedging;
 mod killed;
 mod lifecycle;
 mod limits;
+mod listings;
 mod lookups;
 mod map;
 mod mmap;

@@ -47,6 +47,8 @@ pub(super) enum What {
 pub(super) struct Page {
     pub(super) objects: Vec<Object>,
     pub(super) prefixes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    senseless: Vec<String>,
     pub(super) next: Option<String>,
 }
 
@@ -70,6 +72,7 @@ impl Record {
         let page = Page {
             objects: page.objects.iter().map(Object::new).collect::<Option<_>>()?,
             prefixes: page.prefixes.clone(),
+            senseless: page.senseless.clone(),
             next: page.continuation.clone(),
         };
         let ListRequest { prefix, delimited, max_keys, continuation } = request.clone();
@@ -152,8 +155,9 @@ impl Object {
 impl Page {
     /// As the store told it, so long ago.
     pub(super) fn restore(self, age: Duration) -> Option<ListPage> {
-        let objects = self.objects.into_iter().map(Object::restore).collect::<Option<_>>()?;
-        Some(ListPage { objects, prefixes: self.prefixes, continuation: self.next, age })
+        let Self { objects, prefixes, senseless, next: continuation } = self;
+        let objects = objects.into_iter().map(Object::restore).collect::<Option<_>>()?;
+        Some(ListPage { objects, prefixes, senseless, continuation, age })
     }
 }
 

@@ -24,9 +24,17 @@ pub(super) fn whole_seconds(time: DateTime) -> SystemTime {
     }
 }
 
-/// An entity tag with its quotes, which some servers leave out in listings.
-pub(super) fn quoted_etag(etag: &str) -> Option<Arc<str>> {
-    match etag {
+/// Whether an entity tag is a weak one (RFC 9110, 8.8.1): proxies make them of strong ones.
+pub(super) fn is_weak(etag: &str) -> bool {
+    etag.starts_with(WEAK)
+}
+
+const WEAK: &str = "W/";
+
+/// The opaque tag of an entity tag, with its quotes, which some servers leave out in listings. It is the same whether the
+/// tag is weak or strong, which may differ from one answer to the next.
+pub(super) fn opaque_tag(etag: &str) -> Option<Arc<str>> {
+    match etag.strip_prefix(WEAK).unwrap_or(etag) {
         "" | "\"\"" => None,
         quoted if quoted.ends_with('"') => Some(quoted.into()),
         bare => Some(format!("\"{bare}\"").into()),
@@ -47,11 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn etags_get_their_quotes() {
-        assert_eq!(quoted_etag("abc").as_deref(), Some("\"abc\""));
-        assert_eq!(quoted_etag("\"abc\"").as_deref(), Some("\"abc\""));
-        assert_eq!(quoted_etag("W/\"abc\"").as_deref(), Some("W/\"abc\""));
-        assert_eq!((quoted_etag(""), quoted_etag("\"\"")), (None, None));
+    fn etags_get_their_quotes_and_lose_their_weakness() {
+        for etag in ["abc", "\"abc\"", "W/\"abc\""] {
+            assert_eq!(opaque_tag(etag).as_deref(), Some("\"abc\""), "{etag}");
+        }
+        assert!(is_weak("W/\"abc\"") && !is_weak("\"W/\""));
+        assert_eq!((opaque_tag(""), opaque_tag("\"\""), opaque_tag("W/\"\"")), (None, None, None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client over
 //!   [`http`]
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
+//! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
 //! One call of a [`Store`] method is one request, but for two cures that a retry of the same request is not: a wrong
@@ -11,23 +12,25 @@
 mod answer;
 mod connection;
 mod credentials;
+mod document;
 mod encoding;
 mod failure;
 mod http;
 mod options;
+mod page;
 mod probe;
 
 use std::error::Error;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::{EncodingType, Object, RequestPayer};
+use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Error, ListObjectsV2Output};
+use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -35,8 +38,9 @@ use futures::stream::StreamExt;
 
 use self::answer::ContentRange;
 use self::connection::Connector;
-use self::encoding::{decode_key, quoted_etag, whole_seconds};
+use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
+use self::page::{page, storage_class};
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
 
 pub use credentials::CredentialsInfo;
@@ -50,6 +54,8 @@ pub struct S3Store {
     id: String,
     payer: Option<RequestPayer>,
     connector: Connector,
+    /// Entity tags of this store may be weak: no condition holds then (RFC 9110, 13.1.1), so that none is sent.
+    weak: AtomicBool,
 }
 
 impl S3Store {
@@ -61,6 +67,7 @@ impl S3Store {
             bucket: source.bucket.clone(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
+            weak: AtomicBool::new(false),
         })
     }
 
@@ -127,7 +134,7 @@ impl Store for S3Store {
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let name = format!("LIST {}", self.url(&request.prefix));
         let send = |client: Client| {
-            client
+            let list = client
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(&request.prefix)
@@ -136,10 +143,16 @@ impl Store for S3Store {
                 .set_continuation_token(request.continuation.clone())
                 // Keys may hold characters that XML cannot.
                 .encoding_type(EncodingType::Url)
-                .set_request_payer(self.payer.clone())
-                .send()
+                .set_request_payer(self.payer.clone());
+            async move {
+                match list.send().await {
+                    Err(error) => in_spite_of(&error).ok_or(error),
+                    answer => answer,
+                }
+            }
         };
         let answer = self.call(&name, send).await?;
+        answer.contents().iter().for_each(|entry| self.note_tag(entry.e_tag.as_deref()));
         page(&answer).map_err(|what| Self::bad_answer(&name, what))
     }
 
@@ -150,6 +163,7 @@ impl Store for S3Store {
             client.head_object().bucket(&self.bucket).key(key).set_request_payer(self.payer.clone()).send()
         };
         let answer = self.call(&name, send).await?;
+        self.note_tag(answer.e_tag.as_deref());
         let bad = |what| Self::bad_answer(&name, what);
         let size = answer.content_length.and_then(|size| u64::try_from(size).ok());
         Ok(ObjectMeta {
@@ -168,7 +182,8 @@ impl Store for S3Store {
             let message = format!("{name}: not a range of an object of {} bytes", object.size);
             return Err(StoreError::new(ErrorKind::Invalid, message));
         }
-        let answer = self.call(&name, |client| self.send_get(client, &object.key, &object.version, &range)).await?;
+        let answer = self.get_version(&name, object, &range).await?;
+        self.note_tag(answer.e_tag.as_deref());
         answer::check(&name, object, &range, &headers(&answer))?;
         Ok(body(name, range, answer))
     }
@@ -184,6 +199,7 @@ impl Store for S3Store {
             Err(error) if error.kind == ErrorKind::VersionChanged => return self.peek_nothing(&name, key).await,
             Err(error) => return Err(error),
         };
+        self.note_tag(answer.e_tag.as_deref());
         let object = self.peeked_object(&name, key, &answer)?;
         let range = 0..len.min(object.size);
         answer::check(&name, &object, &range, &headers(&answer))?;
@@ -222,6 +238,33 @@ impl S3Store {
         Ok(Peeked { object, head })
     }
 
+    /// A GET that is refused because the version is another one. Where the tag is the same after all, the condition could
+    /// not hold, because the tag is a weak one in that answer: the same is asked without.
+    async fn get_version(&self, name: &str, object: &ObjectMeta, range: &Range<u64>) -> Result<GetObjectOutput> {
+        let send = |client| self.send_get(client, &object.key, &object.version, range);
+        let conditional = self.sends_conditions(&object.version);
+        let refused = match self.call(name, send).await {
+            Err(error) if error.kind == ErrorKind::VersionChanged && conditional => error,
+            answer => return answer,
+        };
+        let now = self.head(&object.key).await;
+        if !now.is_ok_and(|now| now.version == object.version && now.size == object.size) {
+            return Err(refused);
+        }
+        tracing::info!(bucket = self.bucket, "If-Match is refused for versions that there are: it is left out");
+        self.weak.store(true, Ordering::Relaxed);
+        self.call(name, send).await
+    }
+
+    /// Whether requests for this version name it.
+    fn sends_conditions(&self, version: &Version) -> bool {
+        version.etag.is_some() && !self.weak.load(Ordering::Relaxed)
+    }
+
+    fn note_tag(&self, etag: Option<&str>) {
+        self.weak.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
+    }
+
     fn send_get(
         &self,
         client: Client,
@@ -230,14 +273,14 @@ impl S3Store {
         range: &Range<u64>,
     ) -> impl Future<Output = std::result::Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>> + use<>
     {
-        // A weak tag never matches If-Match (RFC 9110, 8.8.3.2); the tag of the answer is compared in any case.
-        let strong = version.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+        // The tag of the answer is compared in any case.
+        let condition = version.etag.as_deref().filter(|_| self.sends_conditions(version));
         client
             .get_object()
             .bucket(&self.bucket)
             .key(key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
-            .set_if_match(strong.map(str::to_owned))
+            .set_if_match(condition.map(str::to_owned))
             .set_version_id(version.id.as_deref().map(str::to_owned))
             .set_request_payer(self.payer.clone())
             .send()
@@ -260,6 +303,12 @@ fn body(name: String, range: Range<u64>, answer: GetObjectOutput) -> Body {
     Body { version, stream: answer::exactly(name, range.end - range.start, chunks.boxed()) }
 }
 
+/// The answer that a LIST has all the same, if the SDK did not understand it.
+fn in_spite_of(error: &SdkError<ListObjectsV2Error, HttpResponse>) -> Option<ListObjectsV2Output> {
+    let answer = error.raw_response().filter(|answer| answer.status().is_success())?;
+    document::read(answer.body().bytes()?)
+}
+
 type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;
 
 fn headers(answer: &GetObjectOutput) -> answer::Headers<'_> {
@@ -269,47 +318,15 @@ fn headers(answer: &GetObjectOutput) -> answer::Headers<'_> {
         content_encoding: answer.content_encoding.as_deref(),
         last_modified: answer.last_modified.map(whole_seconds),
         version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
+        weak: answer.e_tag.as_deref().is_some_and(is_weak),
     }
 }
 
 /// Listings have no version ids. So that an object has one version whichever way it was seen, the id counts only where
 /// there is no entity tag. The id `null` stands for any content written while versioning is off.
 fn version(etag: Option<&str>, id: Option<&str>) -> Version {
-    match etag.and_then(quoted_etag) {
+    match etag.and_then(opaque_tag) {
         Some(etag) => Version { etag: Some(etag), id: None },
         None => Version { etag: None, id: id.filter(|id| !matches!(*id, "" | "null")).map(Arc::from) },
     }
-}
-
-fn storage_class(name: &str) -> Option<Arc<str>> {
-    (!matches!(name, "" | "STANDARD")).then(|| name.into())
-}
-
-/// A page of a listing, or what is wrong with it.
-fn page(answer: &ListObjectsV2Output) -> std::result::Result<ListPage, &'static str> {
-    let encoded = answer.encoding_type == Some(EncodingType::Url);
-    let decode = |text: &str| if encoded { decode_key(text) } else { Some(text.to_owned()) };
-    let objects = answer.contents().iter().map(|entry| object(entry, decode)).collect::<std::result::Result<_, _>>()?;
-    let prefixes = answer
-        .common_prefixes()
-        .iter()
-        .map(|common| common.prefix.as_deref().and_then(decode).ok_or("a common prefix that is missing or not UTF-8"));
-    let continuation = match (answer.is_truncated, &answer.next_continuation_token) {
-        (Some(true), None) => return Err("a truncated page without continuation token"),
-        (Some(true), token) => token.clone(),
-        (Some(false) | None, _) => None,
-    };
-    let prefixes = prefixes.collect::<std::result::Result<_, _>>()?;
-    Ok(ListPage { objects, prefixes, continuation, age: Duration::ZERO })
-}
-
-fn object(entry: &Object, decode: impl Fn(&str) -> Option<String>) -> std::result::Result<ObjectMeta, &'static str> {
-    Ok(ObjectMeta {
-        key: entry.key.as_deref().and_then(decode).ok_or("a key that is missing or not UTF-8")?,
-        size: entry.size.and_then(|size| u64::try_from(size).ok()).ok_or("an object without size")?,
-        // A listing without times is none of S3's, but its objects can be read all the same.
-        last_modified: entry.last_modified.map_or(SystemTime::UNIX_EPOCH, whole_seconds),
-        version: version(entry.e_tag.as_deref(), None),
-        storage_class: entry.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
-    })
 }

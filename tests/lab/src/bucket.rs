@@ -19,6 +19,19 @@ pub(crate) struct Object {
     pub etag: String,
     pub last_modified: SystemTime,
     pub storage_class: String,
+    /// Content-Encoding, as uploaded with the object: nothing is encoded for it.
+    pub content_encoding: Option<String>,
+    /// What listings say of it instead of the truth.
+    pub listed: Listed,
+}
+
+/// What listings say of an object, word for word, where that is not the truth.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// In place of its size.
+    pub size: Option<String>,
+    /// In place of its Last-Modified.
+    pub last_modified: Option<String>,
 }
 
 impl Object {
@@ -26,7 +39,15 @@ impl Object {
         let len = content.len()?;
         let etag = content.etag(len);
         let last_modified = whole_seconds(content.file_modified().unwrap_or_else(SystemTime::now));
-        Ok(Object { content, len, etag, last_modified, storage_class: "STANDARD".into() })
+        Ok(Object {
+            content,
+            len,
+            etag,
+            last_modified,
+            storage_class: "STANDARD".into(),
+            content_encoding: None,
+            listed: Listed::default(),
+        })
     }
 
     /// Archived objects must be restored before they can be read.

@@ -3,6 +3,7 @@
 use hyper::header::{self, HeaderMap, HeaderName};
 
 use crate::bucket::Object;
+use crate::fault::Kind;
 
 /// What the conditions say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +15,32 @@ pub(crate) enum Verdict {
     Failed(&'static str),
 }
 
+/// What If-Match is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfMatch {
+    Compared,
+    Ignored,
+    /// The tag is weak: no other is equal to it (RFC 9110, 13.1.1).
+    NeverMet,
+}
+
+impl IfMatch {
+    pub(crate) fn under(fault: Option<&Kind>) -> IfMatch {
+        match fault {
+            Some(Kind::IgnoreIfMatch) => IfMatch::Ignored,
+            Some(Kind::WeakEtag) => IfMatch::NeverMet,
+            _ => IfMatch::Compared,
+        }
+    }
+}
+
 /// Checks the conditions in the order of RFC 9110: an ETag outweighs a date.
-pub(crate) fn check(headers: &HeaderMap, object: &Object, ignore_if_match: bool) -> Verdict {
+pub(crate) fn check(headers: &HeaderMap, object: &Object, if_match: IfMatch) -> Verdict {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let date = |name: HeaderName| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
     match text(header::IF_MATCH) {
-        Some(_) if ignore_if_match => {}
+        Some(_) if if_match == IfMatch::Ignored => {}
+        Some(_) if if_match == IfMatch::NeverMet => return Verdict::Failed("If-Match"),
         Some(tags) if !matches(tags, &object.etag) => return Verdict::Failed("If-Match"),
         Some(_) => {}
         None if date(header::IF_UNMODIFIED_SINCE).is_some_and(|since| object.last_modified > since) => {
@@ -74,7 +95,7 @@ mod tests {
             for (name, value) in *pairs {
                 headers.insert(name, value.parse().expect("a header value"));
             }
-            assert_eq!(check(&headers, &object, false), *expected, "{pairs:?}");
+            assert_eq!(check(&headers, &object, IfMatch::Compared), *expected, "{pairs:?}");
         }
     }
 }

@@ -108,7 +108,7 @@ impl ShapeRequest {
 }
 
 /// `{"kind": "status", "status": 503, "code": "SlowDown", "ops": ["GetObject"], "times": 2}`: a [`Fault`] with the
-/// names of its kinds in lower case, `bytes` for `cut_body_after` and `ms` for `stall` and `delay`.
+/// names of its kinds in lower case, `bytes` for `cut_body_after` and `padding` and `ms` for `stall` and `delay`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultRequest {
@@ -146,6 +146,12 @@ impl FaultRequest {
             "drop_connection" => Kind::DropConnection,
             "missing_etag" => Kind::MissingEtag,
             "gzip_encoding" => Kind::GzipEncoding,
+            "weak_etag" => Kind::WeakEtag,
+            "raw_keys" => Kind::RawKeys,
+            "repeat_token" => Kind::RepeatToken,
+            "empty_pages" => Kind::EmptyPages,
+            "ignore_max_keys" => Kind::IgnoreMaxKeys,
+            "padding" => Kind::Padding(self.bytes.unwrap_or(0)),
             other => return Err(format!("no fault of kind {other}")),
         };
         Ok(Fault {

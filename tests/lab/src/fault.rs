@@ -33,6 +33,19 @@ pub enum Kind {
     MissingEtag,
     /// The body compressed though nobody asked for it, with `Content-Encoding: gzip`.
     GzipEncoding,
+    /// Weak entity tags (`W/"x"`): in the entries of a listing, or in the headers of an object, which If-Match then never
+    /// matches.
+    WeakEtag,
+    /// Keys of a listing as they are, with control characters that XML does not allow, whatever `encoding-type` asks for.
+    RawKeys,
+    /// A listing that begins again with each page, and gives the same continuation token each time.
+    RepeatToken,
+    /// Pages of a listing without entries, each with another continuation token.
+    EmptyPages,
+    /// A listing of as many entries as there are, whatever `max-keys` asks for.
+    IgnoreMaxKeys,
+    /// So many more bytes (spaces) at the end of a document or an error.
+    Padding(u64),
 }
 
 impl Kind {
@@ -70,6 +83,12 @@ impl Kind {
             Kind::DropConnection => "drop_connection",
             Kind::MissingEtag => "missing_etag",
             Kind::GzipEncoding => "gzip_encoding",
+            Kind::WeakEtag => "weak_etag",
+            Kind::RawKeys => "raw_keys",
+            Kind::RepeatToken => "repeat_token",
+            Kind::EmptyPages => "empty_pages",
+            Kind::IgnoreMaxKeys => "ignore_max_keys",
+            Kind::Padding(_) => "padding",
         }
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::access::Access;
-use crate::bucket::{Buckets, Object, scan, whole_seconds};
+use crate::bucket::{Buckets, Listed, Object, scan, whole_seconds};
 use crate::content::Content;
 use crate::fault::{Fault, Faults};
 use crate::log::{Log, Request};
@@ -195,6 +195,22 @@ impl Lab {
     /// If there is no such object.
     pub fn set_storage_class(&self, bucket: &str, key: &str, class: &str) {
         self.change(bucket, key, |object| object.storage_class = class.into());
+    }
+
+    /// Stores a Content-Encoding with the object, as uploads of compressed files may; its bytes stay what they are.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn set_content_encoding(&self, bucket: &str, key: &str, encoding: &str) {
+        self.change(bucket, key, |object| object.content_encoding = Some(encoding.into()));
+    }
+
+    /// Sets what listings say of the object instead of the truth.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn set_listed(&self, bucket: &str, key: &str, listed: Listed) {
+        self.change(bucket, key, |object| object.listed = listed);
     }
 
     fn change(&self, bucket: &str, key: &str, f: impl FnOnce(&mut Object)) {

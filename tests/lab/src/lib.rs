@@ -41,6 +41,7 @@ mod shape;
 mod sigv4;
 mod xml;
 
+pub use bucket::Listed;
 pub use content::{Content, pattern_bytes};
 pub use fault::{Fault, Kind};
 pub use lab::{Builder, Lab};

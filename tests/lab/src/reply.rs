@@ -29,6 +29,14 @@ impl Payload {
         }
     }
 
+    /// Adds so many spaces to a document.
+    pub(crate) fn pad(&mut self, spaces: u64) {
+        if let Payload::Bytes(bytes) = self {
+            let spaces = vec![b' '; usize::try_from(spaces).unwrap_or(usize::MAX)];
+            *bytes = [&bytes[..], &spaces].concat().into();
+        }
+    }
+
     /// Leaves the first half.
     pub(crate) fn halve(&mut self) {
         match self {

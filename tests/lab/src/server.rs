@@ -168,6 +168,7 @@ async fn finish(
         Some(Kind::Stall(time)) => ending = Ending::Stall(time),
         Some(Kind::CutBodyAfter(bytes)) => ending = Ending::CutAfter(bytes),
         Some(Kind::TruncateBody) if method != Method::HEAD => reply.payload.halve(),
+        Some(Kind::Padding(bytes)) => reply.payload.pad(bytes),
         Some(Kind::GzipEncoding) if method != Method::HEAD => crate::gzip::compress(&mut reply).await?,
         _ => {}
     }

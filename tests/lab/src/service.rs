@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use crate::access::{self, Access};
 use crate::aws_chunked;
 use crate::bucket::{Bucket, Buckets, Object};
-use crate::conditions::{self, Verdict};
+use crate::conditions::{self, IfMatch, Verdict};
 use crate::content::{Content, Reader};
 use crate::error::Refusal;
 use crate::fault::Kind;
@@ -15,7 +15,7 @@ use crate::listing::{self, MAX_KEYS, Page, Query, Start};
 use crate::op::{Call, Op};
 use crate::range::{self, Span};
 use crate::reply::{Payload, Reply};
-use crate::xml::{self, ListingHead};
+use crate::xml::{self, Etags, ListingHead};
 
 /// What S3 serves, to whom.
 #[derive(Debug)]
@@ -58,8 +58,15 @@ impl Service {
 
     fn list(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
         let mut head = listing_head(call)?;
-        head.with_etag = fault != Some(&Kind::MissingEtag);
+        head.etags = match fault {
+            Some(Kind::MissingEtag) => Etags::Missing,
+            Some(Kind::WeakEtag) => Etags::Weak,
+            _ => Etags::Strong,
+        };
+        head.url_encoded &= fault != Some(&Kind::RawKeys);
+        head.raw = fault == Some(&Kind::RawKeys);
         let start = match (&head.token, &head.after) {
+            (Some(_), _) if matches!(fault, Some(Kind::RepeatToken | Kind::EmptyPages)) => Start::Beginning,
             (Some(token), _) => from_token(token)?,
             (None, Some(after)) => Start::AfterKey(after.clone()),
             (None, None) => Start::Beginning,
@@ -72,11 +79,20 @@ impl Service {
             },
             prefix: head.prefix.clone(),
             delimiter: head.delimiter.clone(),
-            max_keys: head.max_keys,
+            max_keys: if fault == Some(&Kind::IgnoreMaxKeys) { usize::MAX } else { head.max_keys },
         };
         let page = self.buckets.read(&call.bucket, |bucket| listing::list(&bucket.objects, &query));
-        let page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
+        let mut page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
         head.next = next_page(&head, &page);
+        match fault {
+            Some(Kind::RepeatToken) => head.next = Some("again".into()),
+            Some(Kind::EmptyPages) => {
+                page = Page::default();
+                // As long as it is asked for, and never the same.
+                head.next = Some(format!("{}.", head.token.as_deref().unwrap_or("empty")));
+            }
+            _ => {}
+        }
         Ok(Reply::xml(xml::listing(&head, &page)))
     }
 
@@ -87,7 +103,7 @@ impl Service {
             let hidden = self.buckets.read(&call.bucket, |bucket| bucket.deny_list).unwrap_or(false);
             return Err(if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) });
         };
-        match conditions::check(&call.headers, &object, fault == Some(&Kind::IgnoreIfMatch)) {
+        match conditions::check(&call.headers, &object, IfMatch::under(fault)) {
             Verdict::Failed(condition) => return Err(Refusal::precondition_failed(condition)),
             Verdict::NotModified => {
                 let mut reply = Reply::empty(StatusCode::NOT_MODIFIED);
@@ -158,8 +174,13 @@ async fn send(call: &Call, object: &Object, span: Span, fault: Option<&Kind>) ->
 
 /// The headers of an object.
 fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind>) {
-    if fault != Some(&Kind::MissingEtag) {
-        reply.header(header::ETAG, &object.etag);
+    match fault {
+        Some(Kind::MissingEtag) => {}
+        Some(Kind::WeakEtag) => reply.header(header::ETAG, &format!("W/{}", object.etag)),
+        _ => reply.header(header::ETAG, &object.etag),
+    }
+    if let Some(encoding) = &object.content_encoding {
+        reply.header(header::CONTENT_ENCODING, encoding);
     }
     reply.header(header::LAST_MODIFIED, &httpdate::fmt_http_date(object.last_modified));
     reply.header(header::ACCEPT_RANGES, "bytes");
@@ -205,7 +226,8 @@ fn listing_head(call: &Call) -> Result<ListingHead, Refusal> {
         version_2,
         token: call.param("continuation-token").filter(|_| version_2).map(str::to_owned),
         next: None,
-        with_etag: true,
+        etags: Etags::Strong,
+        raw: false,
         with_owner: !version_2 || call.param("fetch-owner") == Some("true"),
     })
 }

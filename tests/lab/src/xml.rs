@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::bucket::Listed;
 use crate::clock::iso8601;
 use crate::error::Refusal;
 use crate::listing::Page;
@@ -86,8 +87,19 @@ pub(crate) struct ListingHead {
     pub token: Option<String>,
     /// NextMarker or NextContinuationToken.
     pub next: Option<String>,
-    pub with_etag: bool,
+    pub etags: Etags,
     pub with_owner: bool,
+    /// Keys are written with the control characters that XML does not allow.
+    pub raw: bool,
+}
+
+/// How the entries of a listing name versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Etags {
+    #[default]
+    Strong,
+    Weak,
+    Missing,
 }
 
 impl ListingHead {
@@ -108,7 +120,7 @@ pub(crate) fn listing(head: &ListingHead, page: &Page) -> String {
     if head.url_encoded {
         doc.element("EncodingType", "url");
     }
-    doc.element("IsTruncated", page.next.is_some().to_string());
+    doc.element("IsTruncated", (page.next.is_some() || head.next.is_some()).to_string());
     if head.version_2 {
         doc.element("KeyCount", page.len().to_string());
         for (name, value) in [("ContinuationToken", &head.token), ("NextContinuationToken", &head.next)] {
@@ -126,12 +138,18 @@ pub(crate) fn listing(head: &ListingHead, page: &Page) -> String {
 fn contents(doc: &mut Document, head: &ListingHead, page: &Page) {
     for (key, object) in &page.objects {
         doc.group("Contents", |doc| {
-            doc.element("Key", head.name(key));
-            doc.element("LastModified", iso8601(object.last_modified));
-            if head.with_etag {
-                doc.element("ETag", &object.etag);
+            match head.raw {
+                true => doc.text += &format!("<Key>{key}</Key>"),
+                false => doc.element("Key", head.name(key)),
             }
-            doc.element("Size", object.len.to_string());
+            let Listed { size, last_modified } = &object.listed;
+            doc.element("LastModified", last_modified.clone().unwrap_or_else(|| iso8601(object.last_modified)));
+            match head.etags {
+                Etags::Strong => doc.element("ETag", &object.etag),
+                Etags::Weak => doc.element("ETag", format!("W/{}", object.etag)),
+                Etags::Missing => {}
+            }
+            doc.element("Size", size.clone().unwrap_or_else(|| object.len.to_string()));
             doc.element("StorageClass", &object.storage_class);
             if head.with_owner {
                 doc.group("Owner", owner);

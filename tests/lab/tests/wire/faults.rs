@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Client};
-use fitsfs_lab::{Fault, Kind, Lab, Op};
+use fitsfs_lab::{Fault, Kind, Lab, Listed, Op};
 
 fn lab() -> Lab {
     let lab = Lab::builder().start().expect("a port on the loopback interface");
@@ -75,6 +75,74 @@ fn headers_that_lie_or_lack() {
     assert_eq!((listing.elements("Key").concat(), listing.elements("ETag").len()), ("k".into(), 0));
     lab.clear_faults();
     assert_eq!(Client::new(&lab).get("/b?list-type=2", &[]).elements("ETag").len(), 1);
+}
+
+#[test]
+fn weak_tags_meet_no_condition() {
+    let lab = lab();
+    let etag = lab.put("b", "k", "0123456789");
+    lab.fault(Fault::new(Kind::WeakEtag));
+    let mut client = Client::new(&lab);
+    let answer = client.get("/b/k", &[]);
+    assert_eq!((answer.status, answer.header("etag")), (200, Some(&*format!("W/{etag}"))));
+    assert_eq!(client.get("/b/k", &[("If-Match", &etag)]).status, 412);
+    assert_eq!(client.get("/b?list-type=2", &[]).elements("ETag").concat(), format!("W/{etag}").replace('"', "&quot;"));
+}
+
+#[test]
+fn what_is_stored_or_listed_with_an_object_is_told_of_it() {
+    let lab = lab();
+    lab.set_content_encoding("b", "k", "gzip");
+    let size = |size: &str| Listed { size: Some(size.into()), ..Listed::default() };
+    lab.set_listed("b", "k", Listed { last_modified: Some("99999-01-01".into()), ..size("-5") });
+    let mut client = Client::new(&lab);
+    let answer = client.get("/b/k", &[]);
+    assert_eq!((answer.header("content-encoding"), answer.text().as_str()), (Some("gzip"), "0123456789"));
+    let listing = client.get("/b?list-type=2", &[]);
+    assert_eq!(
+        (listing.elements("Size").concat(), listing.elements("LastModified").concat()),
+        ("-5".into(), "99999-01-01".into())
+    );
+}
+
+#[test]
+fn listings_that_come_to_no_end() {
+    let lab = lab();
+    let mut client = Client::new(&lab);
+    let mut pages = |kind| {
+        lab.clear_faults();
+        lab.fault(Fault::new(kind));
+        let mut token = None::<String>;
+        [(); 3].map(|()| {
+            let more = token.as_deref().map(|token| format!("&continuation-token={token}")).unwrap_or_default();
+            let page = client.get(&format!("/b?list-type=2{more}"), &[]);
+            assert_eq!(page.elements("IsTruncated").concat(), "true");
+            token = Some(page.elements("NextContinuationToken").concat());
+            (page.elements("Key").concat(), token.clone().unwrap_or_default())
+        })
+    };
+    assert_eq!(pages(Kind::RepeatToken), [(); 3].map(|()| ("k".into(), "again".into())));
+    assert_eq!(pages(Kind::EmptyPages), ["empty.", "empty..", "empty..."].map(|token| (String::new(), token.into())));
+}
+
+#[test]
+fn listings_and_errors_of_any_length() {
+    let lab = lab();
+    lab.put("b", "a\u{1}b", "x");
+    let mut client = Client::new(&lab);
+    let mut struck = |kind, target| {
+        lab.clear_faults();
+        lab.fault(Fault::new(kind));
+        client.get(target, &[])
+    };
+    let raw = struck(Kind::RawKeys, "/b?list-type=2&encoding-type=url");
+    assert_eq!((raw.elements("Key"), raw.elements("EncodingType").len()), (vec!["a\u{1}b".into(), "k".into()], 0));
+    let all = struck(Kind::IgnoreMaxKeys, "/b?list-type=2&max-keys=1");
+    assert_eq!(all.elements("Size").len(), 2);
+    let plain = struck(Kind::Padding(0), "/b?list-type=2").body.len();
+    assert_eq!(struck(Kind::Padding(5000), "/b?list-type=2").body.len(), plain + 5000);
+    let refused = struck(Kind::Padding(70_000), "/b/missing");
+    assert!(refused.status == 404 && refused.body.len() > 70_000);
 }
 
 #[test]
