@@ -15,6 +15,8 @@ pub enum ErrorKind {
     AccessDenied,
     /// No credentials could be found or they cannot be refreshed.
     Credentials,
+    /// Who answered is not known to be the one that was asked: its certificate cannot be verified.
+    Certificate,
     /// The key no longer has the version (or size) asked for: 412, or an answer of another version.
     VersionChanged,
     /// The object is in an archive tier and must be restored before it can be read.
@@ -43,6 +45,7 @@ impl ErrorKind {
             Self::NotFound
             | Self::AccessDenied
             | Self::Credentials
+            | Self::Certificate
             | Self::VersionChanged
             | Self::Archived
             | Self::Invalid

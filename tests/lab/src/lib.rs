@@ -39,6 +39,7 @@ mod server;
 mod service;
 mod shape;
 mod sigv4;
+mod tls;
 mod xml;
 
 pub use content::{Content, pattern_bytes};
@@ -47,3 +48,4 @@ pub use lab::{Builder, Lab};
 pub use log::Request;
 pub use op::Op;
 pub use shape::Shape;
+pub use tls::CA;
