@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable::printable;
+
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -64,9 +66,9 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error of this kind with a one-line message.
+    /// An error of this kind with a message that is made one line, whatever keys and answers it holds.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: printable(&message.into()).into_owned() }
     }
 }
 
@@ -77,3 +79,14 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_tells_of() {
+        let error = StoreError::new(ErrorKind::Network, "GET s3://b/a\n\x1b[2Jb: no answer");
+        assert_eq!(error.to_string(), "GET s3://b/a\\n\\u{1b}[2Jb: no answer");
+    }
+}

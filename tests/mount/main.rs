@@ -5,6 +5,7 @@
 mod cache;
 mod connecting;
 mod crash;
+mod escaping;
 mod faults;
 mod hedging;
 mod lifecycle;

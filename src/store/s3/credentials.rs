@@ -121,11 +121,16 @@ pub struct CredentialsInfo {
 
 impl CredentialsInfo {
     pub(super) fn new(credentials: &Credentials) -> Self {
-        let id: Vec<char> = credentials.access_key_id().chars().collect();
-        // An id that is hardly longer than its tail would be told whole.
-        let tail = if id.len() >= 12 { &id[id.len() - 4..] } else { &[] };
-        Self { provider: provider_kind(credentials), key_tail: tail.iter().collect(), expires: credentials.expiry() }
+        let key_tail = key_tail(credentials.access_key_id());
+        Self { provider: provider_kind(credentials), key_tail, expires: credentials.expiry() }
     }
+}
+
+/// What may be told of an access key id: its last four characters, if it is much longer.
+pub fn key_tail(id: &str) -> String {
+    let id: Vec<char> = id.chars().collect();
+    let tail = if id.len() >= 12 { &id[id.len() - 4..] } else { &[] };
+    tail.iter().collect()
 }
 
 /// The kind of the provider that gave the credentials, the outermost first: a role assumed by keys of a profile is an

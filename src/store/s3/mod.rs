@@ -42,8 +42,9 @@ use self::connection::Connector;
 use self::encoding::{decode_key, quoted_etag, whole_seconds};
 use self::failure::Failure;
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
+use crate::printable::printable;
 
-pub use credentials::CredentialsInfo;
+pub use credentials::{CredentialsInfo, key_tail};
 pub use options::S3Options;
 pub use probe::Probe;
 
@@ -61,7 +62,7 @@ impl S3Store {
     pub async fn open(source: &Source, options: &S3Options) -> Result<Self> {
         let connector = Connector::new(options).await?;
         Ok(Self {
-            id: format!("s3://{}/{}", connector.identity(), source.bucket),
+            id: format!("{}/{}", connector.store_id(), source.bucket),
             bucket: source.bucket.clone(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
@@ -118,7 +119,7 @@ impl Store for S3Store {
     }
 
     fn url(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.bucket)
+        format!("s3://{}/{}", self.bucket, printable(key))
     }
 
     /// Directory buckets list in no order (API reference, "ListObjectsV2"); their names end so (User Guide, "Directory

@@ -102,6 +102,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether what comes from it can be read and changed on the way.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
     /// What tells this endpoint's buckets from those of others. All of AWS's endpoints of a partition (regional, FIPS,
     /// VPC) show the same buckets.
     pub(super) fn identity(&self) -> String {
