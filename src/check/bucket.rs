@@ -55,6 +55,10 @@ pub(super) async fn checks(source: &Source, options: &S3Options, store: &S3Store
 }
 
 fn unreachable(store: &S3Store, error: &StoreError) -> Check {
+    if error.kind == ErrorKind::Certificate {
+        let remedy = "name the file of its authority in AWS_CA_BUNDLE, or ca_bundle of the profile; check the clock";
+        return Check::fail("endpoint", &error.message, remedy);
+    }
     let remedy = "check the network, a proxy or firewall, and --endpoint-url";
     Check::fail("endpoint", format!("{} does not answer: {}", store.endpoint(), error.message), remedy)
 }

@@ -11,6 +11,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::printable::printable;
 use crate::store::{ErrorKind, Result, S3Options, S3Store, Source, StoreError};
 
 /// How a check came out.
@@ -97,9 +98,9 @@ impl CheckReport {
             };
             let (paint, plain) = if colour { (paint, "\x1b[0m") } else { ("", "") };
             // Writing to a String does not fail.
-            let _ = writeln!(text, "{paint}{word}{plain}  {name:width$}  {finding}");
+            let _ = writeln!(text, "{paint}{word}{plain}  {name:width$}  {}", printable(finding));
             if let Some(remedy) = remedy {
-                let _ = writeln!(text, "      {:width$}  -> {remedy}", "");
+                let _ = writeln!(text, "      {:width$}  -> {}", "", printable(remedy));
             }
         }
         text

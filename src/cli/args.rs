@@ -61,9 +61,12 @@ pub struct S3Args {
     /// Agree to pay for requests to a requester-pays bucket
     #[arg(long)]
     requester_pays: bool,
-    /// Name the bucket in the path of requests; chosen by itself for endpoints that are addresses
+    /// Name the bucket in the path of requests; chosen by itself for other endpoints than Amazon's
     #[arg(long)]
     path_style: bool,
+    /// Name the bucket in the host of requests; chosen by itself for Amazon's endpoints
+    #[arg(long, conflicts_with = "path_style")]
+    virtual_host_style: bool,
 }
 
 impl S3Args {
@@ -80,7 +83,8 @@ impl S3Args {
             profile: self.profile,
             no_sign_request: self.no_sign_request,
             requester_pays: self.requester_pays,
-            path_style: self.path_style.then_some(true),
+            path_style: self.path_style.then_some(true).or(self.virtual_host_style.then_some(false)),
+            ..S3Options::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `fitsfs cache`: what is kept on disk, shown, checked and cleared.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use super::args::{CacheClearArgs, CacheCommand, CacheListArgs, CachePlace, Cache
 use super::terminal::Style;
 use crate::cache::disk::catalog::{self, Cleared, Damage, Listed, Patterns, Verified};
 use crate::cache::disk::{Directory, Unfit};
+use crate::printable::printable;
 
 /// Does what is asked; fails if something was damaged.
 pub fn run(command: CacheCommand) -> Result<ExitCode, String> {
@@ -42,13 +44,9 @@ fn list(args: CacheListArgs) -> Result<(), String> {
     let directory = open(args.place)?;
     let list = catalog::list(&directory, &Patterns(args.patterns)).map_err(failed(&directory))?;
     if args.json || !std::io::stdout().is_terminal() {
-        return super::print(&as_json(&list)?);
+        return super::print_json(&list);
     }
     super::print(&table(&list, SystemTime::now(), &directory.root().display().to_string(), Style::for_stdout()))
-}
-
-fn as_json(value: &impl serde::Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 fn table(list: &[Listed], now: SystemTime, place: &str, style: Style) -> String {
@@ -70,7 +68,7 @@ fn table(list: &[Listed], now: SystemTime, place: &str, style: Style) -> String 
         );
     }
     let bytes = list.iter().map(|file| file.bytes).sum();
-    text + &format!("{} with {} in {place}\n", files(list.len() as u64), style.bold(&size(bytes)))
+    text + &format!("{} with {} in {}\n", files(list.len() as u64), style.bold(&size(bytes)), printable(place))
 }
 
 fn verify(args: CacheVerifyArgs) -> Result<ExitCode, String> {
@@ -85,7 +83,10 @@ fn verify(args: CacheVerifyArgs) -> Result<ExitCode, String> {
     let verified = catalog::verify(&directory, |bytes| bar.set_position(bytes)).map_err(failed(&directory))?;
     bar.finish_and_clear();
     let json = args.json || !std::io::stdout().is_terminal();
-    super::print(&if json { as_json(&verified)? } else { report(&verified, Style::for_stdout()) })?;
+    match json {
+        true => super::print_json(&verified)?,
+        false => super::print(&report(&verified, Style::for_stdout()))?,
+    }
     Ok(if verified.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -98,7 +99,7 @@ fn progress(bytes: u64) -> ProgressBar {
 fn report(verified: &Verified, style: Style) -> String {
     let line = |damage: &Damage| match damage {
         Damage::Pages { store, key, pages } => format!("{}: {pages} damaged pages forgotten\n", url(store, key)),
-        Damage::Map { path } => format!("{}: a damaged map, forgotten with all that it told of\n", path.display()),
+        Damage::Map { path } => format!("{}: a damaged map, forgotten with all that it told of\n", shown(path)),
     };
     let lines: String = verified.damage.iter().map(line).collect();
     let checked = format!("{} with {} checked", files(verified.files), size(verified.bytes));
@@ -129,7 +130,11 @@ fn told(cleared: &Cleared) -> String {
 }
 
 fn url(store: &str, key: &str) -> String {
-    format!("{}/{key}", store.trim_end_matches('/'))
+    printable(&format!("{}/{key}", store.trim_end_matches('/'))).into_owned()
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 fn files(count: u64) -> String {
@@ -175,6 +180,16 @@ mod tests {
                         0 B       0 B  100%  now           3  s3://bucket/empty\n\
                         3 files with 12.3 MB in /cache\n";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn keys_do_not_steer_the_terminal() {
+        let list = [listed("a\n\x1b]0;b\x07.fits", 1, 1, 0, false)];
+        let table = table(&list, UNIX_EPOCH, "/cache", Style::for_stdout());
+        assert!(table.contains("s3://bucket/a\\n\\u{1b}]0;b\\u{7}.fits\n"), "{table:?}");
+        let damage = vec![Damage::Pages { store: "s3://bucket".into(), key: "a\rb".into(), pages: 1 }];
+        let report = report(&Verified { damage, ..Verified::default() }, Style::for_stdout());
+        assert!(report.contains("s3://bucket/a\\rb: 1 damaged"), "{report:?}");
     }
 
     #[test]

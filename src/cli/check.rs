@@ -11,9 +11,9 @@ pub fn run(args: CheckArgs) -> Result<ExitCode, String> {
     let runtime = super::layout::runtime()?;
     let report = runtime.block_on(CheckReport::run(&args.source, args.s3.options(), super::environment));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+        super::print_json(&report)?;
     } else {
-        print!("{}", report.render(Style::for_stdout().is_colour()));
+        super::print(&report.render(Style::for_stdout().is_colour()))?;
     }
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -34,7 +34,8 @@ const IGNORED: [&str; 23] = [
 ];
 
 /// Our options that stand alone, and those with a value. In /etc/fstab `_` and `-` mean the same.
-const FLAGS: [&str; 6] = ["allow-other", "offline", "no-sign-request", "requester-pays", "path-style", "read-only"];
+const FLAGS: [&str; 7] =
+    ["allow-other", "offline", "no-sign-request", "requester-pays", "path-style", "virtual-host-style", "read-only"];
 const VALUES: [&str; 11] = [
     "cache-dir",
     "cache-size",

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use super::args::{LayoutArgs, S3Args};
 use crate::fits::{Chain, Layout, Need, render};
 use crate::metrics::Metrics;
+use crate::printable::{printable_json, printable_lines};
 use crate::store::{self, ObjectMeta, S3Store, Source, Store};
 
 /// Prints the HDU map.
@@ -22,11 +23,11 @@ pub fn run(args: LayoutArgs) -> Result<(), String> {
     }
     if args.json {
         let (path, url) = if is_url { (None, Some(&*args.file)) } else { (Some(&*args.file), None) };
-        println!("{}", render::json(&layout, path, url).map_err(|error| error.to_string())?);
+        let document = render::json(&layout, path, url).map_err(|error| error.to_string())?;
+        super::print(&(printable_json(&document) + "\n"))
     } else {
-        print!("{}", render::table(&layout));
+        super::print(&printable_lines(&render::table(&layout)))
     }
-    Ok(())
 }
 
 /// A runtime for one command.

@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod fstab;
 mod layout;
+mod log_file;
 mod logging;
 mod mount;
 mod status;
@@ -20,7 +21,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cache::disk;
+use crate::printable::{printable, printable_json, printable_lines};
 use args::{Cli, Command};
+
+/// The exit status for a command line that cannot be understood.
+const USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -30,7 +35,12 @@ pub fn main() -> ExitCode {
     };
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        // What it quotes may be a name that a shell put there.
+        Err(error) if error.use_stderr() => {
+            eprint!("{}", printable_lines(&error.to_string()));
+            return ExitCode::from(USAGE);
+        }
+        Err(help) => help.exit(),
     };
     match run(cli, &arguments) {
         Ok(code) => code,
@@ -52,7 +62,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
 }
 
 fn fail(error: &str) -> ExitCode {
-    eprintln!("{}: {error}", terminal::Style::for_stderr().red("fitsfs"));
+    eprintln!("{}: {}", terminal::Style::for_stderr().red("fitsfs"), printable(error));
     ExitCode::FAILURE
 }
 
@@ -62,6 +72,12 @@ fn print(text: &str) -> Result<(), String> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
         _ => Ok(()),
     }
+}
+
+/// Prints a document as JSON.
+fn print_json(document: &impl serde::Serialize) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
+    print(&(printable_json(&text) + "\n"))
 }
 
 /// Where the cache is, as it was said or by default, as an absolute path: a daemon in the background leaves the current

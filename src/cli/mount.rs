@@ -18,6 +18,7 @@ use crate::config::{MountConfig, Ownership};
 use crate::control;
 use crate::fs::Found;
 use crate::mount::{self, point};
+use crate::printable::printable;
 use crate::store::Source;
 
 /// After `unmount` the daemon needs a moment to finish; nobody waits longer for it than this.
@@ -136,7 +137,8 @@ fn announce(config: &MountConfig, found: Found, background: bool) {
         Found::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
     };
     // Whoever started us may not listen.
-    let _ = writeln!(stdout, "{} is mounted at {}{note}", config.source, config.mountpoint.display());
+    let line = format!("{} is mounted at {}{note}", config.source, config.mountpoint.display());
+    let _ = writeln!(stdout, "{}", printable(&line));
     let _ = stdout.flush();
     mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
     if !background {

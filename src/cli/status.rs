@@ -12,6 +12,7 @@ use super::terminal::Style;
 use crate::control;
 use crate::metrics::{Cause, Quantiles, Snapshot, WaitsSnapshot};
 use crate::mount::{mountinfo, point};
+use crate::printable::{printable, printable_json};
 
 /// From so many seconds on the waits for one file are worth a line.
 const LONG_WAIT: f64 = 2.0;
@@ -25,7 +26,7 @@ pub fn run(args: &StatusArgs) -> Result<(), String> {
         if args.watch && !json {
             print!("\x1b[H\x1b[2J");
         }
-        println!("{text}");
+        super::print(&(text + "\n"))?;
         if !args.watch {
             return Ok(());
         }
@@ -70,7 +71,8 @@ pub fn no_answer(mountpoint: &Path, error: &std::io::Error) -> String {
 fn as_json(mountpoints: &[PathBuf], one: bool) -> Result<String, String> {
     let failed = |error: serde_json::Error| error.to_string();
     if let ([only], true) = (mountpoints, one) {
-        return serde_json::to_string_pretty(&status(only)?).map_err(failed);
+        let text = serde_json::to_string_pretty(&status(only)?).map_err(failed)?;
+        return Ok(printable_json(&text).into_owned());
     }
     let documents: Result<Vec<_>, _> = mountpoints
         .iter()
@@ -79,7 +81,8 @@ fn as_json(mountpoints: &[PathBuf], one: bool) -> Result<String, String> {
             Err(error) => Ok(serde_json::json!({ "mountpoint": mountpoint.to_string_lossy(), "error": error })),
         })
         .collect();
-    documents.and_then(|documents| serde_json::to_string_pretty(&documents)).map_err(failed)
+    let text = documents.and_then(|documents| serde_json::to_string_pretty(&documents)).map_err(failed)?;
+    Ok(printable_json(&text).into_owned())
 }
 
 fn as_text(mountpoints: &[PathBuf]) -> Result<String, String> {
@@ -88,7 +91,9 @@ fn as_text(mountpoints: &[PathBuf]) -> Result<String, String> {
         [] => Ok("no mounts; make one: fitsfs mount s3://bucket/prefix MOUNTPOINT".to_owned()),
         [only] => status(only).map(|snapshot| render(&snapshot, style)),
         several => {
-            let texts = several.iter().map(|m| status(m).map_or_else(|error| style.red(&error), |s| render(&s, style)));
+            let texts = several
+                .iter()
+                .map(|m| status(m).map_or_else(|error| style.red(&printable(&error)), |s| render(&s, style)));
             Ok(texts.collect::<Vec<_>>().join("\n\n"))
         }
     }
@@ -148,13 +153,15 @@ fn render(status: &Snapshot, style: Style) -> String {
     row("errors", format!("{errors}, {} retries", counters.retries));
     if status.skipped_keys.count > 0 {
         let examples = status.skipped_keys.examples.join(" ");
-        row("skipped", format!("{} keys that cannot be paths: {examples}", status.skipped_keys.count));
+        row("skipped", format!("{} keys that cannot be paths: {}", status.skipped_keys.count, printable(&examples)));
     }
     if status.bad_entries.count > 0 {
         let examples = status.bad_entries.examples.join(" ");
+        let examples = printable(&examples);
         row("left out", format!("{} keys that the store lists without sense: {examples}", status.bad_entries.count));
     }
-    format!("{} at {}{text}", style.bold(&status.sources.join(", ")), style.bold(&status.mountpoint))
+    let (sources, mountpoint) = (status.sources.join(", "), &status.mountpoint);
+    format!("{} at {}{text}", style.bold(&printable(&sources)), style.bold(&printable(mountpoint)))
 }
 
 /// What is in the cache on disk, and what came from it.
@@ -167,8 +174,9 @@ fn disk(status: &Snapshot) -> String {
         pages => format!(", {pages} damaged pages fetched again"),
     };
     format!(
-        "{used} of {} in {directory}, {} read, {} written{damaged}",
+        "{used} of {} in {}, {} read, {} written{damaged}",
         size(status.disk.quota_bytes),
+        printable(directory),
         size(counters.disk_bytes_read),
         size(counters.disk_bytes_written)
     )
@@ -191,8 +199,7 @@ fn longest_wait(status: &Snapshot) -> Option<String> {
         Cause::Header => ("headers", "--headers "),
         Cause::Expected | Cause::Unforeseen => ("data", ""),
     };
-    // Control characters would let a key write to the terminal.
-    let path = path.escape_debug();
+    let path = printable(path);
     Some(format!("{:.1} s for {what} of {path}; spared by: fitsfs warm {option}{path}", waits.longest_seconds))
 }
 

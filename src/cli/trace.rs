@@ -23,7 +23,7 @@ pub fn run(args: &TraceArgs) -> Result<(), String> {
         target.write(&svg::render(&trace))?;
     }
     if args.json || !drawn && !io::stdout().is_terminal() {
-        super::print(&(serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())? + "\n"))
+        super::print_json(&trace)
     } else if !drawn {
         let style = Style::for_stdout();
         super::print(&text::render(&trace, |heading| style.bold(heading)))

@@ -14,6 +14,7 @@ use super::status::no_answer;
 use super::terminal::Style;
 use crate::control;
 use crate::mount::mountinfo;
+use crate::printable::printable;
 use crate::warm::{self, Failure, Incomplete, Observer, Task, Warmed};
 
 /// Fetches, and says what was fetched; fails if some of it could not be.
@@ -24,13 +25,12 @@ pub fn run(args: &WarmArgs) -> Result<ExitCode, String> {
     bar.bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
     if args.json || !std::io::stdout().is_terminal() {
-        let document = serde_json::to_string_pretty(&Report { warmed: &warmed, seconds });
-        super::print(&(document.map_err(|error| error.to_string())? + "\n"))?;
+        super::print_json(&Report { warmed: &warmed, seconds })?;
     } else {
         super::print(&(summary(&warmed, seconds, args.headers) + "\n"))?;
     }
     if let Some(warning) = warning(&warmed.incomplete) {
-        eprintln!("{}: {warning}", Style::for_stderr().bold("fitsfs"));
+        eprintln!("{}: {}", Style::for_stderr().bold("fitsfs"), printable(&warning));
     }
     match warmed.failed.len() {
         0 => Ok(ExitCode::SUCCESS),
@@ -118,7 +118,8 @@ impl Observer for Bar {
 
     fn read(&self, path: &Path, bytes: u64) {
         self.bar.inc(bytes);
-        self.bar.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.bar.set_message(printable(&name).into_owned());
     }
 
     fn done(&self) {
@@ -127,7 +128,7 @@ impl Observer for Bar {
 
     fn failed(&self, failure: &Failure) {
         let line = format!("{}: {}", failure.path.display(), failure.error);
-        self.bar.suspend(|| eprintln!("{}: {line}", Style::for_stderr().red("fitsfs")));
+        self.bar.suspend(|| eprintln!("{}: {}", Style::for_stderr().red("fitsfs"), printable(&line)));
     }
 }
 

@@ -44,6 +44,7 @@ impl From<&StoreError> for Errno {
             | ErrorKind::Timeout
             | ErrorKind::Network
             | ErrorKind::BadResponse
+            | ErrorKind::Certificate
             | ErrorKind::Invalid => libc::EIO,
         })
     }

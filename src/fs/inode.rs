@@ -152,9 +152,7 @@ impl Node {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Directory { prefix }, Self::Directory { prefix: others }) => prefix == others,
-            (Self::File { object: a }, Self::File { object: b }) => {
-                a.key == b.key && a.version == b.version && a.size == b.size
-            }
+            (Self::File { object }, Self::File { object: other }) => object.is_same(other),
             _ => false,
         }
     }

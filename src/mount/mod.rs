@@ -224,7 +224,7 @@ impl Signals {
 fn session_config(config: &MountConfig) -> fuser::Config {
     let mut session = fuser::Config::default();
     session.mount_options = vec![
-        MountOption::FSName(config.source.to_string()),
+        MountOption::FSName(one_option(&config.source.to_string())),
         MountOption::Subtype("fitsfs".to_owned()),
         MountOption::RO,
         MountOption::NoSuid,
@@ -235,6 +235,14 @@ fn session_config(config: &MountConfig) -> fuser::Config {
     session.acl = if config.allow_other { SessionACL::All } else { SessionACL::Owner };
     session.n_threads = Some(EVENT_LOOPS);
     session
+}
+
+/// Text as a part of a list of options, as which it reaches the helper that mounts for users: a comma would end it there,
+/// and what follows would be an option of its own. So such characters are written as in URLs.
+fn one_option(text: &str) -> String {
+    let is_safe = |c: char| !matches!(c, ',' | '\\' | '"') && !c.is_control();
+    let escaped = |c: char| if is_safe(c) { c.to_string() } else { format!("%{:02X}", u32::from(c)) };
+    text.chars().map(escaped).collect()
 }
 
 /// Opens the status socket. Without it the mount works all the same.
@@ -304,4 +312,14 @@ fn memory_budget(asked: u64) -> u64 {
         tracing::warn!(asked, allowed, "the control group's memory limit bounds --memory");
     }
     asked.min(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_one_option_whatever_it_holds() {
+        assert_eq!(one_option("s3://b/a,allow_other\\,\nb é/"), "s3://b/a%2Callow_other%5C%2C%0Ab é/");
+    }
 }

@@ -143,11 +143,19 @@ impl Reader {
 
     /// The state of an inode: the same for all who read it.
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
-        self.files.get_with(ino, || {
+        let fresh = || {
             let named_fits = fits::is_fits_name(&object.key);
             let planner = Planner::new(object.size, named_fits, None, self.config.max_ahead, self.config.max_region);
             Arc::new(FileState::new(ino, object.clone(), planner))
-        })
+        };
+        let known = self.files.get_with(ino, fresh);
+        if known.object().is_same(object) {
+            return known;
+        }
+        // The number is a hash, and was that of another object until its inode was forgotten.
+        let fresh = fresh();
+        self.files.insert(ino, fresh.clone());
+        fresh
     }
 
     /// Runs something of this mount.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable::printable;
+
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -15,6 +17,8 @@ pub enum ErrorKind {
     AccessDenied,
     /// No credentials could be found or they cannot be refreshed.
     Credentials,
+    /// Who answered is not known to be the one that was asked: its certificate cannot be verified.
+    Certificate,
     /// The key no longer has the version (or size) asked for: 412, or an answer of another version.
     VersionChanged,
     /// The object is in an archive tier and must be restored before it can be read.
@@ -43,6 +47,7 @@ impl ErrorKind {
             Self::NotFound
             | Self::AccessDenied
             | Self::Credentials
+            | Self::Certificate
             | Self::VersionChanged
             | Self::Archived
             | Self::Invalid
@@ -61,9 +66,9 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error of this kind with a one-line message.
+    /// An error of this kind with a message that is made one line, whatever keys and answers it holds.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: printable(&message.into()).into_owned() }
     }
 }
 
@@ -74,3 +79,14 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_tells_of() {
+        let error = StoreError::new(ErrorKind::Network, "GET s3://b/a\n\x1b[2Jb: no answer");
+        assert_eq!(error.to_string(), "GET s3://b/a\\n\\u{1b}[2Jb: no answer");
+    }
+}

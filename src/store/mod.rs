@@ -27,7 +27,7 @@ pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use metered::Metered;
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{CredentialsInfo, Probe, S3Options, S3Store};
+pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
 pub use source::Source;
 pub use warm::Warm;
 
@@ -53,6 +53,13 @@ pub struct ObjectMeta {
     pub version: Version,
     /// The storage class as the store names it (`GLACIER`, ...); none means standard.
     pub storage_class: Option<Arc<str>>,
+}
+
+impl ObjectMeta {
+    /// Whether both are one version of one key.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.version == other.version && self.size == other.size
+    }
 }
 
 /// One page of a listing: keys that begin with `prefix`, in the store's order.
@@ -121,7 +128,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The identity of the bucket, stable across restarts: part of inode numbers and cache keys.
     fn id(&self) -> &str;
 
-    /// The URL of a key, for people.
+    /// The URL of a key, for people: what would steer a terminal is escaped.
     fn url(&self, key: &str) -> String;
 
     /// Whether listings come in the order of the keys, so that a page proves what is not there. Where it is in doubt, the

@@ -256,7 +256,7 @@ fn secrets_sign_requests_and_appear_nowhere() {
         ("log", log),
     ];
     for (place, shown) in places {
-        for secret in [SECRET, TOKEN] {
+        for secret in [SECRET, TOKEN, KEY_ID] {
             let line = shown.lines().find(|line| line.contains(secret));
             assert_eq!(line, None, "{secret} in the {place}");
         }

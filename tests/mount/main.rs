@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
 mod cache;
+mod connecting;
 mod crash;
+mod escaping;
 mod faults;
 mod gateways;
 mod hedging;

@@ -222,3 +222,16 @@ async fn long_layouts_are_remembered_of_few_files() {
     assert!(reader.files.weighted_size() <= MAX_REMEMBERED, "{} bytes", reader.files.weighted_size());
     assert!((20..150).contains(&reader.files.entry_count()), "{} files", reader.files.entry_count());
 }
+
+#[tokio::test]
+async fn an_inode_number_that_was_another_objects_begins_anew() {
+    let reader = reader(8 * MIB);
+    let before = open(&reader, 2).await;
+    let object = |etag: &str| {
+        let version = Version { etag: Some(etag.into()), id: None };
+        Arc::new(ObjectMeta { version, ..ObjectMeta::clone(before.object()) })
+    };
+    let other = reader.file(2, &object("\"other\""));
+    assert_eq!(other.object().version.etag.as_deref(), Some("\"other\""));
+    assert!(Arc::ptr_eq(&other, &reader.file(2, &object("\"other\""))));
+}

@@ -5,7 +5,7 @@
 //!
 //! Off in the SDK, because it is done above: retries, stalled streams, checksums of whole objects (a range has none).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,15 +21,20 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     IdentityCache, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
 };
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+};
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
 use parking_lot::Mutex;
+use url::Url;
 
 use super::credentials::Provider;
-use super::http;
+use super::failure::Peer;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
+use super::profile::Settings;
+use super::{http, trust};
 use crate::store::Result;
 
 /// A TCP and TLS handshake takes three round trips: 1 s even at 300 ms each. A SYN that was lost is sent again after
@@ -47,11 +52,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// any other bucket is.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// A client and the region that it signs for.
+/// A client, the region that it signs for, and whether it names the bucket in the path.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) region: String,
+    pub(super) path_style: bool,
+    host: Arc<OnceLock<String>>,
 }
 
 /// The connection in use and what it takes to build another.
@@ -59,7 +66,8 @@ pub(super) struct Connection {
 pub(super) struct Connector {
     sdk: SdkConfig,
     endpoint: Option<Endpoint>,
-    path_style: bool,
+    /// Whether a user has said where the bucket is named.
+    style_is_given: bool,
     /// None where requests are not signed.
     credentials: Option<Arc<Provider>>,
     current: ArcSwap<Connection>,
@@ -70,7 +78,9 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads profile files; sends nothing.
     pub(super) async fn new(options: &S3Options) -> Result<Self> {
-        let http = http::client();
+        let settings = Settings::read(options.named_profile()).await;
+        let bundle = options.ca_bundle.as_deref().or(settings.ca_bundle.as_deref());
+        let http = http::client(&trust::context(bundle)?);
         let region = region(options).await;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.clone())
@@ -81,22 +91,23 @@ impl Connector {
         if let Ok(name) = AppName::new("fitsfs") {
             loader = loader.app_name(name);
         }
-        if let Some(profile) = &options.profile {
+        if let Some(profile) = options.named_profile() {
             loader = loader.profile_name(profile);
         }
-        let provider = Provider::new(http, region.clone(), options.profile.clone());
+        let provider = Provider::new(http, region.clone(), options);
         let credentials = (!options.no_sign_request).then(|| Arc::new(provider));
         loader = match &credentials {
             Some(provider) => loader.credentials_provider(SharedCredentialsProvider::from(shared(provider))),
             None => loader.no_credentials(),
         };
         let sdk = loader.load().await;
-        let endpoint = endpoint(options, &sdk)?;
-        let by_host = || endpoint.as_ref().is_some_and(Endpoint::needs_path_style);
-        let path_style = options.path_style.unwrap_or_else(by_host);
-        let connection = connect(&sdk, endpoint.as_ref(), path_style, region);
-        let current = ArcSwap::from_pointee(connection);
-        Ok(Self { sdk, endpoint, path_style, credentials, current, replacing: Mutex::new(()) })
+        let ignored = options.ignore_configured_endpoints || settings.ignore_endpoints;
+        let endpoint = endpoint(options, if ignored { None } else { Some(&sdk) })?;
+        let given = options.path_style.or(settings.path_style);
+        let by_host = || endpoint.as_ref().is_some_and(Endpoint::prefers_path_style);
+        let connection = connect(&sdk, endpoint.as_ref(), given.unwrap_or_else(by_host), region);
+        let (style_is_given, current) = (given.is_some(), ArcSwap::from_pointee(connection));
+        Ok(Self { sdk, endpoint, style_is_given, credentials, current, replacing: Mutex::new(()) })
     }
 
     pub(super) fn current(&self) -> Arc<Connection> {
@@ -113,16 +124,35 @@ impl Connector {
         self.endpoint.as_ref().map_or_else(|| AWS_IDENTITY.to_owned(), Endpoint::identity)
     }
 
-    /// Replaces the connection that failed by one of this region and with credentials that are fetched anew, unless
-    /// another request has done so already.
-    pub(super) fn replace(&self, failed: &Arc<Connection>, region: &str) {
+    /// The same as a URL. What came by http could have been written by whoever is on the way, and does not pass for what
+    /// comes by https.
+    pub(super) fn store_id(&self) -> String {
+        let is_open = self.endpoint.as_ref().is_some_and(Endpoint::is_open);
+        format!("{}://{}", if is_open { "s3+http" } else { "s3" }, self.identity())
+    }
+
+    /// Who has answered the requests of a connection, or has not.
+    pub(super) fn peer(&self, connection: &Connection) -> Peer {
+        let host = connection.host.get().cloned().unwrap_or_else(|| self.identity());
+        let is_custom = self.endpoint.as_ref().is_some_and(Endpoint::prefers_path_style);
+        Peer { host, may_lack_the_bucket: is_custom && !connection.path_style }
+    }
+
+    /// Whether the bucket may be named in the host after all: nobody has said where.
+    pub(super) fn may_change_style(&self) -> bool {
+        !self.style_is_given
+    }
+
+    /// Replaces the connection that failed by one of this region and style, and with credentials that are fetched anew,
+    /// unless another request has done so already.
+    pub(super) fn replace(&self, failed: &Arc<Connection>, region: &str, path_style: bool) {
         let _guard = self.replacing.lock();
         if Arc::ptr_eq(&self.current.load(), failed) {
             if let Some(provider) = &self.credentials {
                 provider.forget();
             }
             let region = Region::new(region.to_owned());
-            let connection = connect(&self.sdk, self.endpoint.as_ref(), self.path_style, region);
+            let connection = connect(&self.sdk, self.endpoint.as_ref(), path_style, region);
             self.current.store(Arc::new(connection));
         }
     }
@@ -130,6 +160,7 @@ impl Connector {
 
 fn connect(sdk: &SdkConfig, endpoint: Option<&Endpoint>, path_style: bool, region: Region) -> Connection {
     let name = region.as_ref().to_owned();
+    let host = Arc::new(OnceLock::new());
     let mut config = aws_sdk_s3::config::Builder::from(sdk)
         .region(region)
         .force_path_style(path_style)
@@ -138,12 +169,13 @@ fn connect(sdk: &SdkConfig, endpoint: Option<&Endpoint>, path_style: bool, regio
         .identity_cache(IdentityCache::lazy().load_timeout(ATTEMPT_TIMEOUT).build())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .interceptor(IdentityEncoding);
+        .interceptor(IdentityEncoding)
+        .interceptor(NoteHost(Arc::clone(&host)));
     config.set_endpoint_url(endpoint.map(|endpoint| endpoint.as_str().to_owned()));
     if sdk.credentials_provider().is_none() {
         config = config.allow_no_auth();
     }
-    Connection { client: Client::from_conf(config.build()), region: name }
+    Connection { client: Client::from_conf(config.build()), region: name, path_style, host }
 }
 
 fn shared(provider: &Arc<Provider>) -> Arc<dyn ProvideCredentials> {
@@ -161,7 +193,7 @@ fn timeouts() -> TimeoutConfig {
 /// The region to begin with. IMDS is not asked: a bucket need not be where the machine is, and S3 corrects us anyway.
 async fn region(options: &S3Options) -> Region {
     let mut profile = ProfileFileRegionProvider::builder().configure(&ProviderConfig::without_region());
-    if let Some(name) = &options.profile {
+    if let Some(name) = options.named_profile() {
         profile = profile.profile_name(name);
     }
     let given = options.region.clone().map(Region::new);
@@ -169,11 +201,12 @@ async fn region(options: &S3Options) -> Region {
     chain.region().await.unwrap_or_else(|| Region::from_static(DEFAULT_REGION))
 }
 
-/// The endpoint of the options or of the profile (its `services` section first).
-fn endpoint(options: &S3Options, sdk: &SdkConfig) -> Result<Option<Endpoint>> {
+/// The endpoint of the options or, unless that is ignored, of the profile (its `services` section first).
+fn endpoint(options: &S3Options, sdk: Option<&SdkConfig>) -> Result<Option<Endpoint>> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok();
-    let of_service = || key.and_then(|key| sdk.service_config()?.load_config(key));
-    let url = options.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(str::to_owned));
+    let of_service = || key.and_then(|key| sdk?.service_config()?.load_config(key));
+    let of_all = || sdk?.endpoint_url().map(str::to_owned);
+    let url = options.endpoint_url.clone().or_else(of_service).or_else(of_all);
     url.as_deref().map(Endpoint::parse).transpose()
 }
 
@@ -194,6 +227,28 @@ impl Intercept for IdentityEncoding {
         _config: &mut ConfigBag,
     ) -> std::result::Result<(), aws_smithy_runtime_api::box_error::BoxError> {
         context.request_mut().headers_mut().insert("accept-encoding", "identity");
+        Ok(())
+    }
+}
+
+/// Remembers the host that requests go to: the SDK makes its name of endpoint, region and bucket.
+#[derive(Debug)]
+struct NoteHost(Arc<OnceLock<String>>);
+
+impl Intercept for NoteHost {
+    fn name(&self) -> &'static str {
+        "NoteHost"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_smithy_runtime_api::box_error::BoxError> {
+        if let Some(host) = Url::parse(context.request().uri()).ok().as_ref().and_then(Url::host_str) {
+            self.0.get_or_init(|| host.to_owned());
+        }
         Ok(())
     }
 }

@@ -21,6 +21,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::region::Region;
 use tokio::time::timeout;
 
+use super::options::S3Options;
+
 /// IMDS is one hop away and answers within milliseconds where it exists; elsewhere its address leads nowhere, and each
 /// mount without credentials waits this long for it. The SDK's own four attempts of a second would take 5 s.
 const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,12 +40,14 @@ pub(super) struct Provider {
     http: SharedHttpClient,
     region: Region,
     profile: Option<String>,
+    default_profile: Option<String>,
     chain: ArcSwapOption<SharedCredentialsProvider>,
 }
 
 impl Provider {
-    pub(super) fn new(http: SharedHttpClient, region: Region, profile: Option<String>) -> Self {
-        Self { http, region, profile, chain: ArcSwapOption::empty() }
+    pub(super) fn new(http: SharedHttpClient, region: Region, options: &S3Options) -> Self {
+        let (profile, default_profile) = (options.profile.clone(), options.default_profile.clone());
+        Self { http, region, profile, default_profile, chain: ArcSwapOption::empty() }
     }
 
     /// Drops what was read so far.
@@ -55,7 +59,7 @@ impl Provider {
         let chain = match self.chain.load_full() {
             Some(chain) => chain,
             None => {
-                let built = Arc::new(build(&self.http, &self.region, self.profile.as_deref()).await);
+                let built = Arc::new(self.build().await);
                 self.chain.store(Some(Arc::clone(&built)));
                 built
             }
@@ -67,6 +71,27 @@ impl Provider {
                 chain.fallback_on_interrupt().ok_or_else(|| CredentialsError::provider_timed_out(LOOK_UP_TIMEOUT))
             }
         }
+    }
+
+    async fn build(&self) -> SharedCredentialsProvider {
+        let region = Some(self.region.clone());
+        let config = ProviderConfig::without_region().with_region(region).with_http_client(self.http.clone());
+        if let Some(profile) = &self.profile {
+            let named = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
+            return SharedCredentialsProvider::new(named.build());
+        }
+        let imds = imds::Client::builder()
+            .configure(&config.clone().with_http_client(super::http::direct()))
+            .max_attempts(1)
+            .connect_timeout(IMDS_TIMEOUT)
+            .read_timeout(IMDS_TIMEOUT)
+            .operation_timeout(IMDS_TIMEOUT * 2)
+            .build();
+        let mut chain = DefaultCredentialsChain::builder().configure(config).region(self.region.clone());
+        if let Some(profile) = &self.default_profile {
+            chain = chain.profile_name(profile);
+        }
+        SharedCredentialsProvider::new(chain.imds_client(imds).build().await)
     }
 }
 
@@ -83,23 +108,6 @@ impl ProvideCredentials for Provider {
     }
 }
 
-async fn build(http: &SharedHttpClient, region: &Region, profile: Option<&str>) -> SharedCredentialsProvider {
-    let config = ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(http.clone());
-    if let Some(profile) = profile {
-        let named = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
-        return SharedCredentialsProvider::new(named.build());
-    }
-    let imds = imds::Client::builder()
-        .configure(&config.clone().with_http_client(super::http::direct()))
-        .max_attempts(1)
-        .connect_timeout(IMDS_TIMEOUT)
-        .read_timeout(IMDS_TIMEOUT)
-        .operation_timeout(IMDS_TIMEOUT * 2)
-        .build();
-    let chain = DefaultCredentialsChain::builder().configure(config).region(region.clone()).imds_client(imds);
-    SharedCredentialsProvider::new(chain.build().await)
-}
-
 /// What may be told about credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialsInfo {
@@ -113,11 +121,16 @@ pub struct CredentialsInfo {
 
 impl CredentialsInfo {
     pub(super) fn new(credentials: &Credentials) -> Self {
-        let id: Vec<char> = credentials.access_key_id().chars().collect();
-        // An id that is hardly longer than its tail would be told whole.
-        let tail = if id.len() >= 12 { &id[id.len() - 4..] } else { &[] };
-        Self { provider: provider_kind(credentials), key_tail: tail.iter().collect(), expires: credentials.expiry() }
+        let key_tail = key_tail(credentials.access_key_id());
+        Self { provider: provider_kind(credentials), key_tail, expires: credentials.expiry() }
     }
+}
+
+/// What may be told of an access key id: its last four characters, if it is much longer.
+pub fn key_tail(id: &str) -> String {
+    let id: Vec<char> = id.chars().collect();
+    let tail = if id.len() >= 12 { &id[id.len() - 4..] } else { &[] };
+    tail.iter().collect()
 }
 
 /// The kind of the provider that gave the credentials, the outermost first: a role assumed by keys of a profile is an

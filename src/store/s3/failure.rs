@@ -5,11 +5,13 @@
 //! so that no signature or token can get into them.
 
 use std::error::Error;
+use std::io;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rustls::CertificateError;
 
 use crate::store::{ErrorKind, StoreError};
 
@@ -20,6 +22,8 @@ pub(super) enum Stage {
     Construction,
     /// No credentials to sign it with.
     Credentials,
+    /// Whoever answered could not prove to be the one that was asked.
+    Certificate,
     /// It was not answered in time.
     Timeout,
     /// The connection could not be made, or broke before the end of the answer.
@@ -28,6 +32,14 @@ pub(super) enum Stage {
     Answered(u16),
     /// It was answered with what cannot be parsed.
     Unparsable(u16),
+}
+
+/// Who was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) host: String,
+    /// The bucket is a part of the host's name, which few endpoints but Amazon's provide for.
+    pub(super) may_lack_the_bucket: bool,
 }
 
 /// A failed request, reduced to what matters here.
@@ -55,6 +67,7 @@ impl Failure {
         let cause = match stage {
             Stage::Answered(_) | Stage::Unparsable(_) => None,
             Stage::Credentials => Some(credentials_cause(error)),
+            Stage::Certificate => certificate_error(error).map(certificate_cause),
             Stage::Construction | Stage::Timeout | Stage::Network => Some(innermost(error)),
         };
         Self {
@@ -70,6 +83,7 @@ impl Failure {
         match self.stage {
             Stage::Construction => ErrorKind::Invalid,
             Stage::Credentials => ErrorKind::Credentials,
+            Stage::Certificate => ErrorKind::Certificate,
             Stage::Timeout => ErrorKind::Timeout,
             Stage::Network => ErrorKind::Network,
             Stage::Answered(status) => answered_kind(status, self.code.as_deref()),
@@ -103,16 +117,25 @@ impl Failure {
         }
     }
 
+    /// Whether the server takes no bucket in the path: Alibaba's and Tencent's say so.
+    pub(super) fn refuses_path_style(&self) -> bool {
+        matches!(self.code.as_deref(), Some("SecondLevelDomainForbidden" | "PathStyleDomainForbidden"))
+    }
+
     /// The error for the layers above. `request` names the operation and the object.
-    pub(super) fn into_error(self, request: &str) -> StoreError {
-        let mut message = format!("{request}: {}", self.what());
+    pub(super) fn into_error(self, request: &str, peer: &Peer) -> StoreError {
+        let mut message = format!("{request}: {}", self.what(&peer.host));
+        let is_unreached = matches!(self.stage, Stage::Certificate | Stage::Timeout | Stage::Network);
+        if is_unreached && peer.may_lack_the_bucket {
+            message.push_str("; the bucket is a part of the host's name, and with --path-style it is not");
+        }
         if let Some(id) = &self.request_id {
             message.push_str(&format!(" (request id {id})"));
         }
         StoreError::new(self.kind(), message)
     }
 
-    fn what(&self) -> String {
+    fn what(&self, host: &str) -> String {
         let cause = self.cause.as_deref().unwrap_or("no cause given");
         let code = self.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
         match self.stage {
@@ -121,8 +144,9 @@ impl Failure {
                 "no usable credentials ({cause}); set AWS_* variables or a profile, or use --no-sign-request for a \
                  public bucket"
             ),
-            Stage::Timeout => "no answer in time".to_owned(),
-            Stage::Network => format!("connection failed: {cause}"),
+            Stage::Certificate => format!("the certificate of {host} cannot be verified: {cause}"),
+            Stage::Timeout => format!("no answer from {host} in time"),
+            Stage::Network => format!("connection to {host} failed: {cause}"),
             Stage::Answered(status) => match (status, self.region.as_deref()) {
                 (301 | 307, Some(region)) => format!("status {status}{code}: the bucket is in {region}"),
                 _ => format!("status {status}{code}"),
@@ -188,6 +212,7 @@ fn code_kind(code: &str) -> Option<ErrorKind> {
 fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
     match error {
         _ if has_credentials_error(error) => Stage::Credentials,
+        _ if certificate_error(error).is_some() => Stage::Certificate,
         SdkError::ConstructionFailure(_) => Stage::Construction,
         SdkError::TimeoutError(_) => Stage::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Stage::Timeout,
@@ -205,8 +230,35 @@ fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
     }
 }
 
+/// An error and its causes. What an I/O error was made of is not its source, but one of its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    })
+}
+
+fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    chain(error).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(error)) => Some(error),
+        _ => None,
+    })
+}
+
+/// What is wrong with a certificate, and what to do about it.
+fn certificate_cause(error: &CertificateError) -> String {
+    use CertificateError::*;
+    match error {
+        UnknownIssuer => {
+            "nobody that this machine trusts has signed it; AWS_CA_BUNDLE names the certificates of others"
+        }
+        Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
+        NotValidYet | NotValidYetContext { .. } => "it is not valid yet, or the clock of this machine is wrong",
+        NotValidForName | NotValidForNameContext { .. } => "it is for another host",
+        Revoked => "it was revoked",
+        other => return one_line(&other.to_string()),
+    }
+    .to_owned()
 }
 
 fn has_credentials_error<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
@@ -312,6 +364,7 @@ mod tests {
         for (stage, kind) in [
             (Stage::Construction, ErrorKind::Invalid),
             (Stage::Credentials, ErrorKind::Credentials),
+            (Stage::Certificate, ErrorKind::Certificate),
             (Stage::Timeout, ErrorKind::Timeout),
             (Stage::Network, ErrorKind::Network),
             (Stage::Unparsable(200), ErrorKind::BadResponse),
@@ -350,9 +403,33 @@ mod tests {
         }
     }
 
+    fn peer(may_lack_the_bucket: bool) -> Peer {
+        Peer { host: "b.minio.example".to_owned(), may_lack_the_bucket }
+    }
+
+    #[test]
+    fn certificates_are_told_by_type_wherever_the_error_is_wrapped() {
+        let rejected = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, rejected));
+        assert!(certificate_error(&wrapped).is_some_and(|error| certificate_cause(error).contains("AWS_CA_BUNDLE")));
+        let other = io::Error::other(rustls::Error::HandshakeNotComplete);
+        assert!(certificate_error(&other).is_none());
+        assert_eq!(innermost(&other), "handshake not complete");
+    }
+
+    #[test]
+    fn messages_name_the_host_that_was_not_reached() {
+        for stage in [Stage::Network, Stage::Timeout, Stage::Certificate] {
+            let message = |lacking| failure(stage, None, None).into_error("LIST s3://b/", &peer(lacking)).message;
+            assert!(message(false).contains("b.minio.example") && !message(false).contains("--path-style"));
+            assert!(message(true).contains("--path-style"), "{}", message(true));
+        }
+    }
+
     #[test]
     fn a_message_is_one_line_that_names_request_status_code_and_id() {
-        let error = failure(Stage::Answered(403), Some("AccessDenied"), None).into_error("GET s3://b/k bytes 0-9");
+        let error = failure(Stage::Answered(403), Some("AccessDenied"), None)
+            .into_error("GET s3://b/k bytes 0-9", &peer(false));
         assert_eq!(error.message, "GET s3://b/k bytes 0-9: status 403 AccessDenied (request id 4442587FB7D0A2F9)");
         assert_eq!(one_line("a\r\nb\x1b"), "a  b ");
     }

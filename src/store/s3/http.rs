@@ -1,10 +1,13 @@
-//! The HTTP clients: TLS by rustls with the system's certificates, pools sized for many small GETs.
+//! The HTTP clients: TLS by rustls, pools sized for many small GETs.
 
 use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use super::proxy::{self, Bypass};
 
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
 const MAX_IDLE_CONNECTIONS: usize = 192;
@@ -16,15 +19,20 @@ const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMod
 
 /// The client for S3 and the services that give credentials; by the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
 /// and `NO_PROXY` name, as curl and the AWS CLI do.
-pub(super) fn client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
+pub(super) fn client(tls: &TlsContext) -> SharedHttpClient {
+    let proxied = pooled(ProxyConfig::from_env(), tls.clone());
+    proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()))
+}
+
+fn pooled(proxies: ProxyConfig, context: TlsContext) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder()
-            .proxy_config(ProxyConfig::from_env())
+            .proxy_config(proxies.clone())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS);
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector.tls_provider(TLS).build()
+        connector.tls_provider(TLS).tls_context(context.clone()).build()
     })
 }
 

@@ -1,13 +1,14 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
-//! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client over
-//!   [`http`]
+//! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
+//!   over [`http`], past a [`proxy`] or not, to those that it may [`trust`]
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
-//! One call of a [`Store`] method is one request, but for two cures that a retry of the same request is not: a wrong
-//! region is corrected once, stale credentials are fetched anew once.
+//! One call of a [`Store`] method is one request, but for three cures that a retry of the same request is not: a wrong
+//! region is corrected once, stale credentials are fetched anew once, and the bucket is named in the host once the server
+//! has said that it takes none in the path.
 
 mod answer;
 mod connection;
@@ -19,6 +20,9 @@ mod http;
 mod options;
 mod page;
 mod probe;
+mod profile;
+mod proxy;
+mod trust;
 
 use std::error::Error;
 use std::future::Future;
@@ -42,8 +46,9 @@ use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use self::page::{page, storage_class};
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
+use crate::printable::printable;
 
-pub use credentials::CredentialsInfo;
+pub use credentials::{CredentialsInfo, key_tail};
 pub use options::S3Options;
 pub use probe::Probe;
 
@@ -63,7 +68,7 @@ impl S3Store {
     pub async fn open(source: &Source, options: &S3Options) -> Result<Self> {
         let connector = Connector::new(options).await?;
         Ok(Self {
-            id: format!("s3://{}/{}", connector.identity(), source.bucket),
+            id: format!("{}/{}", connector.store_id(), source.bucket),
             bucket: source.bucket.clone(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
@@ -76,14 +81,15 @@ impl S3Store {
         self.connector.current().region.clone()
     }
 
-    /// Sends a request; once more where the answer tells the right region or that the credentials are stale.
+    /// Sends a request; once more where the answer tells the right region, that the credentials are stale, or that the
+    /// bucket is to be named in the host.
     async fn call<T, E, F, Sent>(&self, request: &str, send: F) -> Result<T>
     where
         F: Fn(Client) -> Sent,
         Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let (mut moved, mut refreshed) = (false, false);
+        let (mut moved, mut refreshed, mut renamed) = (false, false, false);
         loop {
             let connection = self.connector.current();
             let failure = match send(connection.client.clone()).await {
@@ -93,13 +99,17 @@ impl S3Store {
             if let Some(region) = failure.other_region(&connection.region).filter(|_| !moved) {
                 tracing::info!(bucket = self.bucket, from = connection.region, to = region, "the bucket's region");
                 moved = true;
-                self.connector.replace(&connection, region);
+                self.connector.replace(&connection, region, connection.path_style);
             } else if failure.is_stale_credentials() && !refreshed && self.connector.credentials().is_some() {
                 tracing::info!(bucket = self.bucket, code = failure.code, "credentials are stale, fetching them anew");
                 refreshed = true;
-                self.connector.replace(&connection, &connection.region);
+                self.connector.replace(&connection, &connection.region, connection.path_style);
+            } else if failure.refuses_path_style() && !renamed && self.connector.may_change_style() {
+                tracing::info!(bucket = self.bucket, "the server wants the bucket in the name of the host");
+                renamed = true;
+                self.connector.replace(&connection, &connection.region, false);
             } else {
-                return Err(failure.into_error(request));
+                return Err(failure.into_error(request, &self.connector.peer(&connection)));
             }
         }
     }
@@ -116,7 +126,7 @@ impl Store for S3Store {
     }
 
     fn url(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.bucket)
+        format!("s3://{}/{}", self.bucket, printable(key))
     }
 
     /// Directory buckets list in no order (API reference, "ListObjectsV2"); their names end so (User Guide, "Directory

@@ -4,7 +4,12 @@
 //! - endpoint: `--endpoint-url`, `S3_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile, AWS itself
 //! - region: `--region`, `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile, `us-east-1`; whatever it is, a bucket that
 //!   says that it lives elsewhere is believed
-//! - profile: `--profile` (then the profile's credentials alone count), `AWS_PROFILE`, `default`
+//! - profile: `--profile` (then the profile's credentials alone count), `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, `default`
+//! - the authorities of certificates: `AWS_CA_BUNDLE`, the profile, the system's
+//! - where the bucket is named: `--path-style` or `--virtual-host-style`, the profile; for Amazon in the host, for any
+//!   other endpoint in the path
+
+use std::path::PathBuf;
 
 use url::{Host, Url};
 
@@ -19,22 +24,39 @@ pub struct S3Options {
     pub region: Option<String>,
     /// The profile of the AWS configuration files whose settings and credentials count.
     pub profile: Option<String>,
+    /// The same where none was named by option: credentials of the environment count before its own.
+    pub default_profile: Option<String>,
     /// Send requests without signature, for public buckets.
     pub no_sign_request: bool,
     /// Agree to pay for requests to a requester-pays bucket.
     pub requester_pays: bool,
-    /// Bucket in the path (`true`) or in the host name (`false`); none decides by the endpoint's host.
+    /// Bucket in the path (`true`) or in the host name (`false`); none leaves it to the profile and the endpoint.
     pub path_style: Option<bool>,
+    /// A file of certificates of the authorities that count instead of the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Leave endpoints that the profile names alone, as those of the environment were.
+    pub ignore_configured_endpoints: bool,
 }
 
 impl S3Options {
+    /// The profile whose settings count, if one was named.
+    pub(super) fn named_profile(&self) -> Option<&str> {
+        self.profile.as_deref().or(self.default_profile.as_deref())
+    }
+
     /// Fills what the options leave open from the environment, and checks the endpoint.
     pub fn resolve(self, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let first = |names: &[&str]| names.iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
-        let endpoint = || first(&["S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+        let is_set = |name: &str| first(&[name]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let ignored = self.ignore_configured_endpoints || is_set("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+        let of_tools: &[&str] = if ignored { &[] } else { &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] };
+        let endpoint = || first(&["S3_ENDPOINT_URL"]).or_else(|| first(of_tools));
         let resolved = Self {
             endpoint_url: self.endpoint_url.or_else(endpoint),
             region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
+            default_profile: self.default_profile.or_else(|| first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])),
+            ca_bundle: self.ca_bundle.or_else(|| first(&["AWS_CA_BUNDLE"]).map(PathBuf::from)),
+            ignore_configured_endpoints: ignored,
             ..self
         };
         if let Some(url) = &resolved.endpoint_url {
@@ -71,12 +93,18 @@ impl Endpoint {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// Whether the bucket cannot be a part of the host name: IP addresses, `localhost`, names of one label.
-    pub(super) fn needs_path_style(&self) -> bool {
+    /// Whether the bucket is better not a part of the host name. It cannot be one of an address; and of the names of
+    /// others than Amazon few have wildcards in the DNS and in their certificates, while all know the bucket in the path.
+    pub(super) fn prefers_path_style(&self) -> bool {
         match self.0.host() {
-            Some(Host::Domain(name)) => !name.trim_end_matches('.').contains('.') || name.ends_with(".localhost"),
+            Some(Host::Domain(name)) => !is_amazon(name),
             Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => true,
         }
+    }
+
+    /// Whether what comes from it can be read and changed on the way.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.scheme() == "http"
     }
 
     /// What tells this endpoint's buckets from those of others. All of AWS's endpoints of a partition (regional, FIPS,
@@ -90,6 +118,12 @@ impl Endpoint {
         let path = self.0.path().trim_end_matches('/');
         format!("{host}{port}{path}")
     }
+}
+
+/// Amazon's hosts, also those of China.
+fn is_amazon(host: &str) -> bool {
+    let host = host.trim_end_matches('.').trim_end_matches(".cn");
+    host.ends_with(".amazonaws.com")
 }
 
 /// The [`Endpoint::identity`] of AWS itself.
@@ -144,12 +178,12 @@ mod tests {
             ("http://[::1]:9000", true, "[::1]:9000"),
             ("http://localhost:3900", true, "localhost:3900"),
             ("http://minio", true, "minio"),
-            ("https://minio.example.org", false, "minio.example.org"),
-            ("https://storage.example.org/s3/", false, "storage.example.org/s3"),
+            ("https://minio.example.org", true, "minio.example.org"),
+            ("https://storage.example.org/s3/", true, "storage.example.org/s3"),
             ("https://s3.us-west-2.amazonaws.com", false, AWS_IDENTITY),
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
-            assert_eq!((endpoint.needs_path_style(), endpoint.identity().as_str()), (path_style, identity), "{url}");
+            assert_eq!((endpoint.prefers_path_style(), endpoint.identity().as_str()), (path_style, identity), "{url}");
         }
     }
 }

@@ -49,11 +49,15 @@ impl S3Store {
     /// API reference, "HeadBucket". Any answer is a success; only one that is none is an error.
     pub async fn probe(&self) -> Result<Probe> {
         let seen = Seen::default();
-        let request = self.connector.current().client.head_bucket().bucket(&self.bucket);
+        let connection = self.connector.current();
+        let request = connection.client.head_bucket().bucket(&self.bucket);
         let sent = request.customize().interceptor(seen.clone()).send().await;
         match (seen.0.lock().take(), sent) {
             (Some(probe), _) => Ok(probe),
-            (None, Err(error)) => Err(Failure::new(&error).into_error(&format!("HEAD s3://{}", self.bucket))),
+            (None, Err(error)) => {
+                let request = format!("HEAD s3://{}", self.bucket);
+                Err(Failure::new(&error).into_error(&request, &self.connector.peer(&connection)))
+            }
             (None, Ok(_)) => Ok(Probe::default()),
         }
     }

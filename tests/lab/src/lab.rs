@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +30,7 @@ pub struct Builder {
     port: u16,
     shape: Shape,
     log_file: Option<File>,
+    tls: bool,
 }
 
 impl Builder {
@@ -69,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// Speaks HTTPS, with a certificate that only [`crate::CA`] vouches for.
+    pub fn tls(mut self) -> Builder {
+        self.tls = true;
+        self
+    }
+
     /// Starts the server on a thread and a runtime of its own.
     pub fn start(self) -> io::Result<Lab> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
@@ -81,6 +88,7 @@ impl Builder {
             faults: Mutex::new(Faults::default()),
             log: Arc::new(Log::new(self.log_file)),
             connections: AtomicU64::new(0),
+            tls: self.tls.then(crate::tls::config).transpose()?,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -115,12 +123,21 @@ pub struct Lab {
 impl Lab {
     /// A server to be configured.
     pub fn builder() -> Builder {
-        Builder { credentials: None, region: "us-east-1".into(), port: 0, shape: Shape::default(), log_file: None }
+        let (region, shape) = ("us-east-1".into(), Shape::default());
+        Builder { credentials: None, region, port: 0, shape, log_file: None, tls: false }
     }
 
-    /// `http://127.0.0.1:PORT`, for path-style addressing.
+    /// `http://127.0.0.1:PORT`, for path-style addressing; with TLS `https://localhost:PORT`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        match self.server.tls {
+            None => format!("http://{}", self.address),
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+        }
+    }
+
+    /// How many connections have come.
+    pub fn connections(&self) -> u64 {
+        self.server.connections.load(Ordering::Relaxed)
     }
 
     /// The port on the loopback interface.

@@ -39,6 +39,7 @@ mod server;
 mod service;
 mod shape;
 mod sigv4;
+mod tls;
 mod xml;
 
 pub use bucket::Listed;
@@ -48,3 +49,4 @@ pub use lab::{Builder, Lab};
 pub use log::Request;
 pub use op::Op;
 pub use shape::Shape;
+pub use tls::CA;

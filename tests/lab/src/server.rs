@@ -14,7 +14,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::body::{Body, Ending, Outgoing};
 use crate::content::{Content, Reader};
@@ -37,6 +40,7 @@ pub(crate) struct Server {
     pub faults: Mutex<Faults>,
     pub log: Arc<Log>,
     pub connections: AtomicU64,
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// One TCP connection.
@@ -67,7 +71,19 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(Arc::clone(&self).connection(stream));
+                    // Without it a small body would wait for the acknowledgement of its headers.
+                    let _ = stream.set_nodelay(true);
+                    let server = Arc::clone(&self);
+                    match self.tls.clone() {
+                        None => drop(tokio::spawn(server.connection(stream))),
+                        Some(tls) => drop(tokio::spawn(async move {
+                            // A client that refuses the certificate leaves; it counts as a connection all the same.
+                            match TlsAcceptor::from(tls).accept(stream).await {
+                                Ok(stream) => server.connection(stream).await,
+                                Err(_) => drop(server.connections.fetch_add(1, Ordering::Relaxed)),
+                            }
+                        })),
+                    }
                 }
                 // Out of file descriptors, most likely: they come back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -75,9 +91,7 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
-        // Without it a small body would wait for the acknowledgement of its headers.
-        let _ = stream.set_nodelay(true);
+    async fn connection(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let id = self.connections.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(Connection::new(id, &self.shaper));
         let service = service_fn(move |request| {

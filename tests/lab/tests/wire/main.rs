@@ -4,3 +4,4 @@ mod access;
 mod client;
 mod faults;
 mod protocol;
+mod tls;
