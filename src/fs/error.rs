@@ -45,7 +45,8 @@ impl From<&StoreError> for Errno {
             | ErrorKind::Network
             | ErrorKind::BadResponse
             | ErrorKind::Certificate
-            | ErrorKind::Invalid => libc::EIO,
+            | ErrorKind::Invalid
+            | ErrorKind::Cancelled => libc::EIO,
         })
     }
 }

@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::Planner;
 use super::backlog::Backlog;
+use super::failures::Failures;
 use crate::cache::disk::CachedObject;
 use crate::cache::{Segment, SegmentMap};
 use crate::fits::{Hdu, Layout};
@@ -26,6 +28,7 @@ pub(super) struct Core {
     pub planner: Planner,
     pub segments: SegmentMap,
     pub bought: Backlog,
+    pub failures: Failures,
 }
 
 impl Core {
@@ -66,7 +69,12 @@ pub struct FileState {
 
 impl FileState {
     pub(super) fn new(ino: u64, object: Arc<ObjectMeta>, planner: Planner) -> Self {
-        let core = Core { planner, segments: SegmentMap::default(), bought: Backlog::default() };
+        let core = Core {
+            planner,
+            segments: SegmentMap::default(),
+            bought: Backlog::default(),
+            failures: Failures::default(),
+        };
         Self {
             ino,
             object,
@@ -210,6 +218,7 @@ impl FileState {
         let mut core = self.core.lock();
         core.segments.remove(segment);
         core.planner.on_denied(&segment.range());
+        core.failures.note(segment.range(), &error, Instant::now());
         drop(core);
         segment.fail(error);
     }
@@ -306,7 +315,12 @@ mod tests {
     fn a_header_that_was_read_before_the_walk_comes_to_it_stays() {
         let file = [image(SIMPLE, 0, &[]), image(IMAGE, 0, &[1_000_000]), image(IMAGE, 0, &[9_000])].concat();
         let planner = Planner::new(file.len() as u64, true, None, 0, 0);
-        let mut core = Core { planner, segments: SegmentMap::default(), bought: Backlog::default() };
+        let mut core = Core {
+            planner,
+            segments: SegmentMap::default(),
+            bought: Backlog::default(),
+            failures: Failures::default(),
+        };
         let guessed = |start: u64| Segment::new(start..start + (24 << 10), Origin::Predicted, None);
         let (far, data) = (guessed(1_003_520), Segment::new(200_000..240_000, Origin::Sequential, None));
         assert!(core.keeps(&far) && !core.keeps(&data));

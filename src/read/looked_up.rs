@@ -51,7 +51,7 @@ impl Reader {
                     reader.keep_head(&file, &segment).await;
                 }
                 // Of a kind that reads get over: they fetch it themselves.
-                _ => file.give_up(&segment, StoreError::new(ErrorKind::Network, "the head did not come along")),
+                _ => file.give_up(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),
             }
         });
     }

@@ -38,6 +38,7 @@ mod backlog;
 mod class;
 mod classes;
 mod compressed;
+mod failures;
 mod file;
 mod fill;
 mod headers;

@@ -174,6 +174,7 @@ impl Reader {
     /// the head of the file, if that is on its way: what the kernel has, it need not ask for.
     pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.opened_in_kernel(file, direct);
+        file.core.lock().failures.clear();
         self.keep_held(file);
         self.served_after_all(file, direct).await;
     }
@@ -231,6 +232,9 @@ impl Reader {
         let from = self.began.elapsed();
         file.note_asked();
         self.look_on_disk(file, &range).await;
+        if let Some(error) = file.core.lock().failures.of(&range, Instant::now()) {
+            return Err(error);
+        }
         loop {
             let (segments, seen) = self.cover(file, &range, joins == 0);
             cause = if joins == 0 { seen } else { cause };
@@ -245,11 +249,9 @@ impl Reader {
                     }
                     return Ok(bytes);
                 }
-                // A fetch for a program's own read has had all the retries that it deserves.
-                Err((error, origin)) if joins < MAX_JOINS && error.kind.is_transient() && origin != Origin::Demand => {
-                    joins += 1
-                }
-                Err((error, _)) => return Err(error),
+                // What failed was repeated as often as it may be, for whoever began it.
+                Err(error) if error.kind == ErrorKind::Cancelled && joins < MAX_JOINS => joins += 1,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -388,15 +390,12 @@ fn forget_passed(core: &mut Core, position: u64) {
 /// Waits for the bytes of `range` and joins them; tells whether some of them were waited for and came from the store.
 /// Each segment is let go as soon as its bytes are there: a read that waits for memory holds none, or reads that each
 /// hold what another one waits for would wait for ever.
-async fn await_bytes(
-    segments: Vec<Arc<Segment>>,
-    range: &Range<u64>,
-) -> std::result::Result<(Bytes, bool), (StoreError, Origin)> {
+async fn await_bytes(segments: Vec<Arc<Segment>>, range: &Range<u64>) -> Result<(Bytes, bool)> {
     let part = async |segment: Arc<Segment>| {
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
         let waits = segment.arrived().end < within.end;
-        segment.wait_for(within.end).await.map_err(|error| (error, segment.origin()))?;
-        let given_up = || (StoreError::new(ErrorKind::Network, "the fetch was given up"), segment.origin());
+        segment.wait_for(within.end).await?;
+        let given_up = || StoreError::new(ErrorKind::Cancelled, "the fetch was given up");
         Ok((segment.slice(within).ok_or_else(given_up)?, waits && segment.is_from_store()))
     };
     let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Invalid,
     /// It is not in the cache, and nobody may be asked.
     Offline,
+    /// A fetch was given up in the middle, as no reader was expected to want it.
+    Cancelled,
 }
 
 impl ErrorKind {
@@ -51,7 +53,8 @@ impl ErrorKind {
             | Self::VersionChanged
             | Self::Archived
             | Self::Invalid
-            | Self::Offline => false,
+            | Self::Offline
+            | Self::Cancelled => false,
         }
     }
 }

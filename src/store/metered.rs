@@ -123,7 +123,7 @@ fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
         ErrorKind::Throttled => &errors.throttled,
         ErrorKind::Server => &errors.server,
         ErrorKind::Timeout => &errors.timeout,
-        ErrorKind::Network | ErrorKind::Certificate => &errors.network,
+        ErrorKind::Network | ErrorKind::Certificate | ErrorKind::Cancelled => &errors.network,
         ErrorKind::BadResponse => &errors.bad_response,
         // Offline no request comes here.
         ErrorKind::Invalid | ErrorKind::Offline => &errors.invalid,

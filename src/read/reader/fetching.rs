@@ -165,7 +165,7 @@ impl Reader {
             outcome = self.transfer(&file, &segment, slots, &mut noted) => outcome,
             () = segment.cancelled() => {
                 noted.cancelled();
-                Err(StoreError::new(ErrorKind::Network, "the fetch was given up"))
+                Err(StoreError::new(ErrorKind::Cancelled, "the fetch was given up"))
             }
         };
         drop(noted);
@@ -219,6 +219,6 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.file.give_up(self.segment, StoreError::new(ErrorKind::Network, "the fetch ended by a fault of fitsfs"));
+        self.file.give_up(self.segment, StoreError::new(ErrorKind::Cancelled, "the fetch ended by a bug of fitsfs"));
     }
 }

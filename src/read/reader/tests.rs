@@ -1,6 +1,7 @@
 //! The reader with a store that answers at once and a page cache that takes everything.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -16,8 +17,11 @@ const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
 
 /// A store of objects whose bytes are their offsets, in units of 4 KiB, modulo 251.
-#[derive(Debug)]
-struct Offsets;
+#[derive(Debug, Default)]
+struct Offsets {
+    fails: AtomicBool,
+    gets: AtomicUsize,
+}
 
 fn content(range: Range<u64>) -> Bytes {
     range.map(|at| (at / 4096 % 251) as u8).collect::<Vec<u8>>().into()
@@ -54,6 +58,10 @@ impl Store for Offsets {
     }
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::new(ErrorKind::Timeout, "no answer within a minute"));
+        }
         let chunk = Ok(content(range));
         Ok(Body { version: object.version.clone(), stream: futures::stream::once(async { chunk }).boxed() })
     }
@@ -68,9 +76,13 @@ impl PageCache for Takes {
 }
 
 fn reader(memory: u64) -> Arc<Reader> {
+    reader_of(Arc::default(), memory)
+}
+
+fn reader_of(store: Arc<Offsets>, memory: u64) -> Arc<Reader> {
     let metrics = Arc::new(Metrics::new());
     let reader = Reader::new(ReaderConfig {
-        store: Arc::new(Offsets),
+        store,
         disk: None,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: memory / 4,
@@ -234,4 +246,25 @@ async fn an_inode_number_that_was_another_objects_begins_anew() {
     let other = reader.file(2, &object("\"other\""));
     assert_eq!(other.object().version.etag.as_deref(), Some("\"other\""));
     assert!(Arc::ptr_eq(&other, &reader.file(2, &object("\"other\""))));
+}
+
+/// Regression: a READ began anew when what it had joined had failed for a minute, and the kernel asked once more.
+#[tokio::test]
+async fn a_read_fails_with_what_it_joined_and_its_repetition_at_once() {
+    let store: Arc<Offsets> = Arc::default();
+    let reader = reader_of(store.clone(), 8 * MIB);
+    let file = open(&reader, 3).await;
+    store.fails.store(true, Ordering::Relaxed);
+    let ahead = Segment::new(MIB..2 * MIB, Origin::Sequential, None);
+    let fetch = reader.place(&file, &mut file.core.lock(), ahead);
+    let joined = MIB + 8192..MIB + 12_288;
+    let (_, first) = futures::join!(fetch, reader.read(&file, joined.clone()));
+    assert_eq!(first.unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(reader.read(&file, joined.clone()).await.unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(store.gets.load(Ordering::Relaxed), 1);
+    store.fails.store(false, Ordering::Relaxed);
+    // What is asked for elsewhere comes, and after the next open that as well.
+    read(&reader, &file, 3 * MIB..3 * MIB + 4096).await;
+    reader.opened(&file, false).await;
+    read(&reader, &file, joined).await;
 }
