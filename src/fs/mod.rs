@@ -1,7 +1,7 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
 //! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`listing`]: the directories;
-//!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
+//!   [`course`]: whether one gets on; [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
 //! - [`sweep`]: which files a program that goes through directories opens next
 //! - [`xattr`]: what is told of files by name; [`layout`]: the one that takes requests
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
@@ -10,6 +10,7 @@
 //! File handles carry no state: they are the flags of the open. Directory handles name a listing, so that a program
 //! sees one listing from its first entry to the last; where that is unknown the current listing takes its place.
 
+mod course;
 mod entry;
 mod error;
 pub mod inode;
