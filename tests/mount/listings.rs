@@ -111,3 +111,19 @@ fn some_pages_without_entries_are_no_reason_to_fail() {
     // The token of the last page is none that the server knows: the listing begins anew.
     eventually("the folder is listed", || names(&rig.path("d")).is_ok_and(|names| names.len() == 3));
 }
+
+#[test]
+fn a_page_of_any_length_is_refused() {
+    for (kind, reason) in
+        [(Kind::Padding(40 * MIB), "longer than"), (Kind::IgnoreMaxKeys, "more entries than were asked for")]
+    {
+        let rig = Rig::new(|lab| lab.put_many(BUCKET, (0..1500).map(|n| format!("d/{n}")), "x"));
+        rig.lab.fault(Fault::new(kind.clone()).on(Op::ListObjectsV2).prefix("d/"));
+        assert_eq!(refused(&rig, "d"), Some(libc::EIO), "{kind:?}");
+        assert!(log(&rig).contains(reason), "{}", log(&rig));
+        let longest = rig.lab.requests().iter().filter(|request| request.op.is_list()).map(|r| r.bytes).max();
+        assert!(longest < Some(20 * MIB), "{longest:?} bytes of one answer");
+        rig.lab.clear_faults();
+        assert_eq!(sorted(&rig, "d").len(), 1500, "after {kind:?}");
+    }
+}

@@ -6,6 +6,8 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use super::limit::Limit;
+
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
 const MAX_IDLE_CONNECTIONS: usize = 192;
 
@@ -17,7 +19,7 @@ const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMod
 /// The client for S3 and the services that give credentials; by the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
 /// and `NO_PROXY` name, as curl and the AWS CLI do.
 pub(super) fn client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
+    let client = Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder()
             .proxy_config(ProxyConfig::from_env())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -25,7 +27,8 @@ pub(super) fn client() -> SharedHttpClient {
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         connector.tls_provider(TLS).build()
-    })
+    });
+    SharedHttpClient::new(Limit(client))
 }
 
 /// A client that never goes by a proxy, for the instance's own metadata service.

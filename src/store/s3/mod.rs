@@ -1,7 +1,7 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
 //! - [`options`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client over
-//!   [`http`]
+//!   [`http`]; [`limit`]: how long their answers may be
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
@@ -16,6 +16,7 @@ mod document;
 mod encoding;
 mod failure;
 mod http;
+mod limit;
 mod options;
 mod page;
 mod probe;
@@ -153,7 +154,12 @@ impl Store for S3Store {
         };
         let answer = self.call(&name, send).await?;
         answer.contents().iter().for_each(|entry| self.note_tag(entry.e_tag.as_deref()));
-        page(&answer).map_err(|what| Self::bad_answer(&name, what))
+        let page = page(&answer).map_err(|what| Self::bad_answer(&name, what))?;
+        let entries = page.objects.len() + page.prefixes.len() + page.senseless.len();
+        if entries > usize::from(request.max_keys) {
+            return Err(Self::bad_answer(&name, "more entries than were asked for"));
+        }
+        Ok(page)
     }
 
     /// API reference, "HeadObject".
