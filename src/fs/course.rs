@@ -2,8 +2,8 @@
 //!
 //! A store that gives the same continuation token again, or tokens without end and no entries, would be asked for ever.
 
-/// So many pages in a row without an entry are passed over. Stores have some where much was deleted lately: each may stand
-/// for a thousand keys that were looked at.
+/// So many pages in a row without an entry are passed over. Stores have some where much was deleted lately: each may
+/// stand for a thousand keys that were looked at.
 const MAX_BARREN: usize = 100;
 
 /// How far a listing has come.

@@ -1,7 +1,7 @@
 //! Layouts as programs ask for them by an extended attribute: within bounds, and remembered.
 //!
-//! A file can have any number of HDUs, and a value that is too long for the kernel is asked for all the same: to learn how
-//! long it is, or by `fitsfs warm`, so that the headers are fetched.
+//! A file can have any number of HDUs, and a value that is too long for the kernel is asked for all the same: to learn
+//! how long it is, or by `fitsfs warm`, so that the headers are fetched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use super::error::{Errno, Result};
 use crate::fits;
 use crate::read::{FileState, Reader};
 
-/// As long as a program is left waiting; then the layout is one that is too long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// As long as a program is left waiting. What was walked stays in memory: who asks again comes further.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is remembered of layouts, in bytes, and for how long: what is asked for is mostly asked for twice, first for its
-/// length.
+/// What is remembered of layouts, in bytes, and for how long: what is asked for is mostly asked for twice, first for
+/// its length.
 const MAX_REMEMBERED: u64 = 8 << 20;
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
@@ -40,13 +40,13 @@ impl Default for Layouts {
 }
 
 impl Layouts {
-    /// The layout of a file, which is at `url`. However many ask for it, it is walked once; when all have gone the walk ends.
+    /// The layout of a file, which is at `url`. However many ask for it, it is walked once; when all have gone the walk
+    /// ends.
     pub async fn of(&self, reader: &Arc<Reader>, file: &Arc<FileState>, ino: u64, url: &str) -> Result<Arc<[u8]>> {
         let walk = async {
-            let layout = match tokio::time::timeout(PATIENCE, reader.layout(file)).await {
-                Ok(walked) => walked.map_err(|error| Errno::of_read(&error))?,
-                Err(_) => None,
-            };
+            let walked = tokio::time::timeout(PATIENCE, reader.layout(file)).await;
+            let walked = walked.map_err(|_| Errno::ETIMEDOUT)?;
+            let layout = walked.map_err(|error| Errno::of_read(&error))?;
             let json = layout.map(|layout| fits::render::json(&layout, None, Some(url)));
             json.transpose().map_err(|_| Errno::EINVAL).map(|json| json.map(|json| json.into_bytes().into()))
         };

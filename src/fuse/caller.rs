@@ -1,7 +1,7 @@
 //! The program that a request came from, as far as it matters to those that take long: whether it was killed.
 //!
-//! Interrupts of requests do not reach us, and a program that was killed waits until it is answered. What shows is that its
-//! SIGKILL is pending.
+//! Interrupts of requests do not reach us, and a program that was killed waits until it is answered. What shows is that
+//! its SIGKILL is pending.
 
 use std::time::Duration;
 

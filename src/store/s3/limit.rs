@@ -12,7 +12,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{LengthLimitError, Limited};
 
-/// The longest page of a listing: 1,000 entries with keys of 1,024 bytes, each of which is three in a URL, take half of it.
+/// The longest page of a listing: 1,000 entries with keys of 1,024 bytes, each of which is three in a URL, take half
+/// of it.
 const MAX_DOCUMENT: usize = 8 << 20;
 
 /// The longest error: code, message and some names.

@@ -6,8 +6,8 @@
 //! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
-//! One call of a [`Store`] method is one request, but for two cures that a retry of the same request is not: a wrong
-//! region is corrected once, stale credentials are fetched anew once.
+//! One call of a [`Store`] method is one request, but for three cures that a retry of the same request is not: a wrong
+//! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out.
 
 mod answer;
 mod connection;
@@ -244,8 +244,8 @@ impl S3Store {
         Ok(Peeked { object, head })
     }
 
-    /// A GET that is refused because the version is another one. Where the tag is the same after all, the condition could
-    /// not hold, because the tag is a weak one in that answer: the same is asked without.
+    /// A GET of a version. One that is refused although the tag is the same had a condition that cannot hold, since the
+    /// tag is a weak one there: the same is asked without.
     async fn get_version(&self, name: &str, object: &ObjectMeta, range: &Range<u64>) -> Result<GetObjectOutput> {
         let send = |client| self.send_get(client, &object.key, &object.version, range);
         let conditional = self.sends_conditions(&object.version);
