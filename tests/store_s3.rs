@@ -273,6 +273,20 @@ async fn listings_and_heads_meet_the_same_faults() {
 }
 
 #[tokio::test]
+async fn errors_of_any_length_are_told_by_what_they_begin_with() {
+    for (kind, error) in [(Kind::Padding(40 << 20), ErrorKind::NotFound), (Kind::Padding(70_000), ErrorKind::NotFound)]
+    {
+        let lab = lab();
+        let store = plain(&lab).await;
+        lab.fault(Fault::new(kind).on(Op::GetObject));
+        let missing = ObjectMeta { key: "missing".to_owned(), ..store.head(KEY).await.unwrap() };
+        assert_eq!(store.get(&missing, 0..10).await.err().map(|error| error.kind), Some(error));
+        let bytes = lab.requests().iter().map(|request| request.bytes).max();
+        assert!(bytes < Some(20 << 20), "{bytes:?} bytes of an error");
+    }
+}
+
+#[tokio::test]
 async fn a_storm_of_503_passes() {
     let lab = lab();
     lab.fault(Fault::new(Kind::slow_down()).probability(0.5, 42));

@@ -24,6 +24,12 @@ impl Errno {
     pub const ENODATA: Self = Self(libc::ENODATA);
     /// No data beyond this offset.
     pub const ENXIO: Self = Self(libc::ENXIO);
+    /// What is asked for is longer than it may be.
+    pub const E2BIG: Self = Self(libc::E2BIG);
+    /// The request was given up, as its program was killed.
+    pub const EINTR: Self = Self(libc::EINTR);
+    /// It took too long.
+    pub const ETIMEDOUT: Self = Self(libc::ETIMEDOUT);
     /// The argument makes no sense.
     pub const EINVAL: Self = Self(libc::EINVAL);
     /// The file name is too long.

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::entry::{Entry, Page};
@@ -25,8 +25,8 @@ pub struct Listing {
     /// The names that begin like the directory's own, where they were asked for by themselves.
     alike: RwLock<Option<Known>>,
     progress: watch::Sender<Progress>,
-    /// How many entries someone waits for.
-    demanded: watch::Sender<usize>,
+    /// How many entries those want who wait for some.
+    demanded: Mutex<Vec<usize>>,
     /// How many pages are listed though nobody waits for them.
     free: AtomicUsize,
     resumed: Notify,
@@ -72,7 +72,7 @@ impl Listing {
             all: RwLock::new(Known::new("", in_order)),
             alike: RwLock::default(),
             progress: watch::channel(Progress::default()).0,
-            demanded: watch::channel(0).0,
+            demanded: Mutex::default(),
             free: AtomicUsize::new(free),
             resumed: Notify::new(),
             began: Instant::now(),
@@ -108,14 +108,15 @@ impl Listing {
         self.remembered.read().first
     }
 
-    /// Appends the page that follows.
-    pub fn append(&self, page: Page) {
+    /// Appends the page that follows. Tells how many of its entries were not there before.
+    pub fn append(&self, page: Page) -> usize {
         let (complete, age) = (page.complete, page.age);
         if self.progress.borrow().pages == 0 {
             self.remembered.write().first = age;
         }
         self.count_from(age);
         let mut all = self.all.write();
+        let before = all.entries().len();
         all.append(page);
         let entries = all.entries().len();
         drop(all);
@@ -125,6 +126,7 @@ impl Listing {
             progress.complete = complete;
             progress.failed = None;
         });
+        entries - before
     }
 
     /// Something in it was asked for so long ago.
@@ -184,11 +186,7 @@ impl Listing {
 
     /// Up to `count` entries from position `start`, waiting for the first of them: none at the end of the directory.
     pub async fn entries(&self, start: usize, count: usize) -> Result<Vec<Entry>, StoreError> {
-        self.demanded.send_if_modified(|demanded| {
-            let grown = start + 1 > *demanded;
-            *demanded = (*demanded).max(start + 1);
-            grown
-        });
+        let _waiting = Demand::new(self, start + 1);
         self.resumed.notify_one();
         self.settled(|progress| progress.entries > start).await?;
         Ok(self.all.read().entries().iter().skip(start).take(count).cloned().collect())
@@ -225,7 +223,8 @@ impl Listing {
 
     fn is_wanted(&self) -> bool {
         let progress = self.progress.borrow();
-        progress.pages < self.free.load(Ordering::SeqCst) || *self.demanded.borrow() > progress.entries
+        let is_demanded = || self.demanded.lock().iter().any(|entries| *entries > progress.entries);
+        progress.pages < self.free.load(Ordering::SeqCst) || is_demanded()
     }
 
     async fn settled(&self, enough: impl Fn(&Progress) -> bool) -> Result<(), StoreError> {
@@ -235,6 +234,28 @@ impl Listing {
             Ok(p) if enough(p) || p.complete => Ok(()),
             Ok(Progress { failed: Some(error), .. }) => Err(error.clone()),
             Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Someone waits for so many entries, and not any longer than this lives.
+struct Demand<'a> {
+    listing: &'a Listing,
+    entries: usize,
+}
+
+impl<'a> Demand<'a> {
+    fn new(listing: &'a Listing, entries: usize) -> Self {
+        listing.demanded.lock().push(entries);
+        Self { listing, entries }
+    }
+}
+
+impl Drop for Demand<'_> {
+    fn drop(&mut self) {
+        let mut demanded = self.listing.demanded.lock();
+        if let Some(index) = demanded.iter().position(|entries| *entries == self.entries) {
+            demanded.swap_remove(index);
         }
     }
 }
@@ -283,6 +304,16 @@ mod tests {
         }
         assert!(!is_wanted(&listing).await);
         assert_eq!(listing.entries(0, 100).await.unwrap().len(), BACKGROUND_PAGES);
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_wants_no_more_pages() {
+        let listing = Listing::glimpse(true);
+        listing.append(page(&["a"], false));
+        let reader = tokio::time::timeout(Duration::from_millis(1), listing.entries(5, 1));
+        let (read, wanted) = tokio::join!(reader, is_wanted(&listing));
+        assert!(read.is_err() && wanted);
+        assert!(!is_wanted(&listing).await);
     }
 
     #[tokio::test]

@@ -1,18 +1,21 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
 //! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`listing`]: the directories;
-//!   [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
+//!   [`course`]: whether one gets on; [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
 //! - [`sweep`]: which files a program that goes through directories opens next
+//! - [`xattr`]: what is told of files by name; [`layout`]: the one that takes requests
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
 //! - [`Filesystem`]: the operations
 //!
 //! File handles carry no state: they are the flags of the open. Directory handles name a listing, so that a program
 //! sees one listing from its first entry to the last; where that is unknown the current listing takes its place.
 
+mod course;
 mod entry;
 mod error;
 pub mod inode;
 mod known;
+mod layout;
 mod listing;
 mod namespace;
 mod peek;
@@ -41,6 +44,7 @@ use crate::read::{FileState, Reader, Unanswered};
 use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
 use crate::trace::Trace;
 use inode::{InodeTable, Open};
+use layout::Layouts;
 use listing::Listing;
 use sweep::{Expected, Sweeps};
 
@@ -70,6 +74,7 @@ pub struct Filesystem {
     directories: Mutex<HashMap<u64, Arc<Listing>>>,
     next_directory: AtomicU64,
     sweeps: Sweeps,
+    layouts: Layouts,
     mounted: SystemTime,
     metrics: Arc<Metrics>,
 }
@@ -102,6 +107,7 @@ impl Filesystem {
             directories: Mutex::default(),
             next_directory: AtomicU64::new(1),
             sweeps: Sweeps::default(),
+            layouts: Layouts::default(),
             mounted: SystemTime::now(),
             metrics,
         }
@@ -331,12 +337,6 @@ impl Filesystem {
         self.inodes.look_up(node)
     }
 
-    /// The names of a file's extended attributes.
-    pub fn attribute_names(&self, ino: u64) -> Result<Vec<&'static str>> {
-        let inode = self.inode(ino)?;
-        Ok(object_of(&inode).map(|object| xattr::names(object, self.reader.disk().is_some())).unwrap_or_default())
-    }
-
     /// The value of an extended attribute.
     pub async fn attribute(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
         let inode = self.inode(ino)?;
@@ -360,9 +360,8 @@ impl Filesystem {
 
     async fn layout(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Result<Vec<u8>> {
         let file = self.state(inode, object);
-        let layout = self.reader.layout(&file).await.map_err(|error| Errno::of_read(&error))?;
         let url = self.store.url(&object.key);
-        crate::fits::render::json(&layout, None, Some(&url)).map(String::into_bytes).map_err(|_| Errno::EINVAL)
+        self.layouts.of(&self.reader, &file, inode.ino, &url).await.map(|json| json.to_vec())
     }
 
     /// Where data (or a hole) begins at or after `offset`: objects have no holes but the one at their end.

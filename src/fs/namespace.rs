@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::course::Course;
 use super::entry::{self, is_name};
 use super::inode::Node;
 use super::known::{Answer, Known};
@@ -424,14 +425,17 @@ impl Namespace {
 
     /// Lists a directory: some pages at once, the others as far as someone wants them. The slot is for the first page.
     async fn fill(&self, prefix: &str, listing: &Arc<Listing>, mut slot: Option<OwnedSemaphorePermit>) {
-        let mut continuation = None;
+        let mut course = Course::default();
         while self.is_wanted(listing).await {
-            match self.page(&request(prefix.to_owned(), PAGE, continuation)).await {
+            match self.page(&request(prefix.to_owned(), PAGE, course.token().map(str::to_owned))).await {
                 Ok(page) => {
-                    continuation = page.continuation.clone();
+                    let next = page.continuation.clone();
                     let page = entry::page(prefix, page);
                     page.skipped.iter().for_each(|key| self.metrics.skipped.note(key));
-                    listing.append(page);
+                    let entries = listing.append(page);
+                    if let Err(reason) = course.go_on(entries, next) {
+                        return self.give_up(prefix, listing, &reason).await;
+                    }
                 }
                 Err(error) => {
                     // Of a glimpse nobody needs to know: whoever enters the directory asks again.
@@ -445,21 +449,29 @@ impl Namespace {
             }
             drop(slot.take());
             self.weigh_again(prefix, listing);
-            if continuation.is_none() {
+            if course.token().is_none() {
                 return;
             }
         }
     }
 
+    /// A listing comes to no end. What was remembered of it would not either.
+    async fn give_up(&self, prefix: &str, listing: &Listing, reason: &str) {
+        let message = format!("LIST {}: a listing without progress: {reason}", self.store.url(prefix));
+        tracing::warn!(prefix, "{message}");
+        self.drop_listing(prefix).await;
+        listing.fail(StoreError::new(ErrorKind::BadResponse, message));
+    }
+
     /// Waits until someone wants the rest of a listing; false if nobody can any more, since all have let go of it.
     async fn is_wanted(&self, listing: &Arc<Listing>) -> bool {
         let look_again = self.ttl.positive.max(MIN_LOOK_AGAIN);
-        while tokio::time::timeout(look_again, listing.wanted()).await.is_err() {
-            if Arc::strong_count(listing) == 1 {
-                return false;
+        while Arc::strong_count(listing) > 1 {
+            if tokio::time::timeout(look_again, listing.wanted()).await.is_ok() {
+                return true;
             }
         }
-        true
+        false
     }
 
     /// A listing is weighed when it is put into the cache, which was before it grew. A glimpse of nothing is forgotten:

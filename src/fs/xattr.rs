@@ -1,4 +1,6 @@
 //! Extended attributes: where a file comes from, and what is in it.
+//!
+//! They are there for who asks by name, and not listed: programs that copy files would copy what is listed.
 
 use crate::store::{ObjectMeta, Store};
 
@@ -12,19 +14,6 @@ const URL: &str = "user.fitsfs.url";
 const ETAG: &str = "user.fitsfs.etag";
 const VERSION: &str = "user.fitsfs.version";
 const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
-
-/// The names of the attributes that a file has, in a mount that has a cache on disk or not.
-pub fn names(object: &ObjectMeta, has_cache: bool) -> Vec<&'static str> {
-    let held = [
-        (URL, true),
-        (ETAG, object.version.etag.is_some()),
-        (VERSION, object.version.id.is_some()),
-        (STORAGE_CLASS, true),
-        (CACHED, has_cache),
-        (LAYOUT, crate::fits::is_fits_name(&object.key)),
-    ];
-    held.into_iter().filter(|(_, held)| *held).map(|(name, _)| name).collect()
-}
 
 /// The value of an attribute that needs no request; none if the file does not have it.
 pub fn value(store: &dyn Store, object: &ObjectMeta, name: &str) -> Option<Vec<u8>> {

@@ -47,6 +47,9 @@ const DIRECTORY_BATCH: usize = 512;
 const BLOCKS: u64 = 1 << 38;
 const BLOCK_SIZE: u32 = 4096;
 
+/// The longest value of an extended attribute that the kernel passes on (`limits.h` of Linux).
+const XATTR_SIZE_MAX: u32 = 65_536;
+
 /// The entries `.` and `..` come before those of the listing.
 const DOTS: u64 = 2;
 
@@ -318,14 +321,9 @@ impl fuser::Filesystem for Adapter {
         reply.error(FuseErrno::ENOTTY);
     }
 
-    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        match self.fs.attribute_names(ino.0) {
-            Ok(names) => {
-                let list: Vec<u8> = names.iter().flat_map(|name| name.bytes().chain([0])).collect();
-                reply_attribute(&list, size, reply);
-            }
-            Err(errno) => reply.error(errno.into()),
-        }
+    fn listxattr(&self, _request: &Request, _ino: INodeNo, size: u32, reply: ReplyXattr) {
+        // Programs that copy files copy what is listed, and fail where it is longer than another filesystem takes.
+        reply_attribute(&[], size, reply);
     }
 }
 
@@ -362,6 +360,8 @@ fn reply_attribute(value: &[u8], size: u32, reply: ReplyXattr) {
     match (u32::try_from(value.len()), size) {
         (Ok(length), 0) => reply.size(length),
         (Ok(length), _) if length <= size => reply.data(value),
+        // No buffer is large enough.
+        (Ok(length), _) if length > XATTR_SIZE_MAX => reply.error(FuseErrno::E2BIG),
         _ => reply.error(FuseErrno::ERANGE),
     }
 }

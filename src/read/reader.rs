@@ -48,6 +48,11 @@ pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
+/// A layout is walked for so many headers, each of which may take a request, and so many bytes of them: no instrument has
+/// as many HDUs.
+const MAX_LAYOUT_READS: usize = 4096;
+const MAX_LAYOUT_BYTES: u64 = 64 << 20;
+
 /// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
 const MAX_REMEMBERED: u64 = 32 << 20;
 
@@ -228,26 +233,34 @@ impl Reader {
 
     /// The bytes `range` (not empty, within the file) of a file.
     pub async fn read(self: &Arc<Self>, file: &Arc<FileState>, range: Range<u64>) -> Result<Bytes> {
-        let (mut joins, mut cause) = (0, Cause::Unforeseen);
         let from = self.began.elapsed();
+        let (bytes, waited_for) = self.obtain(file, &range).await?;
+        if let Some(cause) = waited_for {
+            self.waited(file, &range, from, cause);
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes, and as what they were waited for, if they had to come from the store.
+    async fn obtain(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>) -> Result<(Bytes, Option<Cause>)> {
+        let (mut joins, mut cause) = (0, Cause::Unforeseen);
         file.note_asked();
-        self.look_on_disk(file, &range).await;
-        if let Some(error) = file.core.lock().failures.of(&range, Instant::now()) {
+        self.look_on_disk(file, range).await;
+        if let Some(error) = file.core.lock().failures.of(range, Instant::now()) {
             return Err(error);
         }
         loop {
-            let (segments, seen) = self.cover(file, &range, joins == 0);
+            let (segments, seen) = self.cover(file, range, joins == 0);
             cause = if joins == 0 { seen } else { cause };
-            match await_bytes(segments, &range).await {
+            match await_bytes(segments, range).await {
                 Ok((bytes, fetched)) => {
                     let metrics = &self.config.metrics;
                     if fetched {
-                        metrics.cache_misses.inc();
-                        self.waited(file, &range, from, cause);
+                        metrics.cache_misses.inc()
                     } else {
                         metrics.cache_hits.inc()
                     }
-                    return Ok(bytes);
+                    return Ok((bytes, fetched.then_some(cause)));
                 }
                 // What failed was repeated as often as it may be, for whoever began it.
                 Err(error) if error.kind == ErrorKind::Cancelled && joins < MAX_JOINS => joins += 1,
@@ -267,16 +280,23 @@ impl Reader {
         self.fetch_ahead(file, &mut core, bought, None);
     }
 
-    /// The map of a FITS or ASDF file, walking its header chain to the end.
-    pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<fits::Layout> {
+    /// The map of a FITS or ASDF file, walking its header chain to the end; none where that is too far.
+    pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<Option<fits::Layout>> {
         let size = file.object().size;
         let mut chain = fits::Chain::new(size);
+        let _walk = Walk { reader: self, file };
+        let (mut reads, mut read) = (0, 0);
         while let fits::Need::Bytes { offset, len } = chain.need() {
+            (reads, read) = (reads + 1, read + len);
+            if reads > MAX_LAYOUT_READS || read > MAX_LAYOUT_BYTES {
+                return Ok(None);
+            }
             let range = offset..(offset + len).min(size);
-            let bytes = self.read(file, range).await?;
+            // That it waits here earns a file nothing: its data are not what is asked for.
+            let (bytes, _) = self.obtain(file, &range).await?;
             chain.feed(offset, &bytes);
         }
-        Ok(chain.into_layout())
+        Ok(Some(chain.into_layout()))
     }
 
     /// Segments that hold or await all of `range`; fetches what is missing, and what the planner says on top. Tells whether
@@ -359,6 +379,24 @@ impl Reader {
         let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
         let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
         pieces.for_each(|piece| self.pusher.push(file, segment, piece));
+    }
+}
+
+/// A walk along the headers of a file, for who asks for its layout. When it ends, for whatever reason, what was to come of
+/// a file that no program has open is not wanted any more.
+struct Walk<'a> {
+    reader: &'a Reader,
+    file: &'a FileState,
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if !self.file.is_open() {
+            let all = 0..self.file.object().size;
+            let mut core = self.file.core.lock();
+            core.bought.clear();
+            self.reader.abandon(&mut core, std::slice::from_ref(&all));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Listings as no store should give them: one entry that makes no sense.
+//! Listings as no store should give them: one entry that makes no sense, pages without end, pages of any size.
 
 use std::fs;
 use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
 use fitsfs_lab::{Fault, Kind, Listed, Op};
 
@@ -11,6 +12,15 @@ fn sorted(rig: &Rig, folder: &str) -> Vec<String> {
     let mut names = names(&rig.path(folder)).unwrap();
     names.sort();
     names
+}
+
+/// What listing a folder fails with.
+fn refused(rig: &Rig, folder: &str) -> Option<i32> {
+    names(&rig.path(folder)).err().and_then(|error| error.raw_os_error())
+}
+
+fn log(rig: &Rig) -> String {
+    fs::read_to_string(rig.log_file()).unwrap()
 }
 
 fn size(size: &str) -> Listed {
@@ -69,5 +79,51 @@ fn what_is_listed_as_empty_and_is_not_is_looked_at_again() {
         (0..3).for_each(|_| assert_eq!(fs::read(rig.path("d/empty")).unwrap(), b""));
         let asked = rig.lab.count(|request| request.op == Op::HeadObject && request.key == "d/empty");
         assert_eq!(asked, 1, "an empty file is asked for once");
+    }
+}
+
+#[test]
+fn a_listing_without_progress_ends_with_an_error() {
+    for (kind, most) in [(Kind::RepeatToken, 10), (Kind::EmptyPages, 250)] {
+        for cached in [false, true] {
+            let rig = Rig::unmounted(|lab| lab.put_many(BUCKET, (0..3).map(|n| format!("d/{n}")), "x"));
+            let cache = rig.outside().join("cache");
+            let options = ["--cache-dir", cache.to_str().unwrap()];
+            rig.mount(if cached { &options } else { &[] });
+            rig.lab.fault(Fault::new(kind.clone()).on(Op::ListObjectsV2).prefix("d/"));
+            let started = Instant::now();
+            assert_eq!(refused(&rig, "d"), Some(libc::EIO), "{kind:?}");
+            assert!(started.elapsed() < Duration::from_secs(8), "{kind:?} took {:?}", started.elapsed());
+            rig.settle();
+            assert!(rig.status()["requests"]["list"].as_u64().unwrap() < most, "{kind:?}");
+            assert!(log(&rig).contains("without progress"), "{}", log(&rig));
+            rig.lab.clear_faults();
+            assert_eq!(sorted(&rig, "d"), ["0", "1", "2"], "after {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn some_pages_without_entries_are_no_reason_to_fail() {
+    let rig = Rig::new(|lab| lab.put_many(BUCKET, (0..3).map(|n| format!("d/{n}")), "x"));
+    rig.lab.fault(Fault::new(Kind::EmptyPages).on(Op::ListObjectsV2).prefix("d/").times(30));
+    rig.lab.fault(Fault::new(Kind::RepeatToken).on(Op::ListObjectsV2).prefix("d/").times(1));
+    // The token of the last page is none that the server knows: the listing begins anew.
+    eventually("the folder is listed", || names(&rig.path("d")).is_ok_and(|names| names.len() == 3));
+}
+
+#[test]
+fn a_page_of_any_length_is_refused() {
+    for (kind, reason) in
+        [(Kind::Padding(40 * MIB), "longer than"), (Kind::IgnoreMaxKeys, "more entries than were asked for")]
+    {
+        let rig = Rig::new(|lab| lab.put_many(BUCKET, (0..1500).map(|n| format!("d/{n}")), "x"));
+        rig.lab.fault(Fault::new(kind.clone()).on(Op::ListObjectsV2).prefix("d/"));
+        assert_eq!(refused(&rig, "d"), Some(libc::EIO), "{kind:?}");
+        assert!(log(&rig).contains(reason), "{}", log(&rig));
+        let longest = rig.lab.requests().iter().filter(|request| request.op.is_list()).map(|r| r.bytes).max();
+        assert!(longest < Some(20 * MIB), "{longest:?} bytes of one answer");
+        rig.lab.clear_faults();
+        assert_eq!(sorted(&rig, "d").len(), 1500, "after {kind:?}");
     }
 }

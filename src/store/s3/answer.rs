@@ -106,9 +106,9 @@ fn is_of_another_time(object: &ObjectMeta, headers: &Headers<'_>) -> bool {
     headers.last_modified.is_some_and(|time| time != object.last_modified)
 }
 
-/// `Content-Encoding` may be metadata, stored with an object that was compressed before: then the bytes are the object's.
-/// Whoever encodes an answer on its way cannot know beforehand how long it will be. So an encoded answer counts if it
-/// tells everything that [`check`] compares.
+/// `Content-Encoding` may be metadata, stored with an object that was compressed before: then the bytes are the
+/// object's. Whoever encodes an answer on its way cannot know beforehand how long it will be. So an encoded answer counts
+/// if it tells everything that [`check`] compares.
 fn tells_range_and_length(headers: &Headers<'_>) -> bool {
     let total = headers.content_range.and_then(ContentRange::parse).and_then(|range| range.total);
     total.is_some() && headers.content_length.is_some()

@@ -1,9 +1,9 @@
-//! The document of a listing that no XML reader takes, because of some of its entries: the others are read all the same.
-//! Pure.
+//! The document of a listing that no XML reader takes, because of some of its entries: the others are read all the
+//! same. Pure.
 //!
-//! It is read only where the SDK has failed. Entries are told apart by their tags, so that each can be wrong by itself: a
-//! key with characters that XML does not allow, a size or a time that is none. What is wrong is left without a size, which
-//! [`super::page`] takes for what it is.
+//! It is read only where the SDK has failed. Entries are told apart by their tags, so that each can be wrong by itself:
+//! a key with characters that XML does not allow, a size or a time that is none. What is wrong is left without a size,
+//! which [`super::page`] takes for what it is.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object, ObjectStorageClass};
@@ -87,7 +87,8 @@ fn referenced(reference: &str) -> Option<char> {
     }
 }
 
-/// Elements one after the other, with what is within; those within them are not looked at. It ends at what is not whole.
+/// Elements one after the other, with what is within; those within them are not looked at. It ends at what is not
+/// whole.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {

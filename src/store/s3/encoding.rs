@@ -31,8 +31,8 @@ pub(super) fn is_weak(etag: &str) -> bool {
 
 const WEAK: &str = "W/";
 
-/// The opaque tag of an entity tag, with its quotes, which some servers leave out in listings. It is the same whether the
-/// tag is weak or strong, which may differ from one answer to the next.
+/// The opaque tag of an entity tag, with its quotes, which some servers leave out in listings. It is the same whether
+/// the tag is weak or strong, which may differ from one answer to the next.
 pub(super) fn opaque_tag(etag: &str) -> Option<Arc<str>> {
     match etag.strip_prefix(WEAK).unwrap_or(etag) {
         "" | "\"\"" => None,

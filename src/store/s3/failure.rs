@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rustls::CertificateError;
 
+use super::limit::is_too_long;
 use crate::store::{ErrorKind, StoreError};
 
 /// How far a request came.
@@ -32,6 +33,8 @@ pub(super) enum Stage {
     Answered(u16),
     /// It was answered with what cannot be parsed.
     Unparsable(u16),
+    /// It was answered with more than such an answer can have.
+    TooLong(u16),
 }
 
 /// Who was asked.
@@ -65,7 +68,7 @@ impl Failure {
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code).map(str::to_owned);
         let header = |name: &str| answer.and_then(|a| a.headers().get(name)).map(one_line);
         let cause = match stage {
-            Stage::Answered(_) | Stage::Unparsable(_) => None,
+            Stage::Answered(_) | Stage::Unparsable(_) | Stage::TooLong(_) => None,
             Stage::Credentials => Some(credentials_cause(error)),
             Stage::Certificate => certificate_error(error).map(certificate_cause),
             Stage::Construction | Stage::Timeout | Stage::Network => Some(innermost(error)),
@@ -88,8 +91,8 @@ impl Failure {
             Stage::Network => ErrorKind::Network,
             Stage::Answered(status) => answered_kind(status, self.code.as_deref()),
             // An intermediary's error page is an error by its status; a success that cannot be parsed is none.
-            Stage::Unparsable(status) if status >= 400 => answered_kind(status, None),
-            Stage::Unparsable(_) => ErrorKind::BadResponse,
+            Stage::Unparsable(status) | Stage::TooLong(status) if status >= 400 => answered_kind(status, None),
+            Stage::Unparsable(_) | Stage::TooLong(_) => ErrorKind::BadResponse,
         }
     }
 
@@ -97,7 +100,7 @@ impl Failure {
     /// API"). A HEAD is told so without a body, hence without code.
     pub(super) fn other_region(&self, current: &str) -> Option<&str> {
         let wrong = match self.stage {
-            Stage::Answered(301 | 307) | Stage::Unparsable(301 | 307) => true,
+            Stage::Answered(301 | 307) | Stage::Unparsable(301 | 307) | Stage::TooLong(301 | 307) => true,
             Stage::Answered(400) | Stage::Unparsable(400) => {
                 matches!(
                     self.code.as_deref(),
@@ -152,6 +155,7 @@ impl Failure {
                 _ => format!("status {status}{code}"),
             },
             Stage::Unparsable(status) => format!("status {status} with an answer that is not S3's XML"),
+            Stage::TooLong(status) => format!("status {status} with an answer longer than any of S3's"),
         }
     }
 }
@@ -218,6 +222,7 @@ fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Stage::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_user() => Stage::Construction,
         SdkError::DispatchFailure(_) => Stage::Network,
+        SdkError::ResponseError(cut) if chain(error).any(is_too_long) => Stage::TooLong(cut.raw().status().as_u16()),
         // Its body could not be read to the end.
         SdkError::ResponseError(_) => Stage::Network,
         SdkError::ServiceError(service) => match service.raw().status().as_u16() {
@@ -371,6 +376,8 @@ mod tests {
             (Stage::Unparsable(302), ErrorKind::BadResponse),
             (Stage::Unparsable(403), ErrorKind::AccessDenied),
             (Stage::Unparsable(502), ErrorKind::Server),
+            (Stage::TooLong(200), ErrorKind::BadResponse),
+            (Stage::TooLong(404), ErrorKind::NotFound),
         ] {
             assert_eq!(failure(stage, None, None).kind(), kind, "{stage:?}");
         }

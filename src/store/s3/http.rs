@@ -7,6 +7,7 @@ use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use super::limit::Limit;
 use super::proxy::{self, Bypass};
 
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
@@ -21,7 +22,8 @@ const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMod
 /// and `NO_PROXY` name, as curl and the AWS CLI do.
 pub(super) fn client(tls: &TlsContext) -> SharedHttpClient {
     let proxied = pooled(ProxyConfig::from_env(), tls.clone());
-    proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()))
+    let client = proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()));
+    SharedHttpClient::new(Limit(client))
 }
 
 fn pooled(proxies: ProxyConfig, context: TlsContext) -> SharedHttpClient {

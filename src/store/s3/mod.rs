@@ -1,14 +1,14 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
-//!   over [`http`], past a [`proxy`] or not, to those that it may [`trust`]
+//!   over [`http`], past a [`proxy`] or not, to those that it may [`trust`]; [`limit`]: how long their answers may be
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
-//! One call of a [`Store`] method is one request, but for three cures that a retry of the same request is not: a wrong
-//! region is corrected once, stale credentials are fetched anew once, and the bucket is named in the host once the server
-//! has said that it takes none in the path.
+//! One call of a [`Store`] method is one request, but for four cures that a retry of the same request is not: a wrong
+//! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
+//! bucket is named in the host once the server has said that it takes none in the path.
 
 mod answer;
 mod connection;
@@ -17,6 +17,7 @@ mod document;
 mod encoding;
 mod failure;
 mod http;
+mod limit;
 mod options;
 mod page;
 mod probe;
@@ -163,7 +164,12 @@ impl Store for S3Store {
         };
         let answer = self.call(&name, send).await?;
         answer.contents().iter().for_each(|entry| self.note_tag(entry.e_tag.as_deref()));
-        page(&answer).map_err(|what| Self::bad_answer(&name, what))
+        let page = page(&answer).map_err(|what| Self::bad_answer(&name, what))?;
+        let entries = page.objects.len() + page.prefixes.len() + page.senseless.len();
+        if entries > usize::from(request.max_keys) {
+            return Err(Self::bad_answer(&name, "more entries than were asked for"));
+        }
+        Ok(page)
     }
 
     /// API reference, "HeadObject".
@@ -248,8 +254,8 @@ impl S3Store {
         Ok(Peeked { object, head })
     }
 
-    /// A GET that is refused because the version is another one. Where the tag is the same after all, the condition could
-    /// not hold, because the tag is a weak one in that answer: the same is asked without.
+    /// A GET of a version. One that is refused although the tag is the same had a condition that cannot hold, since the
+    /// tag is a weak one there: the same is asked without.
     async fn get_version(&self, name: &str, object: &ObjectMeta, range: &Range<u64>) -> Result<GetObjectOutput> {
         let send = |client| self.send_get(client, &object.key, &object.version, range);
         let conditional = self.sends_conditions(&object.version);
