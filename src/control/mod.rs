@@ -175,7 +175,8 @@ pub fn trace(mountpoint: &Path, clear: bool) -> io::Result<Trace> {
 }
 
 /// The daemon that serves a mountpoint, and its process: one of this user, by a socket that nobody else can have made.
-/// Who listens and does not answer is waited for no longer than for an answer: a connection may have to wait for others.
+/// Who listens and does not answer is waited for no longer than for an answer: a connection may have to wait for
+/// others.
 fn connect(folder: &Path, mountpoint: &Path) -> io::Result<(UnixStream, u32)> {
     check_private(folder)?;
     let address = SocketAddrUnix::new(socket_in(folder, mountpoint))?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{BUCKET, PROGRAM, Rig, eventually, forget_pages, text};
 
-const CONTENT: [u8; 100_000] = [7; 100_000];
+static CONTENT: [u8; 100_000] = [7; 100_000];
 
 fn rig() -> Rig {
     Rig::unmounted(|lab| drop(lab.put(BUCKET, "d/a.fits", CONTENT.to_vec())))
@@ -96,7 +96,7 @@ fn a_folder_for_sockets_that_another_user_made_first_hangs_nothing() {
     let mut mount = mount.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run fitsfs");
     // It may mount, or not be allowed to: in either case it does not wait for whoever listens there.
     let began = Instant::now();
-    let goes_on = || rig.lab.requests().len() > 0;
+    let goes_on = || !rig.lab.requests().is_empty();
     while !goes_on() && mount.try_wait().expect("ask for it").is_none() && began.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -36,8 +36,8 @@ pub enum Unfit {
 pub struct Directory {
     root: PathBuf,
     shared: bool,
-    /// The folder that it is in, held: whatever happens to the path of that, this stays the one that was checked. Not the
-    /// directory itself, which may be removed while mounts use it, and is made anew.
+    /// The folder that it is in, held: whatever happens to the path of that, this stays the one that was checked. Not
+    /// the directory itself, which may be removed while mounts use it, and is made anew.
     parent: Arc<OwnedFd>,
     /// The same as a path, and the directory below it.
     held: PathBuf,
@@ -188,8 +188,8 @@ fn make_folders(folder: &Path, shared: bool) -> io::Result<()> {
 }
 
 /// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/fitsfs`, or `/var/cache/fitsfs` for root and
-/// `~/.cache/fitsfs` for others. None without a home. Root does not follow a variable to what is another user's: `sudo -E`
-/// keeps those of whoever calls it.
+/// `~/.cache/fitsfs` for others. None without a home. Root does not follow a variable to what is another user's:
+/// `sudo -E` keeps those of whoever calls it.
 pub fn default_place(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name| environment(name).filter(|value: &String| value.starts_with('/')).map(PathBuf::from);
     match set("XDG_CACHE_HOME").filter(|cache| user() != 0 || belongs_to_root(cache)) {

@@ -1,5 +1,5 @@
-//! Whether a directory can be trusted: what is read from it is taken for the archive's, so that nobody else may be able to
-//! write it, nor to put another one in its place. So all folders above it count, as sshd has it.
+//! Whether a directory can be trusted: what is read from it is taken for the archive's, so that nobody else may be able
+//! to write it, nor to put another one in its place. So all folders above it count, as sshd has it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,7 +17,8 @@ pub(super) struct Distrust {
     pub(super) is_above: bool,
 }
 
-/// A directory that was reached from the root, one descriptor after the other, so that what was looked at is what is used.
+/// A directory that was reached from the root, one descriptor after the other, so that what was looked at is what is
+/// used.
 #[derive(Debug)]
 pub(super) struct Reached {
     /// The folder that the directory is in.
@@ -102,8 +103,8 @@ fn is_trusted(Facts { owner, mode, .. }: Facts, user: u32, shared: bool) -> Resu
     }
 }
 
-/// Whether a folder above keeps what is in it where it is. In a sticky one, such as /tmp, that is up to the owner of what
-/// is in it. Who owns or shares the directory is trusted above it as well.
+/// Whether a folder above keeps what is in it where it is. In a sticky one, such as /tmp, that is up to the owner of
+/// what is in it. Who owns or shares the directory is trusted above it as well.
 fn keeps(above: Facts, next: Facts, directory: Facts, user: u32, shared: bool) -> Result<(), &'static str> {
     let is_ours = |owner: u32| owner == user || owner == 0 || (shared && owner == directory.owner);
     let is_open = |bits: u32| above.mode & bits != 0;

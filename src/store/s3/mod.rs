@@ -6,8 +6,8 @@
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
 //! One call of a [`Store`] method is one request, but for three cures that a retry of the same request is not: a wrong
-//! region is corrected once, stale credentials are fetched anew once, and the bucket is named in the host once the server
-//! has said that it takes none in the path.
+//! region is corrected once, stale credentials are fetched anew once, and the bucket is named in the host once the
+//! server has said that it takes none in the path.
 
 mod answer;
 mod connection;
