@@ -1,5 +1,5 @@
-//! Text of others, made fit for a terminal and a log. Keys may hold anything: a line feed that forges a line of a log, an
-//! escape sequence that a terminal obeys, marks that turn the direction in which text is shown.
+//! Text of others, made fit for a terminal and a log. Keys may hold anything: a line feed that forges a line of a log,
+//! an escape sequence that a terminal obeys, marks that turn the direction in which text is shown.
 
 use std::borrow::Cow;
 

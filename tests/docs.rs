@@ -57,7 +57,10 @@ fn listed(command: &str) -> Options {
 }
 
 fn documented(heading: &str) -> Options {
-    rows(CONFIGURATION, heading).iter().map(|row| (bare(row[0]).to_owned(), bare(row[1]).to_owned())).collect()
+    let rows = rows(CONFIGURATION, heading);
+    let options: Options = rows.iter().map(|row| (bare(row[0]).to_owned(), bare(row[1]).to_owned())).collect();
+    assert_eq!(options.len(), rows.len(), "an option below {heading} is there twice");
+    options
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn head_list_and_get_agree_and_cost_one_request_each() {
     let get = &requests[3];
     assert_eq!(get.range.as_deref(), Some("bytes=5-5"));
     assert_eq!(get.if_match.as_deref(), object.version.etag.as_deref());
-    assert_eq!(store.id(), format!("s3://127.0.0.1:{}/{BUCKET}", lab.port()));
+    assert_eq!(store.id(), format!("s3+http://127.0.0.1:{}/{BUCKET}", lab.port()));
     assert_eq!(store.url(KEY), format!("s3://{BUCKET}/{KEY}"));
 }
 
@@ -430,4 +430,15 @@ async fn a_check_tells_what_is_wrong() {
         assert_eq!(check.outcome, outcome, "{kind:?}: {}", report.render(false));
         assert!(check.remedy.is_some());
     }
+}
+
+/// What came by http could have been written by anyone on the way.
+#[tokio::test]
+async fn what_came_by_http_is_kept_apart_from_what_came_by_https() {
+    let id = async |scheme: &str| {
+        let endpoint_url = Some(format!("{scheme}://s3.example.org"));
+        open(&S3Options { endpoint_url, no_sign_request: true, ..Default::default() }).await.id().to_owned()
+    };
+    assert_ne!(id("http").await, id("https").await);
+    assert_eq!(id("https").await, format!("s3://s3.example.org/{BUCKET}"));
 }

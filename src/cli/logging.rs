@@ -1,7 +1,7 @@
 //! The log: lines for people on standard error in the foreground, to a file in the background.
 //!
-//! Whatever is logged passes [`Lines`], also what libraries say: one event is one line, which steers no terminal and tells
-//! no more of an access key id than its end.
+//! Whatever is logged passes [`Lines`], also what libraries say: one event is one line, which steers no terminal and
+//! tells no more of an access key id than its end.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -68,8 +68,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Crate fuser calls it an error that nobody waits for a reply any more, as after a program was killed. What it found out
-/// is only in its text: that of the kernel's ENOENT.
+/// Crate fuser calls it an error that nobody waits for a reply any more, as after a program was killed. What it found
+/// out is only in its text: that of the kernel's ENOENT.
 fn is_late_reply(line: &str) -> bool {
     line.contains("fuser::reply:") && line.ends_with("(os error 2)")
 }

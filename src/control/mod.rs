@@ -5,13 +5,14 @@
 //! the end: a [`Snapshot`] or a [`Trace`], or an object whose only field is `error`.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
@@ -67,7 +68,11 @@ pub fn name_of(mountpoint: &Path) -> String {
 
 /// Where the socket of a mountpoint is.
 fn socket_path(mountpoint: &Path) -> PathBuf {
-    runtime_dir().join(name_of(mountpoint)).with_extension("sock")
+    socket_in(&runtime_dir(), mountpoint)
+}
+
+fn socket_in(folder: &Path, mountpoint: &Path) -> PathBuf {
+    folder.join(name_of(mountpoint)).with_extension("sock")
 }
 
 /// `/run/fitsfs` for root, `$XDG_RUNTIME_DIR/fitsfs` or `/tmp/fitsfs-UID` for others.
@@ -169,9 +174,35 @@ pub fn trace(mountpoint: &Path, clear: bool) -> io::Result<Trace> {
     ask(mountpoint, if clear { Request::TraceClear } else { Request::Trace })
 }
 
+/// The daemon that serves a mountpoint, and its process: one of this user, by a socket that nobody else can have made.
+/// Who listens and does not answer is waited for no longer than for an answer: a connection may have to wait for
+/// others.
+fn connect(folder: &Path, mountpoint: &Path) -> io::Result<(UnixStream, u32)> {
+    check_private(folder)?;
+    let address = SocketAddrUnix::new(socket_in(folder, mountpoint))?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let began = Instant::now();
+    while let Err(error) = rustix::net::connect(&socket, &address) {
+        if error != Errno::AGAIN {
+            return Err(error.into());
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let peer = rustix::net::sockopt::socket_peercred(&socket)?;
+    if peer.uid.as_raw() != user() {
+        return Err(io::Error::other("the socket is another user's"));
+    }
+    let client = UnixStream::from(socket);
+    client.set_nonblocking(false)?;
+    Ok((client, peer.pid.as_raw_pid().cast_unsigned()))
+}
+
 fn ask<T: DeserializeOwned>(mountpoint: &Path, request: Request) -> io::Result<T> {
-    check_private(&runtime_dir())?;
-    let mut client = UnixStream::connect(socket_path(mountpoint))?;
+    let (mut client, _) = connect(&runtime_dir(), mountpoint)?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     // Before there were requests, a daemon told its status and closed the connection, whatever it was asked.
@@ -196,20 +227,7 @@ pub fn ping(mountpoint: &Path) -> Option<u32> {
 /// Whether the process that made the socket of a mountpoint is gone, while something of it keeps the socket open (and,
 /// if it is a thread in the kernel, the mount alive that nobody serves any more).
 pub fn is_orphaned(mountpoint: &Path) -> bool {
-    let Ok(client) = UnixStream::connect(socket_path(mountpoint)) else { return false };
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the descriptor is open, and the buffer and its length belong together.
-    let known = unsafe {
-        libc::getsockopt(
-            client.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut peer).cast(),
-            &raw mut length,
-        )
-    };
-    known == 0 && u32::try_from(peer.pid).is_ok_and(|pid| pid > 0 && is_gone(pid))
+    connect(&runtime_dir(), mountpoint).is_ok_and(|(_, pid)| is_gone(pid))
 }
 
 /// Whether a process has ended, whoever has yet to be told.
@@ -325,5 +343,41 @@ mod tests {
         old.join().unwrap();
         std::fs::remove_file(socket_path(&mountpoint)).unwrap();
         drop(server);
+    }
+
+    /// A folder for sockets, and a socket in it on which somebody listens and answers nobody.
+    fn silent() -> (tempfile::TempDir, PathBuf, std::os::unix::net::UnixListener) {
+        let folder = tempfile::tempdir().unwrap();
+        let mountpoint = PathBuf::from("/test-of-silence");
+        let listener = std::os::unix::net::UnixListener::bind(socket_in(folder.path(), &mountpoint)).unwrap();
+        (folder, mountpoint, listener)
+    }
+
+    #[test]
+    fn who_listens_and_does_not_accept_keeps_nobody() {
+        let (folder, mountpoint, listener) = silent();
+        // Listening again makes the line of those who wait as short as one.
+        rustix::net::listen(&listener, 0).unwrap();
+        let _first = connect(folder.path(), &mountpoint).unwrap();
+        let began = Instant::now();
+        assert_eq!(connect(folder.path(), &mountpoint).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < 2 * PATIENCE);
+    }
+
+    #[test]
+    fn a_folder_that_others_made_or_can_write_is_not_believed() {
+        let (folder, mountpoint, _listener) = silent();
+        assert!(connect(folder.path(), &mountpoint).is_ok());
+        let set_mode = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o777);
+        assert!(connect(folder.path(), &mountpoint).is_err());
+        set_mode(0o700);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        assert!(connect(&link, &mountpoint).is_err());
+        if user() == 0 {
+            std::os::unix::fs::chown(folder.path(), Some(1000), None).unwrap();
+            assert!(connect(folder.path(), &mountpoint).is_err());
+        }
     }
 }

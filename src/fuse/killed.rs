@@ -24,7 +24,7 @@ pub async fn unless_killed<T>(thread: u32, operation: impl Future<Output = Resul
     tokio::select! {
         biased;
         result = &mut operation => result,
-        () = killed(thread) => Err(Errno(libc::EINTR)),
+        () = killed(thread) => Err(Errno::EINTR),
     }
 }
 

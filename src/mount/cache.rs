@@ -41,7 +41,8 @@ pub fn remembering(
     ttl: Ttl,
 ) -> Result<Arc<dyn Store>, String> {
     let Some((directory, disk)) = directory.zip(disk) else { return Ok(store) };
-    match Names::open(directory.root(), directory.file_mode(), Box::new(disk.room())) {
+    // The room keeps the folder held in which the base is a path.
+    match Names::open(directory.base(), directory.file_mode(), Box::new(disk.room())) {
         Ok(names) => {
             let belief = Belief { found: ttl.positive, missing: ttl.negative };
             Ok(Arc::new(Remembered::new(store, Arc::new(names), belief, config.offline)))
@@ -57,7 +58,7 @@ pub fn remembering(
 /// What mounts before have learnt of files, where there is a cache.
 pub fn notes(directory: Option<&Directory>, disk: Option<&Arc<DiskCache>>, store_id: &str) -> Option<Arc<Notes>> {
     let (directory, disk) = directory.zip(disk)?;
-    let notes = Notes::open(directory.root(), directory.file_mode(), Box::new(disk.room()), store_id);
+    let notes = Notes::open(directory.base(), directory.file_mode(), Box::new(disk.room()), store_id);
     notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new)
 }
 

@@ -237,8 +237,8 @@ fn session_config(config: &MountConfig) -> fuser::Config {
     session
 }
 
-/// Text as a part of a list of options, as which it reaches the helper that mounts for users: a comma would end it there,
-/// and what follows would be an option of its own. So such characters are written as in URLs.
+/// Text as a part of a list of options, as which it reaches the helper that mounts for users: a comma would end it
+/// there, and what follows would be an option of its own. So such characters are written as in URLs.
 fn one_option(text: &str) -> String {
     let is_safe = |c: char| !matches!(c, ',' | '\\' | '"') && !c.is_control();
     let escaped = |c: char| if is_safe(c) { c.to_string() } else { format!("%{:02X}", u32::from(c)) };

@@ -1,5 +1,5 @@
-//! How a store is reached, where boto3 and the AWS CLI reach it: certificates of one's own, proxies, where the bucket is
-//! named.
+//! How a store is reached, where boto3 and the AWS CLI reach it: certificates of one's own, proxies, where the bucket
+//! is named.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};

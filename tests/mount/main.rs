@@ -27,5 +27,6 @@ mod review;
 mod status;
 mod support;
 mod trace;
+mod trust;
 mod versions;
 mod warm;

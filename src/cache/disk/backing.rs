@@ -6,11 +6,10 @@
 //! was mapped stays in use when its file is closed, and when this process has ended, and nobody is told: so a file that
 //! was given to the kernel is noted in its map, and removed as a whole or not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::lock::{self, Mode};
 use super::object::{self, CachedObject, Found};
-use super::{Directory, PIECE, file, map};
+use super::{Directory, PIECE, map};
 
 /// So many files are known to have been checked.
 const MAX_CHECKED: u64 = 10_000;
@@ -108,17 +107,13 @@ impl Checked {
 /// Locks the files of an object against changes; none while someone changes them.
 fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
     let backing = Backing {
-        data: open(&directory.data(name))?,
-        map: file::open(&directory.map(name), directory.file_mode(), false)?,
+        data: directory.open_to_read(&directory.data(name))?,
+        map: directory.open_file(&directory.map(name), false)?,
     };
     let held = lock::try_lock(&backing.map, &object::LIFE, Mode::Shared)?
         && backing.map.metadata()?.nlink() > 0
         && lock::try_lock(&backing.map, &object::region_locks(0..map::regions(size)), Mode::Shared)?;
     Ok(held.then_some(backing))
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 fn state(file: &File) -> io::Result<State> {

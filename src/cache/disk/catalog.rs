@@ -143,7 +143,7 @@ pub fn verify(directory: &Directory, mut progress: impl FnMut(u64)) -> io::Resul
         verified.files += 1;
         let Some(seen) = seen else {
             usage.give(evict::remove(directory, name)?.unwrap_or(0));
-            verified.damage.push(Damage::Map { path: directory.map(name) });
+            verified.damage.push(Damage::Map { path: directory.shown(&directory.map(name)) });
             return Ok(());
         };
         let mut pages = 0;
@@ -226,7 +226,7 @@ fn clear_one(directory: &Directory, name: &str, seen: Option<Seen>, cleared: &mu
 /// Removes what mounts remember of the names in their buckets. Returns the bytes that are free by that.
 fn forget_names(directory: &Directory) -> io::Result<u64> {
     let mut bytes = 0;
-    let mut folders = Vec::from([directory.root().join("names")]);
+    let mut folders = Vec::from([directory.base().join("names")]);
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -103,6 +103,7 @@ impl Way {
 mod tests {
     use super::*;
     use crate::cache::pieces::Pieces;
+    use std::os::unix::fs::OpenOptionsExt;
 
     #[test]
     fn a_disk_that_is_behind_leaves_it_to_the_page_cache() {
@@ -119,7 +120,8 @@ mod tests {
         let (folder, mut way) = (tempfile::tempdir().unwrap(), Way::default());
         let path = folder.path().join("data");
         File::create(&path).unwrap();
-        let Ok(file) = super::super::file::open_direct(&path) else { return };
+        let mut options = File::options();
+        let Ok(file) = options.read(true).write(true).custom_flags(libc::O_DIRECT).open(&path) else { return };
         let content: Vec<u8> = (0..1_000_000u32).map(|at| (at >> 3) as u8).collect();
         let pieces = Arc::new(Pieces::default());
         let in_a_piece = |slice: &[u8]| {

@@ -136,7 +136,7 @@ impl Evictor {
     /// Counts what is there, and notes what can be given up.
     pub fn count(&mut self, directory: &Directory, usage: &Usage, eviction: &Eviction<'_>) -> io::Result<()> {
         usage.settle();
-        if let Err(error) = names::trim(directory.root(), usage.quota() / NAMES_SHARE) {
+        if let Err(error) = names::trim(directory.base(), usage.quota() / NAMES_SHARE) {
             tracing::debug!(%error, "cannot give up names");
         }
         let before = usage.used();
@@ -239,7 +239,7 @@ pub(super) enum Kind {
 /// directory is left alone.
 pub(super) fn files(directory: &Directory, bytes: &mut u64) -> io::Result<Vec<(String, Kind)>> {
     let mut found = Vec::new();
-    let mut folders = vec![directory.objects(), directory.root().join("names")];
+    let mut folders = vec![directory.objects(), directory.base().join("names")];
     *bytes += taken(&directory.usage()) + folders.iter().map(|folder| taken(folder)).sum::<u64>();
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {

@@ -1,29 +1,36 @@
 //! What the standard library lacks for the files of the cache.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Opens a file for reading and writing, which is made with this mode if it may be, whatever the umask: that of this
-/// process is not that of all who share the cache. A symbolic link is not followed.
-pub fn open(path: &Path, mode: u32, create: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path)?;
-    if create {
-        let found = file.metadata()?;
-        if found.mode() & mode != mode && found.uid() == super::directory::user() {
-            file.set_permissions(Permissions::from_mode(mode))?;
-        }
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+/// Opens a file below a folder, which is made with the mode `made` if there is one, whatever the umask: that of this
+/// process is not that of all who share the cache. No symbolic link is followed, no pipe is waited for, and what is not
+/// a file of this user or of root is refused, unless it is shared.
+pub fn open(folder: &OwnedFd, path: &Path, access: OFlags, made: Option<u32>, shared: bool) -> io::Result<File> {
+    let creating = if made.is_some() { OFlags::CREATE } else { OFlags::empty() };
+    let flags = access | creating | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(made.unwrap_or_default());
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = match openat2(folder, path, flags, mode, within) {
+        // Linux before 5.6; containers with a filter that does not know the call. The last component is not followed.
+        Err(Errno::NOSYS | Errno::PERM) => openat(folder, path, flags, mode),
+        opened => opened,
+    };
+    let file = File::from(opened?);
+    let (found, user) = (file.metadata()?, super::directory::user());
+    if !found.is_file() || !(shared || found.uid() == user || found.uid() == 0) {
+        return Err(io::Error::other("not a file of this user"));
+    }
+    if let Some(made) = made.filter(|made| found.mode() & made != *made && found.uid() == user) {
+        file.set_permissions(Permissions::from_mode(made))?;
     }
     Ok(file)
-}
-
-/// Opens a file for reading and writing past the page cache.
-pub fn open_direct(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECT).open(path)
 }
 
 /// Has the kernel read nothing of a file but what is asked for, where it may: what comes next is known better here, and

@@ -27,6 +27,7 @@ mod lock;
 mod map;
 mod object;
 mod region;
+mod trust;
 mod usage;
 mod wait;
 mod writer;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::Directory;
 use super::buffers::{Buffer, Buffers, is_large};
 use super::direct::Direct;
-use super::file::{self, Patience, open, read_number, read_up_to, set_length};
+use super::file::{self, Patience, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
@@ -120,7 +120,7 @@ impl CachedObject {
         let (Some(header), name) = (identity.header(), identity.name()) else { return Ok(None) };
         let (map_path, data_path) = (directory.map(&name), directory.data(&name));
         for _ in 0..ATTEMPTS {
-            let map = match open(&map_path, directory.file_mode(), false) {
+            let map = match directory.open_file(&map_path, false) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if usage.take(map::HEADER).is_err() {
                         return Ok(None);
@@ -139,10 +139,10 @@ impl CachedObject {
                 continue;
             }
             set_length(&map, map::length(identity.size))?;
-            let data = open(&data_path, directory.file_mode(), true)?;
+            let data = directory.open_file(&data_path, true)?;
             set_length(&data, identity.size)?;
             file::read_nothing_ahead(&data);
-            let direct = file::open_direct(&data_path).ok();
+            let direct = directory.open_direct(&data_path).ok();
             let buffers = buffers.clone();
             return Ok(Some(Self { direct, buffers, ..Self::of_files(identity, map, data) }));
         }
@@ -416,8 +416,8 @@ impl CachedObject {
 
 /// Opens the files of an object as they are, to look at them or to give parts up. The map may be damaged.
 pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(File, File)> {
-    let map = open(&directory.map(name), directory.file_mode(), false)?;
-    Ok((map, open(&directory.data(name), directory.file_mode(), true)?))
+    let map = directory.open_file(&directory.map(name), false)?;
+    Ok((map, directory.open_file(&directory.data(name), true)?))
 }
 
 /// A program has opened the object of a map.
@@ -442,7 +442,7 @@ pub(super) fn read_identity(map: &File) -> io::Result<Option<Identity>> {
 /// Removes the files of an object, unless someone has it open. True if they are gone.
 pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<bool> {
     let map_path = directory.map(name);
-    let map = match open(&map_path, directory.file_mode(), false) {
+    let map = match directory.open_file(&map_path, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         map => Some(map?),
     };

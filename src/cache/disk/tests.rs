@@ -67,8 +67,8 @@ impl Rig {
         let directory = Directory::open(self.folder.path(), false).unwrap();
         let names = evict::files(&directory, &mut 0).unwrap();
         let path = |(name, found): (String, evict::Kind)| match (found, kind) {
-            (evict::Kind::Map, "map") => Some(directory.map(&name)),
-            (evict::Kind::Data, "data") => Some(directory.data(&name)),
+            (evict::Kind::Map, "map") => Some(directory.shown(&directory.map(&name))),
+            (evict::Kind::Data, "data") => Some(directory.shown(&directory.data(&name))),
             _ => None,
         };
         let mut paths: Vec<_> = names.into_iter().filter_map(path).collect();

@@ -13,7 +13,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Directory;
-use super::file;
 use super::lock::{self, Mode};
 
 /// The whole file.
@@ -171,7 +170,7 @@ impl Usage {
         let was_removed = file.metadata()?.nlink() == 0;
         if was_removed {
             // With the directory, which others may have made anew: what counts is the file that has the name.
-            self.directory.make(self.directory.root())?;
+            self.directory.make(self.directory.base())?;
             *file = open(&self.directory)?;
         }
         if !lock::lock(&file, &ALL, Mode::Exclusive, PATIENCE)? {
@@ -203,7 +202,7 @@ impl Usage {
 }
 
 fn open(directory: &Directory) -> io::Result<File> {
-    file::open(&directory.usage(), directory.file_mode(), true)
+    directory.open_file(&directory.usage(), true)
 }
 
 impl Drop for Usage {

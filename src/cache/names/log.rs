@@ -120,7 +120,7 @@ impl Log {
     /// Opens it to be read; none if there is none.
     pub(super) fn open(&self) -> io::Result<Option<File>> {
         match options().read(true).open(&self.path) {
-            Ok(file) => regular(file).map(Some),
+            Ok(file) => regular(file, self.mode).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -153,7 +153,7 @@ impl Log {
     }
 
     fn open_to_append(&self) -> io::Result<File> {
-        let existing = || options().read(true).append(true).open(&self.path).and_then(regular);
+        let existing = || options().read(true).append(true).open(&self.path).and_then(|file| regular(file, self.mode));
         match existing() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => return outcome,
@@ -225,11 +225,19 @@ pub(super) fn options() -> OpenOptions {
     options
 }
 
-pub(super) fn regular(file: File) -> io::Result<File> {
-    match file.metadata()?.is_file() {
+/// A file that is one, and was made by this user or by root, unless files of this mode are shared.
+pub(super) fn regular(file: File, mode: u32) -> io::Result<File> {
+    let found = file.metadata()?;
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let is_ours = is_shared(mode) || found.uid() == 0 || found.uid() == unsafe { libc::geteuid() };
+    match found.is_file() && is_ours {
         true => Ok(file),
-        false => Err(io::Error::other("not a regular file")),
+        false => Err(io::Error::other("not a file of this user")),
     }
+}
+
+fn is_shared(mode: u32) -> bool {
+    mode & 0o060 != 0
 }
 
 /// Appends with one write, behind the end of a line: whoever wrote before may not have come to it.
@@ -257,10 +265,15 @@ fn lock(file: &File, how: libc::c_int) -> bool {
 
 /// Makes a folder for files of this mode. What a group shares belongs to it.
 pub(super) fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
-    let mode = if mode & 0o060 == 0 { 0o700 } else { 0o2770 };
+    let mode = if is_shared(mode) { 0o2770 } else { 0o700 };
     match DirBuilder::new().mode(mode).create(folder) {
         Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(mode)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(folder) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Not by a symbolic link.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }

@@ -54,7 +54,7 @@ impl Notes {
 
     /// The note of this name; none if there is none that counts. May wait for the disk.
     pub fn read(&self, name: &str) -> Option<Value> {
-        let file = options().read(true).open(self.path(name)).and_then(regular).ok()?;
+        let file = options().read(true).open(self.path(name)).and_then(|file| regular(file, self.mode)).ok()?;
         let mut line = Vec::new();
         file.take(MAX_NOTE + 1).read_to_end(&mut line).ok()?;
         let (sum, rest) = line.split_at_checked(record::DIGITS)?;

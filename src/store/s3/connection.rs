@@ -124,8 +124,8 @@ impl Connector {
         self.endpoint.as_ref().map_or_else(|| AWS_IDENTITY.to_owned(), Endpoint::identity)
     }
 
-    /// The same as a URL. What came by http could have been written by whoever is on the way, and does not pass for what
-    /// comes by https.
+    /// The same as a URL. What came by http could have been written by whoever is on the way, and does not pass for
+    /// what comes by https.
     pub(super) fn store_id(&self) -> String {
         let is_open = self.endpoint.as_ref().is_some_and(Endpoint::is_open);
         format!("{}://{}", if is_open { "s3+http" } else { "s3" }, self.identity())

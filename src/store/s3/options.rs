@@ -94,7 +94,8 @@ impl Endpoint {
     }
 
     /// Whether the bucket is better not a part of the host name. It cannot be one of an address; and of the names of
-    /// others than Amazon few have wildcards in the DNS and in their certificates, while all know the bucket in the path.
+    /// others than Amazon few have wildcards in the DNS and in their certificates, while all know the bucket in the
+    /// path.
     pub(super) fn prefers_path_style(&self) -> bool {
         match self.0.host() {
             Some(Host::Domain(name)) => !is_amazon(name),
