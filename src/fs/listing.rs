@@ -15,7 +15,7 @@ use super::known::{Answer, Known};
 use crate::store::StoreError;
 
 /// Pages listed though nobody waits for them: directories up to 10,000 entries. Larger ones are listed as far as someone
-/// reads them.
+/// reads them, and a page further with each name that has to be asked for.
 const BACKGROUND_PAGES: usize = 10;
 
 /// A listing that grows page by page.
@@ -83,7 +83,16 @@ impl Listing {
 
     /// Goes on with a glimpse as far as any listing goes by itself.
     pub fn grow(&self) {
-        if self.free.swap(BACKGROUND_PAGES, Ordering::SeqCst) < BACKGROUND_PAGES {
+        if self.free.fetch_max(BACKGROUND_PAGES, Ordering::SeqCst) < BACKGROUND_PAGES {
+            self.resumed.notify_one();
+        }
+    }
+
+    /// A name had to be asked for that a longer listing would have told: as much is listed as was asked for so, so that
+    /// a large directory in which many names are looked up costs twice the better way at the most.
+    pub fn earn(&self) {
+        let one_more = |free| (free >= BACKGROUND_PAGES).then_some(free + 1);
+        if self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok() {
             self.resumed.notify_one();
         }
     }
@@ -304,6 +313,23 @@ mod tests {
         }
         assert!(!is_wanted(&listing).await);
         assert_eq!(listing.entries(0, 100).await.unwrap().len(), BACKGROUND_PAGES);
+    }
+
+    #[tokio::test]
+    async fn each_name_that_had_to_be_asked_for_earns_a_page() {
+        let listing = Listing::glimpse(true);
+        listing.append(page(&["a"], false));
+        listing.earn();
+        assert!(!is_wanted(&listing).await, "nobody has entered it");
+        listing.grow();
+        for n in 1..BACKGROUND_PAGES {
+            listing.append(page(&[&format!("b{n:02}")], false));
+        }
+        listing.earn();
+        listing.grow();
+        assert!(is_wanted(&listing).await);
+        listing.append(page(&["c"], false));
+        assert!(!is_wanted(&listing).await);
     }
 
     #[tokio::test]

@@ -363,6 +363,11 @@ impl Namespace {
         if self.unlistable.contains_key(prefix) {
             return self.try_key(key, beside).await;
         }
+        if recall != Recall::Answer
+            && let Some(listing) = self.listings.get(prefix)
+        {
+            listing.earn();
+        }
         self.glimpse(key, recall == Recall::Answer).await;
         match self.ask_by_list(&look_up).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {

@@ -153,6 +153,19 @@ fn a_missing_name_is_asked_for_once() {
 }
 
 #[test]
+fn look_ups_in_a_crowded_folder_pay_for_its_listing_once() {
+    let rig = Rig::new(|lab| lab.put_many(BUCKET, (0..20_000).map(|n| format!("d/{n:05}")), b"x"));
+    assert!(exists(&rig, "d/00000") && exists(&rig, "d/00001"));
+    rig.settle();
+    rig.lab.shape(Shape::latency(Duration::from_millis(30)));
+    for n in 0..150 {
+        assert!(!exists(&rig, &format!("d/{:05}.missing", 19_999 - 60 * n)));
+    }
+    // Each look-up takes up to three, until the ten pages are there that were not.
+    assert!(rig.lists() < 200, "{} LISTs for 10 pages that were not listed", rig.lists());
+}
+
+#[test]
 fn without_permission_to_list_known_paths_can_be_read() {
     let rig = Rig::new(|lab| {
         lab.put(BUCKET, "a/b/c.fits", pattern(100_000, 1));
