@@ -74,6 +74,11 @@ impl Reached {
         let below = self.way.iter().skip(1);
         for ((path, facts), (_, next)) in above.iter().zip(below) {
             keeps(*facts, *next, *directory, user, shared).map_err(|why| distrust(path, why, true))?;
+            // Nobody else comes further than here: a home that others may not enter can have folders that its group may
+            // write, as some systems make them.
+            if !shared && facts.mode & 0o011 == 0 {
+                break;
+            }
         }
         Ok(())
     }
@@ -157,6 +162,8 @@ mod tests {
             assert!(!judged(&[root, bad, facts(USER, 0o755)], false), "{bad:?}");
         }
         assert!(!judged(&[root, facts(0, 0o1777), facts(1001, 0o755)], false), "its owner can move it");
+        assert!(judged(&[root, facts(USER, 0o700), facts(USER, 0o775)], false), "nobody else comes so far");
+        assert!(!judged(&[root, facts(USER, 0o710), facts(USER, 0o775)], false), "its group does");
         assert!(judged(&[root, facts(USER, 0o2775)], true), "the group that shares it");
         assert!(!judged(&[root, Facts { group: 51, ..facts(USER, 0o2775) }], true), "another group");
     }
