@@ -3,7 +3,7 @@
 //!
 //! It is read only where the SDK has failed. Entries are told apart by their tags, so that each can be wrong by itself:
 //! a key with characters that XML does not allow, a size or a time that is none. What is wrong is left without a size,
-//! which [`super::page`] takes for what it is.
+//! which [`super::page()`] takes for what it is.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object, ObjectStorageClass};

@@ -3,7 +3,7 @@
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
 //!   over [`http`], past a [`proxy`] or not, to those that it may [`trust`]; [`limit`]: how long their answers may be
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
-//! - [`page`]: a page of a listing; [`document`]: one that has entries without sense
+//! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
 //!
 //! One call of a [`Store`] method is one request, but for four cures that a retry of the same request is not: a wrong
