@@ -250,7 +250,7 @@ impl Segment {
         match outcome {
             Ok(Progress { filled, .. }) if filled >= needed => Ok(()),
             Ok(Progress { failed: Some(error), .. }) => Err(error),
-            Ok(_) | Err(_) => Err(StoreError::new(crate::store::ErrorKind::Cancelled, "the fetch was given up")),
+            Ok(_) | Err(_) => Err(StoreError::new(crate::store::ErrorKind::Cancelled, "the fetch was cancelled")),
         }
     }
 

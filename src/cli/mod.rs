@@ -74,10 +74,15 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// A document as JSON, fit for a terminal.
+fn json(document: &impl serde::Serialize) -> Result<String, String> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
+    Ok(printable_json(&text).into_owned())
+}
+
 /// Prints a document as JSON.
 fn print_json(document: &impl serde::Serialize) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
-    print(&(printable_json(&text) + "\n"))
+    print(&(json(document)? + "\n"))
 }
 
 /// Where the cache is, as it was said or by default, as an absolute path: a daemon in the background leaves the current

@@ -12,7 +12,7 @@ use super::terminal::Style;
 use crate::control;
 use crate::metrics::{Cause, Quantiles, Snapshot, WaitsSnapshot};
 use crate::mount::{mountinfo, point};
-use crate::printable::{printable, printable_json};
+use crate::printable::printable;
 
 /// From so many seconds on the waits for one file are worth a line.
 const LONG_WAIT: f64 = 2.0;
@@ -69,10 +69,8 @@ pub fn no_answer(mountpoint: &Path, error: &std::io::Error) -> String {
 /// One document for one mount that was asked for; a list for all of them, where one that does not answer is an entry
 /// with an `error`.
 fn as_json(mountpoints: &[PathBuf], one: bool) -> Result<String, String> {
-    let failed = |error: serde_json::Error| error.to_string();
     if let ([only], true) = (mountpoints, one) {
-        let text = serde_json::to_string_pretty(&status(only)?).map_err(failed)?;
-        return Ok(printable_json(&text).into_owned());
+        return super::json(&status(only)?);
     }
     let documents: Result<Vec<_>, _> = mountpoints
         .iter()
@@ -81,8 +79,7 @@ fn as_json(mountpoints: &[PathBuf], one: bool) -> Result<String, String> {
             Err(error) => Ok(serde_json::json!({ "mountpoint": mountpoint.to_string_lossy(), "error": error })),
         })
         .collect();
-    let text = documents.and_then(|documents| serde_json::to_string_pretty(&documents)).map_err(failed)?;
-    Ok(printable_json(&text).into_owned())
+    super::json(&documents.map_err(|error| error.to_string())?)
 }
 
 fn as_text(mountpoints: &[PathBuf]) -> Result<String, String> {

@@ -175,8 +175,7 @@ pub fn trace(mountpoint: &Path, clear: bool) -> io::Result<Trace> {
 }
 
 /// The daemon that serves a mountpoint, and its process: one of this user, by a socket that nobody else can have made.
-/// Who listens and does not answer is waited for no longer than for an answer: a connection may have to wait for
-/// others.
+/// A connection may have to wait for others: no longer than for an answer.
 fn connect(folder: &Path, mountpoint: &Path) -> io::Result<(UnixStream, u32)> {
     check_private(folder)?;
     let address = SocketAddrUnix::new(socket_in(folder, mountpoint))?;
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_and_does_not_accept_keeps_nobody() {
+    fn a_listener_that_does_not_accept_keeps_nobody() {
         let (folder, mountpoint, listener) = silent();
         // Listening again makes the line of those who wait as short as one.
         rustix::net::listen(&listener, 0).unwrap();

@@ -26,7 +26,7 @@ impl Errno {
     pub const ENXIO: Self = Self(libc::ENXIO);
     /// What is asked for is longer than it may be.
     pub const E2BIG: Self = Self(libc::E2BIG);
-    /// The request was given up, as its program was killed.
+    /// The request was cancelled, as its program was killed.
     pub const EINTR: Self = Self(libc::EINTR);
     /// It took too long.
     pub const ETIMEDOUT: Self = Self(libc::ETIMEDOUT);

@@ -10,7 +10,7 @@ use super::error::{Errno, Result};
 use crate::fits;
 use crate::read::{FileState, Reader};
 
-/// As long as a program is left waiting. What was walked stays in memory: who asks again comes further.
+/// As long as a program is left waiting. What was walked stays in memory, so that the next call comes further.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is remembered of layouts, in bytes, and for how long: what is asked for is mostly asked for twice, first for
@@ -23,14 +23,14 @@ const OVERHEAD: usize = 200;
 
 /// The layouts of files, by the number of their inodes.
 #[derive(Debug)]
-pub struct Layouts(moka::future::Cache<u64, Layout>);
+pub struct Layouts(moka::future::Cache<u64, Rendered>);
 
 /// A layout as JSON; none of a file that has too many headers.
-type Layout = Option<Arc<[u8]>>;
+type Rendered = Option<Arc<[u8]>>;
 
 impl Default for Layouts {
     fn default() -> Self {
-        let weight = |layout: &Layout| OVERHEAD + layout.as_ref().map_or(0, |json| json.len());
+        let weight = |layout: &Rendered| OVERHEAD + layout.as_ref().map_or(0, |json| json.len());
         let cache = moka::future::Cache::builder()
             .max_capacity(MAX_REMEMBERED)
             .weigher(move |_, layout| u32::try_from(weight(layout)).unwrap_or(u32::MAX))

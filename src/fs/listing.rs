@@ -25,7 +25,7 @@ pub struct Listing {
     /// The names that begin like the directory's own, where they were asked for by themselves.
     alike: RwLock<Option<Known>>,
     progress: watch::Sender<Progress>,
-    /// How many entries those want who wait for some.
+    /// How many entries the readers in wait need.
     demanded: Mutex<Vec<usize>>,
     /// How many pages are listed though nobody waits for them.
     free: AtomicUsize,

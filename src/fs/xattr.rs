@@ -1,6 +1,6 @@
 //! Extended attributes: where a file comes from, and what is in it.
 //!
-//! They are there for who asks by name, and not listed: programs that copy files would copy what is listed.
+//! They are readable by name and not listed, since programs that copy files copy every attribute that is listed.
 
 use crate::store::{ObjectMeta, Store};
 

@@ -6,6 +6,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::printable::printable;
+
 /// Distinct keys are told apart up to this many (8 bytes each), so that listing a directory again does not count them
 /// again; a bucket with more of them has a problem that a larger number does not describe better.
 const MAX_TOLD_APART: usize = 10_000;
@@ -34,9 +36,8 @@ impl SkippedKeys {
             && state.seen.insert(xxh3_64(key.as_bytes()))
             && state.examples.len() < MAX_EXAMPLES
         {
-            // Control characters would let a key write to the terminal that shows the status.
-            let example = key.chars().take(MAX_EXAMPLE_CHARS).flat_map(|c| c.escape_debug()).collect();
-            state.examples.push(example);
+            let example: String = key.chars().take(MAX_EXAMPLE_CHARS).collect();
+            state.examples.push(printable(&example).into_owned());
         }
     }
 

@@ -1,7 +1,8 @@
-//! Fetches of a file that failed a moment ago.
+//! GETs of a file that failed a moment ago.
 //!
-//! A fetch fails after all its repetitions, up to a minute after it began. The kernel then asks for the page once more
-//! before it tells the program, and READs of the pages beside it wait in line. All of them are told of the failure.
+//! A GET fails after all its repetitions, up to a minute after it was sent. The kernel then asks for the page once more
+//! before it tells the program, and READs of the pages beside it wait in line. All of them are told of the failure, unless
+//! memory or the disk has their bytes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,7 +21,7 @@ const MAX_FAILURES: usize = 64;
 pub(super) struct Failures(VecDeque<(Instant, Range<u64>, StoreError)>);
 
 impl Failures {
-    /// A fetch of a range has failed. Counts if the store was asked as often as it may be.
+    /// A GET of a range has failed. Counts if the store was asked as often as it may be.
     pub fn note(&mut self, range: Range<u64>, error: &StoreError, now: Instant) {
         if error.kind.is_transient() {
             self.0.truncate(MAX_FAILURES - 1);

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -218,7 +217,6 @@ impl FileState {
         let mut core = self.core.lock();
         core.segments.remove(segment);
         core.planner.on_denied(&segment.range());
-        core.failures.note(segment.range(), &error, Instant::now());
         drop(core);
         segment.fail(error);
     }

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -287,11 +288,19 @@ impl Filling<'_, '_> {
         at
     }
 
-    /// Fetches a range from the store, if it is not empty.
+    /// Fetches a range from the store, if it is not empty, and if none of it failed a moment ago.
     async fn download(&mut self, range: Range<u64>) -> Result<()> {
         if range.is_empty() {
             return Ok(());
         }
+        if let Some(error) = self.file.core.lock().failures.of(&range, Instant::now()) {
+            return Err(error);
+        }
+        let received = self.receive(range.clone()).await;
+        received.inspect_err(|error| self.file.core.lock().failures.note(range, error, Instant::now()))
+    }
+
+    async fn receive(&mut self, range: Range<u64>) -> Result<()> {
         self.segment.mark_from_store();
         self.file.note_missed();
         if let Some(slot) = self.network.take() {

@@ -246,9 +246,6 @@ impl Reader {
         let (mut joins, mut cause) = (0, Cause::Unforeseen);
         file.note_asked();
         self.look_on_disk(file, range).await;
-        if let Some(error) = file.core.lock().failures.of(range, Instant::now()) {
-            return Err(error);
-        }
         loop {
             let (segments, seen) = self.cover(file, range, joins == 0);
             cause = if joins == 0 { seen } else { cause };
@@ -382,8 +379,8 @@ impl Reader {
     }
 }
 
-/// A walk along the headers of a file, for who asks for its layout. When it ends, for whatever reason, what was to come of
-/// a file that no program has open is not wanted any more.
+/// A walk along the headers of a file, for its layout. When it ends, for whatever reason, what was to come of a file that
+/// no program has open is not wanted any more.
 struct Walk<'a> {
     reader: &'a Reader,
     file: &'a FileState,
@@ -433,7 +430,7 @@ async fn await_bytes(segments: Vec<Arc<Segment>>, range: &Range<u64>) -> Result<
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
         let waits = segment.arrived().end < within.end;
         segment.wait_for(within.end).await?;
-        let given_up = || StoreError::new(ErrorKind::Cancelled, "the fetch was given up");
+        let given_up = || StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled");
         Ok((segment.slice(within).ok_or_else(given_up)?, waits && segment.is_from_store()))
     };
     let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;

@@ -17,7 +17,7 @@ pub enum ErrorKind {
     AccessDenied,
     /// No credentials could be found or they cannot be refreshed.
     Credentials,
-    /// Who answered is not known to be the one that was asked: its certificate cannot be verified.
+    /// The certificate of the server cannot be verified.
     Certificate,
     /// The key no longer has the version (or size) asked for: 412, or an answer of another version.
     VersionChanged,
@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Invalid,
     /// It is not in the cache, and nobody may be asked.
     Offline,
-    /// A fetch was given up in the middle, as no reader was expected to want it.
+    /// A fetch was cancelled, as no reader was expected to want it.
     Cancelled,
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::{Fetch, FileFacts, FileTrace, Moment, Outcome, Push, Read, Summary, Trace, Wait};
+use super::{Fetch, FileFacts, FileTrace, LateRead, Moment, Outcome, Push, Read, Summary, Trace};
 use crate::cache::Origin;
 use crate::metrics::Cause;
 
@@ -25,7 +25,7 @@ enum Event {
     /// The last program that had the file open has closed it.
     Closed(u64),
     Read(Read),
-    Wait(Wait),
+    Wait(LateRead),
     Fetch(Fetch),
     Push(Push),
 }
@@ -98,7 +98,7 @@ impl Journal {
     /// A READ has waited for the store for so long.
     pub fn waited(&self, ino: u64, range: &Range<u64>, cause: Cause, time: Duration) {
         let waited_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let wait = Wait { start: range.start, end: range.end, cause, ended_us: self.now(), waited_us };
+        let wait = LateRead { start: range.start, end: range.end, cause, ended_us: self.now(), waited_us };
         self.record(ino, Event::Wait(wait));
     }
 

@@ -26,6 +26,7 @@ pub use summary::{Share, Summary, Waited};
 use crate::cache::Origin;
 use crate::fits::{Hdu, Layout, Tail, render};
 use crate::metrics::Cause;
+use crate::printable::printable;
 
 /// Files that are shown one by one, those with the most traffic; more make neither a page nor a picture.
 const MAX_SHOWN: usize = 12;
@@ -75,7 +76,7 @@ pub struct FileTrace {
     pub reads: Vec<Read>,
     /// READs that waited for the store, in the order of their answers.
     #[serde(default)]
-    pub waits: Vec<Wait>,
+    pub waits: Vec<LateRead>,
     /// Fetches, in the order of the decisions.
     pub fetches: Vec<Fetch>,
     /// What was put into the kernel's page cache, where programs read it without a READ.
@@ -116,7 +117,7 @@ pub struct Read {
 
 /// A READ whose bytes had yet to come from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
+pub struct LateRead {
     /// First byte.
     pub start: u64,
     /// Behind the last byte.
@@ -278,17 +279,10 @@ impl Trace {
     }
 }
 
-/// Text for display: a key may hold anything, and must neither steer a terminal nor break a picture. Characters that
-/// are not shown, or that turn the direction of what follows, become `\u{fffd}`.
+/// Text for display: a key may hold anything, and must neither steer a terminal nor break a picture.
 fn clean(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        // Not allowed in XML 1.0 (section 2.2), not even escaped.
-        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(shown).collect()
+    // Not allowed in XML 1.0 (section 2.2), not even escaped.
+    printable(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 /// Bytes for people.

@@ -47,7 +47,7 @@ fn file(name: &str) -> FileTrace {
             fetch(9 << 20..(9 << 20) + 16 * KIB, Origin::Chain, 41_000, Outcome::Failed),
             fetch(KIB << 12..KIB << 13, Origin::Sequential, 50_000_000, Outcome::UnderWay),
         ],
-        waits: vec![Wait { start: 0, end: 4 * KIB, cause: Cause::Header, ended_us: 42_000, waited_us: 40_000 }],
+        waits: vec![LateRead { start: 0, end: 4 * KIB, cause: Cause::Header, ended_us: 42_000, waited_us: 40_000 }],
         pushes: vec![Push { start: 5000, end: 6000, at_us: 45_000 }],
         ..FileTrace::default()
     };
@@ -86,7 +86,7 @@ fn the_page_tells_what_each_file_cost() {
 #[test]
 fn long_waits_are_told_with_what_spares_them() {
     let mut slow = file("slow.fits");
-    let wait = Wait { start: 0, end: KIB, cause: Cause::Unforeseen, ended_us: 2_000_000, waited_us: 800_000 };
+    let wait = LateRead { start: 0, end: KIB, cause: Cause::Unforeseen, ended_us: 2_000_000, waited_us: 800_000 };
     slow.waits.extend([wait, wait]);
     slow.summary = Summary::of(&slow, 60_000_000);
     let text = text::render(&trace(vec![file("a.fits"), slow]), str::to_owned);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fitsfs_lab::{Fault, Kind};
+use fitsfs_lab::{Fault, Kind, Op};
 
 use crate::prefetch::Product;
 use crate::support::*;
@@ -22,11 +22,12 @@ const OPERATIONS: [(&str, &str); 6] = [
 /// Far beyond all that a test waits for.
 const NEVER: Duration = Duration::from_secs(600);
 
+/// Prints the result of an operation.
 fn program(operation: &str, root: &Path) -> Child {
-    let script = format!("import mmap, os, sys; root = sys.argv[1]; path = root + '/d/a.fits'; {operation}");
+    let script = format!("import mmap, os, sys; root = sys.argv[1]; path = root + '/d/a.fits'; print({operation})");
     let python = std::env::var("FITSFS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);
-    command.args(["-c", &script]).arg(root).stderr(Stdio::null()).spawn().expect("run Python")
+    command.args(["-c", &script]).arg(root).stdout(Stdio::piped()).spawn().expect("run Python")
 }
 
 /// The state of a process: `D` while it cannot be interrupted.
@@ -64,5 +65,28 @@ fn a_killed_program_is_gone_whatever_it_waits_for() {
         assert!(killed.elapsed() < Duration::from_secs(5), "{name}: {:?}", killed.elapsed());
         assert_eq!(read_at(&other, MIB - 4096, 4096).unwrap(), pattern_at(2, MIB - 4096, 4096), "{name}");
         rig.lab.clear_faults();
+    }
+}
+
+#[test]
+fn a_program_that_waits_for_the_same_page_as_a_killed_one_gets_it() {
+    for (name, operation) in [("read", OPERATIONS[3].1), ("page fault", OPERATIONS[5].1)] {
+        let rig = Rig::new(|lab| drop(lab.put(BUCKET, "d/a.fits", pattern(64 * MIB, 1))));
+        rig.open("d/a.fits");
+        rig.settle();
+        // The first GET is late by so much that the kill comes before its answer; hedges are late as well.
+        rig.lab.fault(Fault::new(Kind::Delay(Duration::from_secs(3))).on(Op::GetObject).times(3));
+        let mut first = program(operation, &rig.root);
+        rig.lab.wait_for(1, |request| request.op == Op::GetObject);
+        let second = program(operation, &rig.root);
+        eventually("the second program waits", || state(&second) == Some('D'));
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let output = second.wait_with_output().unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output));
+        if name == "page fault" {
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(shown.trim(), pattern_at(1, 60 * MIB, 1)[0].to_string());
+        }
     }
 }

@@ -103,8 +103,7 @@ fn the_picture_is_well_formed_whatever_a_key_holds() {
     assert!(output.status.success() && output.stdout.is_empty(), "{}", text(&output));
     let picture = fs::read_to_string(file).unwrap();
     let document = roxmltree::Document::parse(&picture).unwrap();
-    let shown =
-        |node: roxmltree::Node<'_, '_>| node.text().is_some_and(|text| text.contains("<a & \"b\">\u{fffd}[31m"));
+    let shown = |node: roxmltree::Node<'_, '_>| node.text().is_some_and(|text| text.contains("<a & \"b\">\\u{1b}[31m"));
     assert!(document.descendants().any(shown));
     assert!(!picture.contains(&rig.lab.endpoint()));
     let to_pipe = fitsfs(&["trace", rig.root_str(), "--svg", "-"]);

@@ -109,7 +109,7 @@ fn is_trusted(Facts { owner, mode, .. }: Facts, user: u32, shared: bool) -> Resu
 }
 
 /// Whether a folder above keeps what is in it where it is. In a sticky one, such as /tmp, that is up to the owner of
-/// what is in it. Who owns or shares the directory is trusted above it as well.
+/// what is in it. The owner of the directory, and those it is shared with, are trusted above it as well.
 fn keeps(above: Facts, next: Facts, directory: Facts, user: u32, shared: bool) -> Result<(), &'static str> {
     let is_ours = |owner: u32| owner == user || owner == 0 || (shared && owner == directory.owner);
     let is_open = |bits: u32| above.mode & bits != 0;

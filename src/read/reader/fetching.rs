@@ -165,7 +165,7 @@ impl Reader {
             outcome = self.transfer(&file, &segment, slots, &mut noted) => outcome,
             () = segment.cancelled() => {
                 noted.cancelled();
-                Err(StoreError::new(ErrorKind::Cancelled, "the fetch was given up"))
+                Err(StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled"))
             }
         };
         drop(noted);

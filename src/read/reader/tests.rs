@@ -263,6 +263,13 @@ async fn a_read_fails_with_what_it_joined_and_its_repetition_at_once() {
     assert_eq!(reader.read(&file, joined.clone()).await.unwrap_err().kind, ErrorKind::Timeout);
     assert_eq!(store.gets.load(Ordering::Relaxed), 1);
     store.fails.store(false, Ordering::Relaxed);
+    // What is held is read, whatever failed.
+    let held = Segment::new(5 * MIB..6 * MIB, Origin::Strided, None);
+    let fetch = reader.place(&file, &mut file.core.lock(), held);
+    fetch.await;
+    let failed = StoreError::new(ErrorKind::Timeout, "no answer within a minute");
+    file.core.lock().failures.note(5 * MIB..6 * MIB, &failed, Instant::now());
+    read(&reader, &file, 5 * MIB..5 * MIB + 4096).await;
     // What is asked for elsewhere comes, and after the next open that as well.
     read(&reader, &file, 3 * MIB..3 * MIB + 4096).await;
     reader.opened(&file, false).await;

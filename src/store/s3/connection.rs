@@ -34,7 +34,7 @@ use super::credentials::Provider;
 use super::failure::Peer;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
 use super::profile::Settings;
-use super::{http, trust};
+use super::{authorities, http};
 use crate::store::Result;
 
 /// A TCP and TLS handshake takes three round trips: 1 s even at 300 ms each. A SYN that was lost is sent again after
@@ -80,7 +80,7 @@ impl Connector {
     pub(super) async fn new(options: &S3Options) -> Result<Self> {
         let settings = Settings::read(options.named_profile()).await;
         let bundle = options.ca_bundle.as_deref().or(settings.ca_bundle.as_deref());
-        let http = http::client(&trust::context(bundle)?);
+        let http = http::client(&authorities::context(bundle)?);
         let region = region(options).await;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.clone())
@@ -131,7 +131,7 @@ impl Connector {
         format!("{}://{}", if is_open { "s3+http" } else { "s3" }, self.identity())
     }
 
-    /// Who has answered the requests of a connection, or has not.
+    /// The server that has answered the requests of a connection, or has not.
     pub(super) fn peer(&self, connection: &Connection) -> Peer {
         let host = connection.host.get().cloned().unwrap_or_else(|| self.identity());
         let is_custom = self.endpoint.as_ref().is_some_and(Endpoint::prefers_path_style);

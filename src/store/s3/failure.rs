@@ -37,7 +37,7 @@ pub(super) enum Stage {
     TooLong(u16),
 }
 
-/// Who was asked.
+/// The server that was asked.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) host: String,

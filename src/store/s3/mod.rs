@@ -1,7 +1,7 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
-//! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: who asks; [`connection`]: the SDK client
-//!   over [`http`], past a [`proxy`] or not, to those that it may [`trust`]; [`limit`]: how long their answers may be
+//! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: in whose name; [`connection`]: the SDK client
+//!   over [`http`], past a [`proxy`] or not, whose certificates [`authorities`] vouch for; [`limit`]: how long their answers may be
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
@@ -11,6 +11,7 @@
 //! bucket is named in the host once the server has said that it takes none in the path.
 
 mod answer;
+mod authorities;
 mod connection;
 mod credentials;
 mod document;
@@ -23,7 +24,6 @@ mod page;
 mod probe;
 mod profile;
 mod proxy;
-mod trust;
 
 use std::error::Error;
 use std::future::Future;
