@@ -110,6 +110,7 @@ impl Damage {
         ]
     }
 
+    /// Does nothing where an earlier damage has left nothing to hit.
     fn apply(&self, rig: &Rig) {
         let paths = |map: bool| rig.files(if map { "map" } else { "data" });
         let open = |map: bool| {
@@ -121,6 +122,9 @@ impl Damage {
         match *self {
             Self::Flip { map, at, bit } => {
                 let (file, length) = open(map);
+                if length == 0 {
+                    return;
+                }
                 let (mut byte, at) = ([0], place(at, length));
                 file.read_exact_at(&mut byte, at).unwrap();
                 file.write_all_at(&[byte[0] ^ 1 << bit], at).unwrap();
@@ -142,6 +146,9 @@ impl Damage {
             }
             Self::SwapPages { a, b } => {
                 let (file, length) = open(false);
+                if length < PAGE {
+                    return;
+                }
                 let at = |place_of: f64| place(place_of, length / PAGE) * PAGE;
                 let read = |at| {
                     let mut page = vec![0; PAGE as usize];
