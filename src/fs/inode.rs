@@ -3,11 +3,14 @@
 //! A file's number is a hash of store, key, version and size: the same after a restart, another one for another
 //! version. A directory's is a hash of store and prefix. Two contents with one hash (2^-64 a pair) get different
 //! numbers by hashing on. What a number stands for never changes: size and time are those of the version.
+//!
+//! The kernel knows inodes until it forgets them, and forgets them when its own memory is short. Where those of files
+//! take more than their share of ours, it is asked to forget the ones that were looked up first.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -18,6 +21,9 @@ use crate::store::ObjectMeta;
 
 /// The number of the root directory (`FUSE_ROOT_ID`).
 pub const ROOT: u64 = 1;
+
+/// What an inode takes beside its texts, in bytes, about.
+const INODE: usize = 320;
 
 /// What an inode is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,59 +68,90 @@ pub struct Open {
 #[derive(Debug)]
 pub struct InodeTable {
     store_id: String,
-    inodes: RwLock<HashMap<u64, Arc<Inode>>>,
+    inodes: RwLock<Known>,
+    /// How many bytes they may take.
+    most: usize,
     metrics: Arc<Metrics>,
 }
 
+#[derive(Debug)]
+struct Known {
+    /// In the order in which they were looked up last.
+    inodes: LruCache<u64, Arc<Inode>>,
+    bytes: usize,
+}
+
 impl InodeTable {
-    /// A table with the root only.
-    pub fn new(store_id: &str, root_prefix: &str, metrics: Arc<Metrics>) -> Self {
+    /// A table with the root only. Inodes may take so many bytes.
+    pub fn new(store_id: &str, root_prefix: &str, most: usize, metrics: Arc<Metrics>) -> Self {
         let node = Node::Directory { prefix: root_prefix.into() };
         let root = Inode { ino: ROOT, node, open: Mutex::default(), lookups: Mutex::new(1) };
-        let inodes = RwLock::new(HashMap::from([(ROOT, Arc::new(root))]));
-        Self { store_id: store_id.to_owned(), inodes, metrics }
+        let mut inodes = LruCache::unbounded();
+        inodes.put(ROOT, Arc::new(root));
+        Self { store_id: store_id.to_owned(), inodes: RwLock::new(Known { inodes, bytes: 0 }), most, metrics }
     }
 
     /// The inode of a number that the kernel knows.
     pub fn get(&self, ino: u64) -> Option<Arc<Inode>> {
-        self.inodes.read().get(&ino).cloned()
+        self.inodes.read().inodes.peek(&ino).cloned()
     }
 
     /// The number that a node has or would have.
     pub fn number(&self, node: &Node) -> u64 {
-        self.number_among(&self.inodes.read(), node)
+        self.number_among(&self.inodes.read().inodes, node)
     }
 
     /// The inode of a node, with one more lookup of the kernel.
     pub fn look_up(&self, node: Node) -> Arc<Inode> {
-        let mut inodes = self.inodes.write();
-        let ino = self.number_among(&inodes, &node);
+        let mut known = self.inodes.write();
+        let ino = self.number_among(&known.inodes, &node);
+        if !known.inodes.contains(&ino) {
+            known.bytes += node.bytes();
+        }
         let fresh = || Arc::new(Inode { ino, node, open: Mutex::default(), lookups: Mutex::new(0) });
-        let inode = inodes.entry(ino).or_insert_with(fresh).clone();
+        let inode = known.inodes.get_or_insert(ino, fresh).clone();
         *inode.lookups.lock() += 1;
-        self.metrics.inodes.set(inodes.len() as u64);
+        self.metrics.inodes.set(known.inodes.len() as u64);
         inode
     }
 
     /// The kernel forgets `lookups` lookups of a number.
     pub fn forget(&self, ino: u64, lookups: u64) {
-        let mut inodes = self.inodes.write();
-        let Some(inode) = inodes.get(&ino) else { return };
+        let mut known = self.inodes.write();
+        let Some(inode) = known.inodes.peek(&ino) else { return };
         let left = {
             let mut count = inode.lookups.lock();
             *count = count.saturating_sub(lookups);
             *count
         };
         if left == 0 && ino != ROOT {
-            inodes.remove(&ino);
-            self.metrics.inodes.set(inodes.len() as u64);
+            let forgotten = known.inodes.pop(&ino);
+            known.bytes -= forgotten.map_or(0, |inode| inode.node.bytes());
+            self.metrics.inodes.set(known.inodes.len() as u64);
         }
     }
 
-    fn number_among(&self, inodes: &HashMap<u64, Arc<Inode>>, node: &Node) -> u64 {
+    /// Files that the kernel is to forget, as long as inodes take more than their share: those that were looked up first
+    /// and are not open, of `looks` inodes. One that it does not forget comes again after all others.
+    ///
+    /// Not directories: one may be the working directory of a program, which would then not find out where it is.
+    pub fn surplus(&self, looks: usize) -> Vec<Arc<Inode>> {
+        if self.inodes.read().bytes <= self.most {
+            return Vec::new();
+        }
+        let mut known = self.inodes.write();
+        let oldest: Vec<u64> = known.inodes.iter().rev().take(looks).map(|(ino, _)| *ino).collect();
+        for ino in &oldest {
+            known.inodes.promote(ino);
+        }
+        let inodes = oldest.iter().filter_map(|ino| known.inodes.peek(ino).cloned());
+        inodes.filter(|inode| matches!(inode.node, Node::File { .. }) && inode.open.lock().is_none()).collect()
+    }
+
+    fn number_among(&self, inodes: &LruCache<u64, Arc<Inode>>, node: &Node) -> u64 {
         for salt in 0u64.. {
             let ino = self.hash(node, salt);
-            let free = inodes.get(&ino).is_none_or(|inode| inode.node.is_same(node));
+            let free = inodes.peek(&ino).is_none_or(|inode| inode.node.is_same(node));
             if ino > ROOT && free {
                 return ino;
             }
@@ -148,6 +185,15 @@ impl InodeTable {
 }
 
 impl Node {
+    /// How much memory an inode takes that stands for it, in bytes, about.
+    fn bytes(&self) -> usize {
+        let texts = match self {
+            Self::Directory { prefix } => prefix.len(),
+            Self::File { object } => object.key.len() + object.version.etag.as_ref().map_or(0, |etag| etag.len()),
+        };
+        INODE + texts
+    }
+
     /// Whether two nodes are one inode: the same directory, or the same version of the same key.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -176,7 +222,7 @@ mod tests {
     }
 
     fn table() -> InodeTable {
-        InodeTable::new("s3://here/bucket", "", Arc::new(Metrics::new()))
+        InodeTable::new("s3://here/bucket", "", 4000, Arc::new(Metrics::new()))
     }
 
     #[test]
@@ -198,6 +244,23 @@ mod tests {
         table.forget(inode.ino, 1);
         assert!(table.get(inode.ino).is_none());
         assert_eq!(table.look_up(file("k", "a", 1)).ino, inode.ino);
+    }
+
+    #[test]
+    fn the_kernel_is_asked_to_forget_the_files_that_were_looked_up_first() {
+        let table = table();
+        let directory = table.look_up(Node::Directory { prefix: "d/".into() });
+        let inodes: Vec<_> = (0..100).map(|n| table.look_up(file(&format!("{n:02}"), "a", 1)).ino).collect();
+        table.look_up(file("00", "a", 1));
+        let mut asked = Vec::new();
+        for _ in 0..100 {
+            let surplus: Vec<_> = table.surplus(3).iter().map(|inode| inode.ino).collect();
+            surplus.iter().for_each(|ino| table.forget(*ino, 1));
+            asked.extend(surplus);
+        }
+        // Each takes some 320 of the 4,000 bytes.
+        assert!((85..95).contains(&asked.len()) && asked[0] == inodes[1], "{}", asked.len());
+        assert!([ROOT, directory.ino, inodes[0], inodes[99]].iter().all(|ino| table.get(*ino).is_some()));
     }
 
     #[test]

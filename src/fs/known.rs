@@ -5,12 +5,12 @@
 //! listing that has come to a key has shown all names before it, but whether the file `x` is hidden by a directory `x/`
 //! only from there on. Some stores list by the name without the `/`, and some in no order: nothing is taken for absent
 //! that could still come in either order, nor anything once a page has come out of order.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//!
+//! Names that were dropped to make room are as unknown as those that are still to come.
 
 use super::entry::{Entry, Page};
 use super::inode::Node;
+use super::packed::Packed;
 
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,10 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Known {
     stem: Box<str>,
-    entries: Vec<Entry>,
-    by_name: HashMap<Arc<str>, usize>,
+    entries: Packed,
     reached: Reached,
+    /// The last name, in the order of bytes, of those that were dropped.
+    dropped: Option<String>,
 }
 
 /// How far the names are known.
@@ -44,10 +45,11 @@ enum Reached {
 }
 
 impl Known {
-    /// Nothing yet of the names that begin with `stem`; `in_order` says whether the store lists them in order.
-    pub fn new(stem: &str, in_order: bool) -> Self {
+    /// Nothing yet of the names in the directory `prefix` that begin with `stem`; `in_order` says whether the store lists
+    /// them in order.
+    pub fn new(prefix: &str, stem: &str, in_order: bool) -> Self {
         let reached = if in_order { Reached::To(String::new()) } else { Reached::Anywhere };
-        Self { stem: stem.into(), entries: Vec::new(), by_name: HashMap::new(), reached }
+        Self { stem: stem.into(), entries: Packed::new(prefix), reached, dropped: None }
     }
 
     /// Adds the page that follows. A name that turns out to be a directory as well as a file becomes the directory, in
@@ -65,14 +67,24 @@ impl Known {
         page.entries.into_iter().for_each(|entry| self.add(entry));
     }
 
+    /// A file that was dropped before its directory came is listed as both.
     fn add(&mut self, entry: Entry) {
-        match self.by_name.get(&entry.name) {
-            Some(index) if matches!(entry.node, Node::Directory { .. }) => self.entries[*index] = entry,
+        match self.entries.find(&entry.name) {
+            Some(position) if matches!(entry.node, Node::Directory { .. }) => self.entries.replace(position, &entry),
             Some(_) => {}
-            None => {
-                self.by_name.insert(entry.name.clone(), self.entries.len());
-                self.entries.push(entry);
-            }
+            None => self.entries.push(&entry),
+        }
+    }
+
+    /// Drops the oldest entries until the others take no more than so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        while self.entries.bytes() > bytes {
+            let dropped = &mut self.dropped;
+            self.entries.drop_oldest(|name| {
+                if dropped.as_deref().is_none_or(|last| last < name) {
+                    *dropped = Some(name.to_owned());
+                }
+            });
         }
     }
 
@@ -81,12 +93,15 @@ impl Known {
         if !name.starts_with(&*self.stem) {
             return Answer::Unknown;
         }
-        let node = self.by_name.get(name).map(|index| &self.entries[*index].node);
-        match node {
-            Some(node) if matches!(node, Node::Directory { .. }) || self.has_passed(name) => Answer::Is(node.clone()),
-            None if self.has_passed(name) => Answer::IsNot,
+        match self.get(name).map(|entry| entry.node) {
+            Some(node) if matches!(node, Node::Directory { .. }) || self.has_passed(name) => Answer::Is(node),
+            None if self.has_passed(name) && self.dropped.as_deref().is_none_or(|last| last < name) => Answer::IsNot,
             Some(_) | None => Answer::Unknown,
         }
+    }
+
+    fn get(&self, name: &str) -> Option<Entry> {
+        self.entries.get(self.entries.find(name)?)
     }
 
     /// Whether neither a file nor a directory of this name can follow.
@@ -103,15 +118,20 @@ impl Known {
 
     /// Up to `count` entries beyond a name, forwards (1) or backwards (-1); none if the name is not known.
     pub fn beyond(&self, name: &str, direction: isize, count: usize) -> Vec<Entry> {
-        let Some(index) = self.by_name.get(name).copied() else { return Vec::new() };
+        let Some(position) = self.entries.find(name) else { return Vec::new() };
         match direction > 0 {
-            true => self.entries.iter().skip(index + 1).take(count).cloned().collect(),
-            false => self.entries[..index].iter().rev().take(count).cloned().collect(),
+            true => self.from(position + 1, count),
+            false => (0..position).rev().take(count).map_while(|position| self.entries.get(position)).collect(),
         }
     }
 
-    /// The entries in the order in which they came.
-    pub fn entries(&self) -> &[Entry] {
+    /// Up to `count` entries from a position on, in the order in which they came.
+    pub fn from(&self, position: usize, count: usize) -> Vec<Entry> {
+        (position..).take(count).map_while(|position| self.entries.get(position)).collect()
+    }
+
+    /// The entries, by position.
+    pub fn entries(&self) -> &Packed {
         &self.entries
     }
 }

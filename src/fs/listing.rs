@@ -1,22 +1,27 @@
 //! The entries of one directory, as far as they have been listed.
 //!
 //! Pages are only ever appended, so that a position in the listing stays valid while a program walks through the
-//! directory. What they show is beside it answered from, also while pages are missing ([`Known`]).
+//! directory. What they show is beside it answered from, also while pages are missing ([`Known`]). The entries of the
+//! first pages are dropped where all would take too much memory; [`Marks`] tell how to ask for them again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::entry::{Entry, Page};
 use super::inode::Node;
 use super::known::{Answer, Known};
+use super::marks::{Mark, Marks};
 use crate::store::StoreError;
 
 /// Pages listed though nobody waits for them: directories up to 10,000 entries. Larger ones are listed as far as someone
 /// reads them, and a page further with each name that has to be asked for.
 const BACKGROUND_PAGES: usize = 10;
+
+/// What a listing takes without entries, in bytes, about: itself, and its place among others.
+const EMPTY: usize = 1024;
 
 /// A listing that grows page by page.
 #[derive(Debug)]
@@ -24,6 +29,11 @@ pub struct Listing {
     all: RwLock<Known>,
     /// The names that begin like the directory's own, where they were asked for by themselves.
     alike: RwLock<Option<Known>>,
+    /// How many bytes the entries may take.
+    most: usize,
+    marks: Mutex<Marks>,
+    /// The page that was asked for again last.
+    again: AsyncMutex<Option<Again>>,
     progress: watch::Sender<Progress>,
     /// How many entries the readers in wait need.
     demanded: Mutex<Vec<usize>>,
@@ -49,28 +59,51 @@ struct Remembered {
 struct Progress {
     pages: usize,
     entries: usize,
+    /// Whether there is no room for pages that nobody waits for.
+    full: bool,
     complete: bool,
     failed: Option<StoreError>,
     /// Whether the names that begin like the directory's are on their way.
     alike_awaited: bool,
 }
 
+/// Entries of a page that was asked for again.
+#[derive(Clone, Debug, Default)]
+pub struct Again {
+    /// The position of the first one.
+    pub position: usize,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// What a page has added to a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Added {
+    /// Entries that were not there before.
+    pub entries: usize,
+    /// Bytes that it takes more.
+    pub bytes: usize,
+}
+
 impl Listing {
     /// The listing of a directory that someone reads or looks names up in. `in_order` says whether the store lists in
-    /// the order of the keys.
-    pub fn new(in_order: bool) -> Self {
-        Self::with(in_order, BACKGROUND_PAGES, false)
+    /// the order of the keys. The entries take at most so many bytes.
+    pub fn new(prefix: &str, in_order: bool, most: usize) -> Self {
+        Self::with(prefix, in_order, most, BACKGROUND_PAGES, false)
     }
 
     /// The first page of a directory that nobody has entered yet, until it is told to [`Listing::grow`].
-    pub fn glimpse(in_order: bool) -> Self {
-        Self::with(in_order, 1, true)
+    pub fn glimpse(prefix: &str, in_order: bool, most: usize) -> Self {
+        Self::with(prefix, in_order, most, 1, true)
     }
 
-    fn with(in_order: bool, free: usize, glimpse: bool) -> Self {
+    fn with(prefix: &str, in_order: bool, most: usize, free: usize, glimpse: bool) -> Self {
         Self {
-            all: RwLock::new(Known::new("", in_order)),
+            all: RwLock::new(Known::new(prefix, "", in_order)),
             alike: RwLock::default(),
+            most,
+            marks: Mutex::default(),
+            again: AsyncMutex::default(),
             progress: watch::channel(Progress::default()).0,
             demanded: Mutex::default(),
             free: AtomicUsize::new(free),
@@ -117,25 +150,38 @@ impl Listing {
         self.remembered.read().first
     }
 
-    /// Appends the page that follows. Tells how many of its entries were not there before.
-    pub fn append(&self, page: Page) -> usize {
+    /// Appends the page that follows. `token` is that of the next one.
+    pub fn append(&self, page: Page, token: Option<&str>) -> Added {
         let (complete, age) = (page.complete, page.age);
         if self.progress.borrow().pages == 0 {
             self.remembered.write().first = age;
         }
         self.count_from(age);
         let mut all = self.all.write();
-        let before = all.entries().len();
+        let (before, bytes) = (all.entries().end(), all.entries().bytes());
         all.append(page);
-        let entries = all.entries().len();
+        all.shrink(self.most);
+        let (entries, bytes_now) = (all.entries().end(), all.entries().bytes());
+        if let Some(token) = token {
+            self.marks.lock().add(entries, token);
+        }
         drop(all);
         self.progress.send_modify(|progress| {
             progress.pages += 1;
             progress.entries = entries;
+            progress.full = bytes_now > self.most / 2;
             progress.complete = complete;
             progress.failed = None;
         });
-        entries - before
+        Added { entries: entries - before, bytes: bytes_now.saturating_sub(bytes) }
+    }
+
+    /// Drops all entries, to make room. Returns how many bytes they took.
+    pub fn drop_entries(&self) -> usize {
+        let before = self.bytes();
+        self.all.write().shrink(0);
+        *self.alike.write() = None;
+        before - self.bytes()
     }
 
     /// Something in it was asked for so long ago.
@@ -178,27 +224,40 @@ impl Listing {
         }
     }
 
-    /// What the first entry stands for that is as asked for.
-    pub fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Option<Node> {
-        self.all.read().entries().iter().find(|entry| is_wanted(entry)).map(|entry| entry.node.clone())
+    /// What the first file stands for whose name is as asked for.
+    pub fn find_file(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Node> {
+        self.all.read().entries().find_file(is_wanted).map(|entry| entry.node)
     }
 
-    /// How many entries it holds.
-    pub fn weight(&self) -> usize {
-        self.all.read().entries().len() + self.alike.read().as_ref().map_or(0, |alike| alike.entries().len())
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let alike = self.alike.read().as_ref().map_or(0, |alike| alike.entries().bytes());
+        EMPTY + self.all.read().entries().bytes() + alike
     }
 
     /// Whether nothing is listed (yet).
     pub fn is_empty(&self) -> bool {
-        self.all.read().entries().is_empty()
+        self.all.read().entries().end() == 0
     }
 
-    /// Up to `count` entries from position `start`, waiting for the first of them: none at the end of the directory.
-    pub async fn entries(&self, start: usize, count: usize) -> Result<Vec<Entry>, StoreError> {
+    /// Up to `count` entries from position `start`, waiting for the first of them; an empty list at the end of the
+    /// directory. None if they are dropped.
+    pub async fn entries(&self, start: usize, count: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         let _waiting = Demand::new(self, start + 1);
         self.resumed.notify_one();
         self.settled(|progress| progress.entries > start).await?;
-        Ok(self.all.read().entries().iter().skip(start).take(count).cloned().collect())
+        let all = self.all.read();
+        Ok((start >= all.entries().first()).then(|| all.from(start, count)))
+    }
+
+    /// The last page that begins at or before a position.
+    pub fn mark(&self, position: usize) -> Mark {
+        self.marks.lock().before(position)
+    }
+
+    /// The page that was asked for again last. One is asked for at a time.
+    pub fn again(&self) -> &AsyncMutex<Option<Again>> {
+        &self.again
     }
 
     /// Waits until the listing answers for a name, or is over without an answer.
@@ -233,7 +292,8 @@ impl Listing {
     fn is_wanted(&self) -> bool {
         let progress = self.progress.borrow();
         let is_demanded = || self.demanded.lock().iter().any(|entries| *entries > progress.entries);
-        progress.pages < self.free.load(Ordering::SeqCst) || is_demanded()
+        let is_free = || progress.pages < self.free.load(Ordering::SeqCst) && !progress.full;
+        is_free() || is_demanded()
     }
 
     async fn settled(&self, enough: impl Fn(&Progress) -> bool) -> Result<(), StoreError> {
@@ -278,6 +338,8 @@ mod tests {
     use crate::fs::entry;
     use crate::store::{ErrorKind, ListPage};
 
+    const MOST: usize = 1 << 20;
+
     fn page(directories: &[&str], complete: bool) -> Page {
         let prefixes = directories.iter().map(|name| format!("{name}/")).collect();
         entry::page("", ListPage { prefixes, continuation: (!complete).then(String::new), ..ListPage::default() })
@@ -289,12 +351,12 @@ mod tests {
 
     #[tokio::test]
     async fn readers_wait_for_pages_and_hear_of_failures() {
-        let listing = Arc::new(Listing::glimpse(true));
+        let listing = Arc::new(Listing::glimpse("", true, MOST));
         let reader = tokio::spawn({
             let listing = listing.clone();
             async move { listing.entries(1, 1).await }
         });
-        listing.append(page(&["a"], false));
+        listing.append(page(&["a"], false), None);
         listing.wanted().await;
         listing.fail(StoreError::new(ErrorKind::Server, "500"));
         assert!(reader.await.unwrap().is_err());
@@ -302,40 +364,40 @@ mod tests {
 
     #[tokio::test]
     async fn a_glimpse_is_one_page_until_someone_enters() {
-        let listing = Listing::glimpse(true);
+        let listing = Listing::glimpse("", true, MOST);
         assert!(is_wanted(&listing).await);
-        listing.append(page(&["a"], false));
+        listing.append(page(&["a"], false), None);
         assert!(!is_wanted(&listing).await);
         listing.grow();
         for page_number in 1..BACKGROUND_PAGES {
             assert!(is_wanted(&listing).await, "page {page_number}");
-            listing.append(page(&[&format!("b{page_number:02}")], false));
+            listing.append(page(&[&format!("b{page_number:02}")], false), None);
         }
         assert!(!is_wanted(&listing).await);
-        assert_eq!(listing.entries(0, 100).await.unwrap().len(), BACKGROUND_PAGES);
+        assert_eq!(listing.entries(0, 100).await.unwrap().unwrap().len(), BACKGROUND_PAGES);
     }
 
     #[tokio::test]
     async fn each_name_that_had_to_be_asked_for_earns_a_page() {
-        let listing = Listing::glimpse(true);
-        listing.append(page(&["a"], false));
+        let listing = Listing::glimpse("", true, MOST);
+        listing.append(page(&["a"], false), None);
         listing.earn();
         assert!(!is_wanted(&listing).await, "nobody has entered it");
         listing.grow();
         for n in 1..BACKGROUND_PAGES {
-            listing.append(page(&[&format!("b{n:02}")], false));
+            listing.append(page(&[&format!("b{n:02}")], false), None);
         }
         listing.earn();
         listing.grow();
         assert!(is_wanted(&listing).await);
-        listing.append(page(&["c"], false));
+        listing.append(page(&["c"], false), None);
         assert!(!is_wanted(&listing).await);
     }
 
     #[tokio::test]
     async fn who_has_gone_wants_no_more_pages() {
-        let listing = Listing::glimpse(true);
-        listing.append(page(&["a"], false));
+        let listing = Listing::glimpse("", true, MOST);
+        listing.append(page(&["a"], false), None);
         let reader = tokio::time::timeout(Duration::from_millis(1), listing.entries(5, 1));
         let (read, wanted) = tokio::join!(reader, is_wanted(&listing));
         assert!(read.is_err() && wanted);
@@ -344,18 +406,18 @@ mod tests {
 
     #[tokio::test]
     async fn names_like_the_directory_are_known_beside_the_first_page() {
-        let listing = Listing::glimpse(true);
+        let listing = Listing::glimpse("", true, MOST);
         listing.expect_alike();
-        listing.append(page(&["a", "b"], false));
+        listing.append(page(&["a", "b"], false), None);
         assert_eq!(listing.answer("jw01"), Answer::Unknown);
         let waits = tokio::time::timeout(Duration::from_millis(1), listing.glimpsed("jw01")).await;
         assert!(waits.is_err(), "they are still to come");
-        let mut alike = Known::new("jw", true);
+        let mut alike = Known::new("", "jw", true);
         alike.append(page(&["jw01"], true));
         listing.settle_alike(Some((alike, Duration::ZERO)));
         listing.glimpsed("c").await;
         assert!(matches!(listing.answer("jw01"), Answer::Is(Node::Directory { .. })));
         assert_eq!((listing.answer("jw02"), listing.answer("a0")), (Answer::IsNot, Answer::IsNot));
-        assert_eq!((listing.answer("c"), listing.entries(0, 9).await.unwrap().len()), (Answer::Unknown, 2));
+        assert_eq!((listing.answer("c"), listing.entries(0, 9).await.unwrap().unwrap().len()), (Answer::Unknown, 2));
     }
 }

@@ -1,7 +1,8 @@
 //! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
 //!
-//! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`listing`]: the directories;
-//!   [`course`]: whether one gets on; [`known`]: what is proven by a part of one; [`peek`]: the heads that come along
+//! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`peek`]: the heads that come along
+//! - [`listings`]: the directories; [`listing`]: one of them; [`course`]: whether it gets on; [`known`]: what is proven by
+//!   a part of it; [`packed`]: its entries; [`marks`]: where its pages begin
 //! - [`sweep`]: which files a program that goes through directories opens next
 //! - [`xattr`]: what is told of files by name; [`layout`]: the one that takes requests
 //! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
@@ -17,7 +18,10 @@ pub mod inode;
 mod known;
 mod layout;
 mod listing;
+mod listings;
+mod marks;
 mod namespace;
+mod packed;
 mod peek;
 mod sweep;
 mod ttl;
@@ -51,6 +55,10 @@ use sweep::{Expected, Sweeps};
 /// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
+/// What inodes may take in memory, as a share of what data may take, and at least so many bytes.
+const INODES_DIVISOR: u64 = 8;
+const MIN_INODES: u64 = 1 << 20;
+
 /// What a filesystem is made of.
 pub struct Parts {
     /// The bucket.
@@ -63,6 +71,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The key prefix that is the root directory: empty or ending with `/`.
     pub prefix: String,
+    /// How much memory data may take, in bytes: what is known of files takes a share of that.
+    pub memory: u64,
 }
 
 /// A bucket as a filesystem.
@@ -98,9 +108,15 @@ impl Answered {
 impl Filesystem {
     /// The filesystem of a bucket.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, namespace, reader, metrics, prefix } = parts;
+        let Parts { store, namespace, reader, metrics, prefix, memory } = parts;
+        let inodes = (memory / INODES_DIVISOR).max(MIN_INODES);
         Self {
-            inodes: InodeTable::new(store.id(), &prefix, metrics.clone()),
+            inodes: InodeTable::new(
+                store.id(),
+                &prefix,
+                usize::try_from(inodes).unwrap_or(usize::MAX),
+                metrics.clone(),
+            ),
             store,
             namespace,
             reader,
@@ -283,14 +299,29 @@ impl Filesystem {
 
     /// The directory and the name under which an inode was found, for the kernel to drop what it cached of it.
     pub fn place(&self, ino: u64) -> Option<(u64, String)> {
-        let inode = self.inodes.get(ino)?;
-        let object = object_of(&inode).ok()?;
-        let root = self.prefix(ROOT).ok()?;
+        self.place_of(&*self.inodes.get(ino)?, &self.prefix(ROOT).ok()?)
+    }
+
+    fn place_of(&self, inode: &Inode, root: &str) -> Option<(u64, String)> {
+        let object = object_of(inode).ok()?;
         let slash = object.key.rfind('/').map_or(0, |slash| slash + 1);
         let (prefix, name) = object.key.split_at(slash);
-        let parent =
-            if prefix == &*root { ROOT } else { self.inodes.number(&Node::Directory { prefix: prefix.into() }) };
-        Some((parent, name.to_owned()))
+        let directory = || self.inodes.number(&Node::Directory { prefix: prefix.into() });
+        Some((if prefix == root { ROOT } else { directory() }, name.to_owned()))
+    }
+
+    /// Asks the kernel to forget files, where those that it knows take too much memory. `ask` is given the directory and
+    /// the name, and says whether it can be asked. To be called with each look-up, with how many inodes it has brought.
+    pub fn make_room(&self, brought: usize, mut ask: impl FnMut(u64, String) -> bool) {
+        let Ok(root) = self.prefix(ROOT) else { return };
+        // Twice as many: some are open, and are passed over.
+        let surplus = self.inodes.surplus(2 * brought);
+        let places = surplus.iter().filter_map(|inode| self.place_of(inode, &root));
+        for (parent, name) in places {
+            if !ask(parent, name) {
+                return;
+            }
+        }
     }
 
     /// What was read and fetched since the mount, or since this was cleared; paths are those below `mountpoint`.
@@ -324,7 +355,8 @@ impl Filesystem {
         let prefix = self.prefix(ino)?;
         let held = self.directories.lock().get(&handle).cloned();
         let listing = held.unwrap_or_else(|| self.namespace.listing(&prefix));
-        listing.entries(start, count).await.map_err(|error| Errno::from(&error))
+        let entries = self.namespace.entries(&prefix, &listing, start, count).await;
+        entries.map_err(|error| Errno::from(&error))
     }
 
     /// The number that a node has.
@@ -429,7 +461,7 @@ pub async fn probe(
     patience: Duration,
 ) -> std::result::Result<Found, StoreError> {
     let listing = namespace.listing(&prefix.into());
-    match tokio::time::timeout(patience, listing.entries(0, 1)).await {
+    match tokio::time::timeout(patience, namespace.entries(prefix, &listing, 0, 1)).await {
         Ok(Ok(entries)) if entries.is_empty() => Ok(Found::Nothing),
         Ok(Ok(_)) => Ok(Found::Names),
         Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(Found::Refusal),

@@ -18,16 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use moka::ops::compute::Op;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::course::Course;
-use super::entry::{self, is_name};
+use super::entry::{self, Entry, is_name};
 use super::inode::Node;
 use super::known::{Answer, Known};
-use super::listing::Listing;
+use super::listing::{Again, Listing};
+use super::listings::Listings;
+use super::marks::Mark;
 use super::peek::{Ahead, Peek, Peeks};
 use super::ttl::{Told, Ttl};
 use crate::metrics::Metrics;
@@ -49,12 +50,16 @@ const MAX_GRACE: Duration = Duration::from_millis(50);
 /// The shortest names of datasets that archives have: `j8pu`, a program of HST.
 const MIN_DATASET_NAME: usize = 4;
 
-/// Names remembered one by one, and directories remembered whole.
-const MAX_NAMES: u64 = 200_000;
-const MAX_LISTED_ENTRIES: u64 = 2_000_000;
+/// What names may take in memory, as shares of what data may take, and at least so many bytes: listings; names that were
+/// looked up one by one; and three times what is noted of some directories and files.
+const LISTINGS_DIVISOR: u64 = 4;
+const NAMES_DIVISOR: u64 = 16;
+const NOTES_DIVISOR: u64 = 64;
+const MIN_SHARE: u64 = 1 << 20;
 
-/// Files that were listed as empty and looked at again.
-const MAX_EMPTY: u64 = 10_000;
+/// What a name takes beside its text in a cache of crate moka, in bytes, about, and what an object that it stands for takes.
+const NAME: usize = 256;
+const OBJECT: usize = 256;
 
 /// A listing that waits for readers looks at least so rarely whether there can still be any.
 const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -65,7 +70,7 @@ pub struct Namespace {
     store: Arc<dyn Store>,
     ttl: Ttl,
     names: moka::future::Cache<String, Told>,
-    listings: moka::sync::Cache<Arc<str>, Arc<Listing>>,
+    listings: Listings,
     /// What was listed as empty, as it is.
     empty: moka::future::Cache<(String, Version), Arc<ObjectMeta>>,
     /// Directories in which a name has been looked up.
@@ -114,22 +119,28 @@ impl From<Node> for Found {
 }
 
 impl Namespace {
-    /// The names below a store, believed for `ttl`.
-    pub fn new(store: Arc<dyn Store>, ttl: Ttl, metrics: Arc<Metrics>, runtime: Handle) -> Arc<Self> {
-        let names = moka::future::Cache::builder().max_capacity(MAX_NAMES).expire_after(ttl).build();
-        let listings = moka::sync::Cache::builder()
-            .max_capacity(MAX_LISTED_ENTRIES)
-            .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.weight()).unwrap_or(u32::MAX).max(1))
-            .expire_after(ttl)
-            .build();
-        let directories = || moka::sync::Cache::builder().max_capacity(MAX_NAMES).time_to_live(ttl.positive).build();
+    /// The names below a store, believed for `ttl`, on a mount whose data may take so many bytes of memory.
+    pub fn new(store: Arc<dyn Store>, ttl: Ttl, memory: u64, metrics: Arc<Metrics>, runtime: Handle) -> Arc<Self> {
+        let share = |divisor: u64| (memory / divisor).max(MIN_SHARE);
+        let names = moka::future::Cache::builder()
+            .max_capacity(share(NAMES_DIVISOR))
+            .weigher(|key: &String, told: &Told| weight(key, told.node.is_some()))
+            .expire_after(ttl);
+        let empty = moka::future::Cache::builder()
+            .max_capacity(share(NOTES_DIVISOR))
+            .weigher(|(key, _): &(String, Version), _| weight(key, true))
+            .time_to_live(ttl.positive);
+        let directories = || {
+            let cache = moka::sync::Cache::builder().max_capacity(share(NOTES_DIVISOR)).time_to_live(ttl.positive);
+            cache.weigher(|prefix: &Arc<str>, ()| weight(prefix, false)).build()
+        };
         Arc::new(Self {
             peeks: Peeks::new(store.clone(), runtime.clone()),
             store,
             ttl,
-            names,
-            listings,
-            empty: moka::future::Cache::builder().max_capacity(MAX_EMPTY).time_to_live(ttl.positive).build(),
+            names: names.build(),
+            listings: Listings::new(ttl, usize::try_from(share(LISTINGS_DIVISOR)).unwrap_or(usize::MAX)),
+            empty: empty.build(),
             visited: directories(),
             unlistable: directories(),
             listable: AtomicBool::new(false),
@@ -239,13 +250,61 @@ impl Namespace {
 
     /// The listing of the directory `prefix`, growing while it is read.
     pub fn listing(self: &Arc<Self>, prefix: &Arc<str>) -> Arc<Listing> {
-        let listing = self.listings.get_with(prefix.clone(), || {
-            let listing = Arc::new(Listing::new(self.store.lists_in_order()));
+        let most = self.listings.most_of_one();
+        let make = || Listing::new(prefix, self.store.lists_in_order(), most);
+        let (listing, is_fresh) = self.listings.get_or_make(prefix, make);
+        if is_fresh {
             self.start(prefix, &listing, None);
-            listing
-        });
+        }
         listing.grow();
         listing
+    }
+
+    /// The listing of a directory that nobody has entered yet, and whether it is to be started.
+    fn glimpsed(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
+        let most = self.listings.most_of_one();
+        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.lists_in_order(), most))
+    }
+
+    /// Up to `count` entries of a listing of the directory `prefix` from position `start`; none at its end.
+    pub async fn entries(&self, prefix: &str, listing: &Listing, start: usize, count: usize) -> Result<Vec<Entry>> {
+        match listing.entries(start, count).await? {
+            Some(entries) => Ok(entries),
+            None => self.entries_again(prefix, listing, start, count).await,
+        }
+    }
+
+    /// Entries that a listing has dropped: the store is asked for their page again.
+    async fn entries_again(&self, prefix: &str, listing: &Listing, start: usize, count: usize) -> Result<Vec<Entry>> {
+        let mut again = listing.again().lock().await;
+        let holds = |again: &Again| (again.position..again.position + again.entries.len()).contains(&start);
+        if !again.as_ref().is_some_and(holds) {
+            *again = self.page_again(prefix, listing, start).await?;
+        }
+        let Some(Again { position, entries }) = &*again else { return Ok(Vec::new()) };
+        Ok(entries.iter().skip(start - position).take(count).cloned().collect())
+    }
+
+    /// The page with the entry at position `start`; none if the listing ends before, since there is less now.
+    async fn page_again(&self, prefix: &str, listing: &Listing, start: usize) -> Result<Option<Again>> {
+        let Mark { mut position, token } = listing.mark(start);
+        let mut token = token.map(String::from);
+        let mut course = Course::default();
+        loop {
+            let page = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
+            token = page.continuation.clone();
+            let mut known = Known::new(prefix, "", self.store.lists_in_order());
+            known.append(entry::page(prefix, page));
+            let entries = known.from(0, known.entries().end());
+            if start < position + entries.len() {
+                return Ok(Some(Again { position, entries }));
+            }
+            position += entries.len();
+            course.go_on(entries.len(), token.clone()).map_err(|reason| self.without_progress(prefix, &reason))?;
+            if token.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     fn start(self: &Arc<Self>, prefix: &Arc<str>, listing: &Arc<Listing>, slot: Option<OwnedSemaphorePermit>) {
@@ -258,7 +317,7 @@ impl Namespace {
     async fn glimpse(self: &Arc<Self>, key: &str, from_memory: bool) {
         let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
         let directory: Arc<str> = format!("{key}/").into();
-        if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains_key(&directory) {
+        if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains(&directory) {
             return;
         }
         let is_due = async |request: ListRequest| !from_memory || self.store.recalls(&request).await == Recall::Answer;
@@ -266,12 +325,10 @@ impl Namespace {
             return;
         }
         let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
-        let fresh = || Arc::new(Listing::glimpse(self.store.lists_in_order()));
-        let entry = self.listings.entry(directory.clone()).or_insert_with(fresh);
-        if !entry.is_fresh() {
+        let (listing, is_fresh) = self.glimpsed(&directory);
+        if !is_fresh {
             return;
         }
-        let listing = entry.into_value();
         self.start(&directory, &listing, Some(slot));
         let name = key.rsplit('/').next().unwrap_or(key);
         if names_a_dataset(name)
@@ -284,7 +341,7 @@ impl Namespace {
                 listing.settle_alike(names.alike(&directory, &stem).await);
                 // The first page may still be to come, and does the same.
                 if !listing.is_empty() {
-                    names.weigh_again(&directory, &listing);
+                    names.listings.grew(&directory, &listing, 0);
                 }
                 drop(slot);
             });
@@ -295,7 +352,7 @@ impl Namespace {
     async fn alike(&self, directory: &str, stem: &str) -> Option<(Known, Duration)> {
         let page = self.page(&request(format!("{directory}{stem}"), PAGE, None)).await;
         let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
-        let (mut known, age) = (Known::new(stem, self.store.lists_in_order()), page.age);
+        let (mut known, age) = (Known::new(directory, stem, self.store.lists_in_order()), page.age);
         known.append(entry::page(directory, page));
         Some((known, age))
     }
@@ -318,9 +375,7 @@ impl Namespace {
                 return Some(node);
             }
         }
-        let fresh = || Arc::new(Listing::glimpse(self.store.lists_in_order()));
-        let entry = self.listings.entry(prefix.clone()).or_insert_with(fresh);
-        let (is_fresh, listing) = (entry.is_fresh(), entry.into_value());
+        let (listing, is_fresh) = self.glimpsed(&prefix);
         if is_fresh {
             self.start(&prefix, &listing, Some(slot));
         }
@@ -329,7 +384,7 @@ impl Namespace {
             Answer::Is(node @ Node::File { .. }) => Some(node),
             _ => {
                 let class = Class::of(name);
-                listing.find(|entry| matches!(entry.node, Node::File { .. }) && class.is_of(&entry.name))
+                listing.find_file(|name| class.is_of(name))
             }
         }
     }
@@ -437,8 +492,9 @@ impl Namespace {
                     let next = page.continuation.clone();
                     let page = entry::page(prefix, page);
                     page.skipped.iter().for_each(|key| self.metrics.skipped.note(key));
-                    let entries = listing.append(page);
-                    if let Err(reason) = course.go_on(entries, next) {
+                    let added = listing.append(page, next.as_deref());
+                    self.listings.grew(prefix, listing, added.bytes);
+                    if let Err(reason) = course.go_on(added.entries, next) {
                         return self.give_up(prefix, listing, &reason).await;
                     }
                 }
@@ -453,7 +509,6 @@ impl Namespace {
                 }
             }
             drop(slot.take());
-            self.weigh_again(prefix, listing);
             if course.token().is_none() {
                 return;
             }
@@ -462,10 +517,15 @@ impl Namespace {
 
     /// A listing comes to no end. What was remembered of it would not either.
     async fn give_up(&self, prefix: &str, listing: &Listing, reason: &str) {
-        let message = format!("LIST {}: a listing without progress: {reason}", self.store.url(prefix));
-        tracing::warn!(prefix, "{message}");
+        let error = self.without_progress(prefix, reason);
+        tracing::warn!(prefix, "{error}");
         self.drop_listing(prefix).await;
-        listing.fail(StoreError::new(ErrorKind::BadResponse, message));
+        listing.fail(error);
+    }
+
+    fn without_progress(&self, prefix: &str, reason: &str) -> StoreError {
+        let message = format!("LIST {}: a listing without progress: {reason}", self.store.url(prefix));
+        StoreError::new(ErrorKind::BadResponse, message)
     }
 
     /// Waits until someone wants the rest of a listing; false if nobody can any more, since all have let go of it.
@@ -479,24 +539,19 @@ impl Namespace {
         false
     }
 
-    /// A listing is weighed when it is put into the cache, which was before it grew. A glimpse of nothing is forgotten:
-    /// there is no such directory, and if there will be one it is not empty.
-    fn weigh_again(&self, prefix: &str, listing: &Arc<Listing>) {
-        self.listings.entry(prefix.into()).and_compute_with(|cached| match cached {
-            Some(cached) if !Arc::ptr_eq(cached.value(), listing) => Op::Nop,
-            Some(_) if listing.is_glimpse() && listing.is_empty() => Op::Remove,
-            Some(_) => Op::Put(listing.clone()),
-            // It was dropped, as outdated or to make room.
-            None => Op::Nop,
-        });
-    }
-
     async fn page(&self, request: &ListRequest) -> Result<ListPage> {
         let page = self.store.list(request).await;
         self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
         page.iter().flat_map(|page| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
         page
     }
+}
+
+/// What a cache of names counts for one, in bytes.
+fn weight(key: &str, is_object: bool) -> u32 {
+    // An object has its key once more.
+    let bytes = if is_object { NAME + OBJECT + 2 * key.len() } else { NAME + key.len() };
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn request(prefix: String, max_keys: u16, continuation: Option<String>) -> ListRequest {

@@ -187,9 +187,9 @@ mod tests {
 
     fn listing(names: &[&str]) -> Arc<Listing> {
         let entry = |name: &&str| Entry { name: (*name).into(), node: Node::Directory { prefix: "x/".into() } };
-        let listing = Listing::new(true);
+        let listing = Listing::new("", true, 1 << 20);
         let entries = names.iter().map(entry).collect();
-        listing.append(Page { entries, in_order: true, complete: true, ..Page::default() });
+        listing.append(Page { entries, in_order: true, complete: true, ..Page::default() }, None);
         Arc::new(listing)
     }
 

@@ -114,11 +114,13 @@ impl fuser::Filesystem for Adapter {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(FuseErrno::ENOENT) };
         let (fs, ownership, program) = (self.fs.clone(), self.ownership.clone(), request.pid());
+        let invalidator = self.invalidator.clone();
         self.runtime.spawn(async move {
             match unless_killed(program, fs.look_up(parent.0, &name)).await {
                 Ok(Some(inode)) => {
                     let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
                     reply.entry_with_ttls(&FOREVER, &fs.ttl().positive, &attributes, Generation(0));
+                    fs.make_room(1, |parent, name| invalidator.forget(parent, name));
                 }
                 // Inode 0 is a name that the kernel may remember as missing.
                 Ok(None) => reply.entry(&fs.ttl().negative, &ownership.no_attributes(), Generation(0)),
@@ -259,7 +261,7 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let (fs, ownership) = (self.fs.clone(), self.ownership.clone());
+        let (fs, ownership, invalidator) = (self.fs.clone(), self.ownership.clone(), self.invalidator.clone());
         let entries = self.directory_entries(request.pid(), ino.0, handle.0, offset);
         self.runtime.spawn(async move {
             for (position, name) in dots(offset) {
@@ -272,7 +274,7 @@ impl fuser::Filesystem for Adapter {
                 Ok(entries) => entries,
                 Err(errno) => return reply.error(errno.into()),
             };
-            let ttl = fs.ttl().positive;
+            let (ttl, mut brought) = (fs.ttl().positive, 0);
             for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
                 let inode = fs.adopt(entry.node);
                 let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
@@ -281,8 +283,10 @@ impl fuser::Filesystem for Adapter {
                     fs.forget(inode.ino, 1);
                     break;
                 }
+                brought += 1;
             }
             reply.ok();
+            fs.make_room(brought, |parent, name| invalidator.forget(parent, name));
         });
     }
 

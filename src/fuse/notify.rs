@@ -46,8 +46,14 @@ impl Invalidator {
 
     /// The name no longer means what the kernel believes. Never blocks.
     pub fn entry(&self, parent: u64, name: String) {
-        if let Some(Err(TrySendError::Full(_))) = self.queue.get().map(|queue| queue.try_send((parent, name))) {
+        if !self.forget(parent, name) {
             tracing::warn!("too many names changed at once; some stay until they expire");
         }
+    }
+
+    /// The kernel is to forget a name; false if too many others are to be forgotten before. Never blocks.
+    pub fn forget(&self, parent: u64, name: String) -> bool {
+        let sent = self.queue.get().map(|queue| queue.try_send((parent, name)));
+        !matches!(sent, Some(Err(TrySendError::Full(_))))
     }
 }

@@ -15,6 +15,13 @@ pub fn memory_limit() -> Option<u64> {
         .min()
 }
 
+/// How much memory this process takes, in bytes: `statm` of `proc_pid_statm(5)`, resident pages. 0 where it cannot be told.
+pub fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * rustix::param::page_size() as u64
+}
+
 /// Version 1 writes "no limit" as the largest multiple of a page in a signed number; no machine has half as much.
 const UNLIMITED: u64 = i64::MAX as u64 / 2;
 
@@ -40,6 +47,14 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_takes_memory() {
+        let before = resident();
+        let more = std::hint::black_box(vec![1u8; 8 << 20]);
+        assert!(before > 1 << 20 && resident() > before + (4 << 20), "{before}");
+        drop(more);
+    }
 
     #[test]
     fn limits_stand_in_the_group_and_above_it() {

@@ -65,6 +65,10 @@ pub fn run(config: &MountConfig, ready: impl FnOnce(Found)) -> Result<(), String
     outcome
 }
 
+/// In the smallest control groups data may still take half of this share of the limit. Such a mount may be ended by the
+/// kernel; without memory for data it could not read at all.
+const MIN_DIVISOR: u64 = 8;
+
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_name("worker").enable_all().build()
 }
@@ -81,7 +85,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let disk = cache::disk(directory.as_ref(), config, store.id(), memory, &metrics)?;
     let store = cache::remembering(store, directory.as_ref(), disk.as_ref(), config, ttl)?;
     let handle = runtime.handle().clone();
-    let namespace = Namespace::new(store.clone(), ttl, metrics.clone(), handle.clone());
+    let namespace = Namespace::new(store.clone(), ttl, memory, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
@@ -99,7 +103,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
         reader.note_in(notes);
     }
     let prefix = config.source.prefix.clone();
-    let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix };
+    let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix, memory };
     Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), found))
 }
 
@@ -305,9 +309,11 @@ fn mount_remedy(error: &std::io::Error) -> String {
     }
 }
 
-/// The budget asked for, and no more than half of what the control group allows.
+/// The budget asked for, and no more than half of what the control group allows beside what this process takes already:
+/// the other half is for names, what is remembered of files, connections and what waits to be read by the kernel.
 fn memory_budget(asked: u64) -> u64 {
-    let allowed = cgroup::memory_limit().unwrap_or(u64::MAX) / 2;
+    let Some(limit) = cgroup::memory_limit() else { return asked };
+    let allowed = limit.saturating_sub(cgroup::resident()).max(limit / MIN_DIVISOR) / 2;
     if allowed < asked {
         tracing::warn!(asked, allowed, "the control group's memory limit bounds --memory");
     }

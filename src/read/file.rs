@@ -18,7 +18,7 @@ use crate::store::{ObjectMeta, StoreError};
 pub const MAX_KEPT: u64 = 256 << 10;
 
 /// What a file takes by itself, and each HDU with its name and axes, in bytes.
-const FILE: u32 = 1 << 10;
+const FILE: u32 = 2 << 10;
 pub(super) const HDU: usize = size_of::<Hdu>() + 64;
 
 /// The planner and the segments of a file, which change together.

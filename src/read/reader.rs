@@ -53,8 +53,10 @@ const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 const MAX_LAYOUT_READS: usize = 4096;
 const MAX_LAYOUT_BYTES: u64 = 64 << 20;
 
-/// What is remembered of files (planner, layout), open or not, in bytes: of some 10,000 usual ones.
-const MAX_REMEMBERED: u64 = 32 << 20;
+/// What is remembered of files (planner, layout), open or not, as a share of what data may take: of some 10,000 usual ones
+/// by default, and at least of some hundred, in bytes.
+const REMEMBERED_DIVISOR: u64 = 16;
+const MIN_REMEMBERED: u64 = 1 << 20;
 
 /// What a [`Reader`] is made of.
 #[derive(Debug)]
@@ -101,10 +103,11 @@ impl Reader {
         let idle = Arc::new(Idle::new(config.budget.clone()));
         let journal = Arc::new(Journal::default());
         let pusher = Pusher::new(config.metrics.clone(), journal.clone());
+        let remembered = (config.budget.total() / REMEMBERED_DIVISOR).max(MIN_REMEMBERED);
         Arc::new(Self {
             config,
             files: moka::sync::Cache::builder()
-                .max_capacity(MAX_REMEMBERED)
+                .max_capacity(remembered)
                 .weigher(|_, file: &Arc<FileState>| file.weight())
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),

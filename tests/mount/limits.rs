@@ -124,7 +124,7 @@ struct Group(PathBuf);
 impl Group {
     /// None where this process may not make one; says so.
     fn with_limit(bytes: u64) -> Option<Self> {
-        let name = format!("fitsfs-test-{}", std::process::id());
+        let name = format!("fitsfs-test-{}-{bytes}", std::process::id());
         let hierarchies = [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
         for (root, limit) in hierarchies {
             let group = Self(Path::new(root).join(&name));
@@ -144,15 +144,20 @@ impl Drop for Group {
     }
 }
 
-#[test]
-fn a_container_of_256_mib_reads_a_file_of_one_gigabyte() {
-    let Some(group) = Group::with_limit(256 << 20) else { return };
-    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(GIB, 1))));
+/// Mounts within a control group.
+fn mount_in(group: &Group, rig: &Rig) {
     let mount = rig.mount_command(&format!("s3://{BUCKET}"));
     let mut command = Command::new("sh");
     command.args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec "$@""#]).arg(&group.0).arg(mount.get_program());
     let output = command.args(mount.get_args()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn a_container_of_256_mib_reads_a_file_of_one_gigabyte() {
+    let Some(group) = Group::with_limit(256 << 20) else { return };
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "a.fits", pattern(GIB, 1))));
+    mount_in(&group, &rig);
     let file = rig.open("a.fits");
     for at in (0..GIB).step_by(32 << 20) {
         assert_eq!(sha256(&read_at(&file, at, 32 << 20).unwrap()[..]), sha256(&pattern_at(1, at, 32 << 20)[..]));
@@ -160,6 +165,38 @@ fn a_container_of_256_mib_reads_a_file_of_one_gigabyte() {
     let (_, bytes) = rig.gets();
     assert!(bytes < GIB * 5 / 4, "{bytes} bytes fetched for a gigabyte");
     drop(rig);
+}
+
+#[test]
+fn a_container_of_64_mib_serves_four_streams_and_a_thousand_opens() {
+    let Some(group) = Group::with_limit(64 << 20) else { return };
+    let (files, size) = (1000, 40 * MIB);
+    let rig = Rig::unmounted(|lab| {
+        (0..4).for_each(|n| drop(lab.put(BUCKET, &format!("stream-{n}.fits"), pattern(size, n))));
+        (0..files).for_each(|n| {
+            drop(lab.put(
+                BUCKET,
+                &format!("d/{n}.fits"),
+                fits(&[("SIMPLE  = T", 40_000 + n as usize), ("XTENSION= 'IMAGE   '", 100_000)]),
+            ))
+        });
+    });
+    mount_in(&group, &rig);
+    let pid = rig.pid();
+    let peak = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let file = rig.open(&format!("stream-{n}.fits"));
+            scope.spawn(move || assert_eq!(sha256(file), sha256_of_pattern(n, size), "stream {n}"));
+        }
+        let open: Vec<File> = (0..files).map(|n| rig.open(&format!("d/{n}.fits"))).collect();
+        in_threads(8, files, |n| {
+            read_at(&open[n as usize], 40_000, 4096).unwrap();
+            peak.fetch_max(memory(pid, "RssAnon"), Ordering::Relaxed);
+        });
+    });
+    let peak = peak.into_inner();
+    assert!(peak < 48 << 20, "{peak} bytes of its own at the most");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn walked(hdus: u64) -> Planner {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_layouts_are_remembered_of_few_files() {
-    let reader = reader(64 * MIB);
+    let reader = reader(512 * MIB);
     let mut planner = walked(1000);
     assert_eq!(planner.layout().hdus.len(), 1000);
     for ino in 0..200 {
@@ -231,7 +231,11 @@ async fn long_layouts_are_remembered_of_few_files() {
         std::mem::swap(&mut file.core.lock().planner, &mut planner);
     }
     reader.files.run_pending_tasks();
-    assert!(reader.files.weighted_size() <= MAX_REMEMBERED, "{} bytes", reader.files.weighted_size());
+    assert!(
+        reader.files.weighted_size() <= reader.config.budget.total() / REMEMBERED_DIVISOR,
+        "{} bytes",
+        reader.files.weighted_size()
+    );
     assert!((20..150).contains(&reader.files.entry_count()), "{} files", reader.files.entry_count());
 }
 
