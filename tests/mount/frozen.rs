@@ -116,7 +116,8 @@ fn a_hung_cache_disk_takes_few_threads_and_no_program_with_it() {
     wait_until("the cache is off", DEADLINES, || is_off(&rig));
     let most = threads(pid);
     within(DEADLINES, "all readers", move || readers.into_iter().for_each(|reader| assert!(reader.join().unwrap())));
-    assert!(most <= usual + 64, "{most} threads, usually {usual}");
+    // As many as may wait for the disk, and those that answer the status and look up names of hosts.
+    assert!(most <= usual + 32 + 16, "{most} threads, usually {usual}");
     drop(file);
 }
 
@@ -131,14 +132,9 @@ fn a_daemon_whose_cache_disk_hangs_can_be_asked_and_ended() {
         let file = within(DEADLINES, "open", move || fs::File::open(path).unwrap());
         let file = held.then_some(file);
         // The first question comes before anything is known of the disk.
-        assert!(
-            within(COMMAND, "status", {
-                let root = rig.root_str().to_owned();
-                move || fitsfs(&["status", &root])
-            })
-            .status
-            .success()
-        );
+        let root = rig.root_str().to_owned();
+        let output = within(COMMAND, "status", move || fitsfs(&["status", &root]));
+        assert!(output.status.success(), "{}", text(&output));
         match how {
             "unmount" => {
                 let root = rig.root_str().to_owned();
@@ -162,11 +158,12 @@ fn a_mount_goes_without_a_cache_whose_disk_hangs() {
     let (rig, cache) = rig_on(&disk.path());
     assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
     disk.hang();
-    std::thread::scope(|scope| {
-        let mounted = scope.spawn(|| rig.mount(&["--cache-dir", &cache]));
-        wait_until("it is mounted", DEADLINES, || mounted.is_finished());
-        mounted.join().unwrap();
+    let (root, endpoint) = (rig.root_str().to_owned(), rig.lab.endpoint());
+    let output = within(DEADLINES, "mount", move || {
+        let source = format!("s3://{BUCKET}");
+        fitsfs(&["mount", &source, &root, "--endpoint-url", &endpoint, "--no-sign-request", "--cache-dir", &cache])
     });
+    assert!(output.status.success(), "{}", text(&output));
     assert_eq!(said(&rig, "mounting without a cache"), 1);
     assert_eq!(read_whole(&rig, "d/a.fits"), sha256_of_pattern(1, 8 * MIB));
 }
