@@ -6,9 +6,11 @@
 //! never overlap, so that a byte has at most one outstanding fetch; the [`Budget`] bounds all segments of a mount
 //! together.
 //!
-//! [`names`] is on disk, and outlives the mount: what stores have told of names.
+//! [`names`] is on disk, and outlives the mount: what stores have told of names. [`Device`] is the disk that both are on,
+//! which may hang.
 
 mod budget;
+mod device;
 pub mod disk;
 pub mod names;
 mod pieces;
@@ -18,6 +20,7 @@ mod segment_map;
 use std::ops::Range;
 
 pub use budget::{Budget, Permit, RESERVE_DIVISOR};
+pub use device::{Device, OFFLINE_PATIENCE, PATIENCE};
 pub use pieces::PIECE;
 pub use segment::{Origin, Segment};
 pub use segment_map::SegmentMap;

@@ -164,6 +164,9 @@ fn render(status: &Snapshot, style: Style) -> String {
 /// What is in the cache on disk, and what came from it.
 fn disk(status: &Snapshot) -> String {
     let Some(directory) = &status.disk.directory else { return "no cache".to_owned() };
+    if status.disk.off {
+        return format!("{} does not answer: nothing is read from it or written to it", printable(directory));
+    }
     let used = status.disk.used_bytes.map_or_else(|| "being counted".to_owned(), size);
     let counters = &status.counters;
     let damaged = match counters.disk_damaged_pages {

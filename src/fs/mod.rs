@@ -183,7 +183,7 @@ impl Filesystem {
         }
         self.check_empty(object).await?;
         self.check_restored(object).await?;
-        let Open { file, backing, .. } = self.opened(&inode, object, may_back);
+        let Open { file, backing, .. } = self.opened(&inode, object, may_back).await;
         self.metrics.open_files.add(1);
         self.namespace.peeks().read(ino);
         if backing.is_none() {
@@ -203,12 +203,13 @@ impl Filesystem {
     }
 
     /// Notes an open. The first one decides who reads.
-    fn opened(&self, inode: &Inode, object: &Arc<ObjectMeta>, may_back: bool) -> Open {
+    async fn opened(&self, inode: &Inode, object: &Arc<ObjectMeta>, may_back: bool) -> Open {
+        let is_first = inode.open.lock().is_none();
+        let disk = self.reader.disk().filter(|_| may_back && is_first);
+        // Of several that are the first, one has its way.
+        let backing = if let Some(disk) = disk { disk.backing(object).await.map(Arc::new) } else { None };
         let mut open = inode.open.lock();
-        let first = || {
-            let backing = self.reader.disk().filter(|_| may_back).and_then(|disk| disk.backing(object));
-            Open { count: 0, file: self.reader.file(inode.ino, object), backing: backing.map(Arc::new) }
-        };
+        let first = || Open { count: 0, file: self.reader.file(inode.ino, object), backing };
         let now = open.get_or_insert_with(first);
         now.count += 1;
         now.clone()

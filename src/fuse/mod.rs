@@ -1,7 +1,7 @@
 //! The FUSE adapter: decodes a request, starts the operation, replies. No logic.
 //!
 //! Event-loop threads do not wait: what needs the network or the disk runs as a task and replies from there. Reads of what
-//! is in memory are answered where they arrive; so are small ones of what is on disk, by one of the threads at a time.
+//! is in memory are answered where they arrive, in that of this process or of the kernel.
 //! Notifications to the kernel come from threads of their own ([`notify`]), since each can block behind an unanswered
 //! request.
 

@@ -93,6 +93,9 @@ pub struct CacheSnapshot {
 pub struct DiskSnapshot {
     /// Where it is; none without one.
     pub directory: Option<String>,
+    /// Whether its disk does not answer: nothing is read from it, nor written to it.
+    #[serde(default)]
+    pub off: bool,
     /// The most that it may take, in bytes.
     pub quota_bytes: u64,
     /// What it takes, by all that use it, in bytes; none if that is being counted.

@@ -1,10 +1,12 @@
 //! The cache on disk of a mount: refused where it would be wrong to use it, done without where it only cannot be used.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::cache::disk::{Directory, DiskCache, Unfit};
 use crate::cache::names::{Belief, Names, Notes, Remembered};
+use crate::cache::{Device, OFFLINE_PATIENCE, PATIENCE};
 use crate::config::MountConfig;
 use crate::fs::Ttl;
 use crate::metrics::Metrics;
@@ -13,9 +15,66 @@ use crate::store::Store;
 /// What waits to be written to disk may hold this share of the memory budget.
 const WAITING_SHARE: u64 = 4;
 
-/// The directory of the cache, made if need be. A mount that has nothing else does not do without. An error is one line
-/// with the cause and the remedy.
-pub fn directory(config: &MountConfig) -> Result<Option<Directory>, String> {
+/// What a mount has of the cache on disk.
+#[derive(Debug, Default)]
+pub struct Cache {
+    /// What was fetched before.
+    pub disk: Option<Arc<DiskCache>>,
+    /// What was learnt of files before.
+    pub notes: Option<Arc<Notes>>,
+    names: Option<Arc<Names>>,
+}
+
+/// Opens the cache of a mount. A mount that has nothing else does not do without. An error is one line with the cause and
+/// the remedy.
+pub async fn open(config: &MountConfig, store_id: &str, memory: u64, metrics: &Arc<Metrics>) -> Result<Cache, String> {
+    let Some(place) = &config.cache_dir else { return Ok(Cache::default()) };
+    let shown = place.display();
+    let patience = if config.offline { OFFLINE_PATIENCE } else { PATIENCE };
+    let device = match Device::start(shown.to_string(), patience) {
+        Ok(device) => device,
+        Err(error) => return go_without(config, format!("cannot use the cache {shown}: {error}")),
+    };
+    let (opening, store_id, metrics, opener) = (device.clone(), store_id.to_owned(), metrics.clone(), config.clone());
+    match device.ask(move || open_on(&opening, &opener, &store_id, memory, &metrics)).await {
+        Some(opened) => opened,
+        None => go_without(config, format!("the disk of the cache {shown} does not answer")),
+    }
+}
+
+/// The same on a thread that may wait for the disk.
+fn open_on(
+    device: &Arc<Device>,
+    config: &MountConfig,
+    store_id: &str,
+    memory: u64,
+    metrics: &Arc<Metrics>,
+) -> Result<Cache, String> {
+    let Some(directory) = directory(config)? else { return Ok(Cache::default()) };
+    let (waiting, place) = (memory / WAITING_SHARE, directory.root().display());
+    let failed = |error: io::Error| format!("cannot use the cache {place}: {error}");
+    let disk =
+        DiskCache::open(directory.clone(), device.clone(), store_id, config.cache_size, waiting, metrics.clone());
+    let disk = match disk {
+        Ok(disk) => disk,
+        Err(error) => return go_without(config, failed(error)),
+    };
+    // The room keeps the folder held in which the base is a path.
+    let names = match Names::open(directory.base(), directory.file_mode(), Box::new(disk.room())) {
+        Ok(names) => Some(Arc::new(names)),
+        Err(error) if config.offline => return Err(failed(error)),
+        Err(error) => {
+            tracing::warn!(%error, dir = %place, "names are not remembered");
+            None
+        }
+    };
+    let notes = Notes::open(directory.base(), directory.file_mode(), Box::new(disk.room()), store_id);
+    let notes = notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new);
+    Ok(Cache { disk: Some(disk), notes, names })
+}
+
+/// The directory of the cache, made if need be.
+fn directory(config: &MountConfig) -> Result<Option<Directory>, String> {
     let Some(place) = &config.cache_dir else { return Ok(None) };
     let within = |path: &Path| path.starts_with(&config.mountpoint);
     match Directory::open(place, config.cache_shared) {
@@ -24,61 +83,24 @@ pub fn directory(config: &MountConfig) -> Result<Option<Directory>, String> {
         Ok(directory) if within(directory.root()) => Err(in_itself(place)),
         Ok(directory) => Ok(Some(directory)),
         Err(Unfit::Untrusted(why)) => Err(why),
-        Err(Unfit::Unusable(why)) if config.offline => Err(why),
-        Err(Unfit::Unusable(why)) => {
-            tracing::warn!(why, "mounting without a cache: what is read is fetched each time");
-            Ok(None)
-        }
+        Err(Unfit::Unusable(why)) => go_without(config, why).map(|_| None),
     }
 }
 
-/// The store with a memory of names on disk, where there is a cache.
-pub fn remembering(
-    store: Arc<dyn Store>,
-    directory: Option<&Directory>,
-    disk: Option<&Arc<DiskCache>>,
-    config: &MountConfig,
-    ttl: Ttl,
-) -> Result<Arc<dyn Store>, String> {
-    let Some((directory, disk)) = directory.zip(disk) else { return Ok(store) };
-    // The room keeps the folder held in which the base is a path.
-    match Names::open(directory.base(), directory.file_mode(), Box::new(disk.room())) {
-        Ok(names) => {
-            let belief = Belief { found: ttl.positive, missing: ttl.negative };
-            Ok(Arc::new(Remembered::new(store, Arc::new(names), belief, config.offline)))
-        }
-        Err(error) if config.offline => Err(format!("cannot use the cache {}: {error}", directory.root().display())),
-        Err(error) => {
-            tracing::warn!(%error, dir = %directory.root().display(), "names are not remembered");
-            Ok(store)
-        }
+fn go_without(config: &MountConfig, why: String) -> Result<Cache, String> {
+    if config.offline {
+        return Err(why);
     }
+    tracing::warn!(why, "mounting without a cache: what is read is fetched each time");
+    Ok(Cache::default())
 }
 
-/// What mounts before have learnt of files, where there is a cache.
-pub fn notes(directory: Option<&Directory>, disk: Option<&Arc<DiskCache>>, store_id: &str) -> Option<Arc<Notes>> {
-    let (directory, disk) = directory.zip(disk)?;
-    let notes = Notes::open(directory.base(), directory.file_mode(), Box::new(disk.room()), store_id);
-    notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new)
-}
-
-/// What was fetched before, where there is a cache.
-pub fn disk(
-    directory: Option<&Directory>,
-    config: &MountConfig,
-    store_id: &str,
-    memory: u64,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<Arc<DiskCache>>, String> {
-    let Some(directory) = directory else { return Ok(None) };
-    let (waiting, place) = (memory / WAITING_SHARE, directory.root().display());
-    match DiskCache::open(directory.clone(), store_id, config.cache_size, waiting, metrics.clone()) {
-        Ok(disk) => Ok(Some(disk)),
-        Err(error) if config.offline => Err(format!("cannot use the cache {place}: {error}")),
-        Err(error) => {
-            tracing::warn!(%error, dir = %place, "mounting without a cache: what is read is fetched each time");
-            Ok(None)
-        }
+impl Cache {
+    /// The store with a memory of names on disk, where there is one.
+    pub fn remembering(&self, store: Arc<dyn Store>, config: &MountConfig, ttl: Ttl) -> Arc<dyn Store> {
+        let Some((names, disk)) = self.names.clone().zip(self.disk.as_ref()) else { return store };
+        let belief = Belief { found: ttl.positive, missing: ttl.negative };
+        Arc::new(Remembered::new(store, names, disk.device().clone(), belief, config.offline))
     }
 }
 

@@ -37,6 +37,22 @@ pub fn mount<F: Filesystem>(
     })
 }
 
+/// Lets go of the connections of this process, which is about to end: programs get errors then. Their end would come with
+/// that of the process, were it not for threads that hang in the kernel and keep its descriptors open.
+pub fn let_go() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        // One may have been closed meanwhile, such as that of the folder.
+        let is_device = std::fs::read_link(entry.path()).is_ok_and(|target| target == Path::new("/dev/fuse"));
+        if let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_device) {
+            // SAFETY: both descriptors are open, and the owner of the replaced one still owns an open one.
+            unsafe { libc::dup2(null.as_raw_fd(), descriptor) };
+        }
+    }
+    Ok(())
+}
+
 /// `mount(2)` with the options of `fuse(4)`: read-only, with permissions checked by the kernel.
 fn mount_device(device: i32, source: &str, mountpoint: &Path, acl: SessionACL) -> io::Result<()> {
     // SAFETY: getuid and getgid have no preconditions and cannot fail.

@@ -55,12 +55,24 @@ pub fn run(config: &MountConfig, ready: impl FnOnce(Found)) -> Result<(), String
     let mut guardian =
         Guardian::fork(&config.mountpoint).map_err(|error| format!("cannot start the guardian: {error}"))?;
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
-    let (parts, found) = runtime.block_on(open(config, &runtime))?;
-    let signals = Signals::listen(&runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let mounted = Mounted::new(config, parts, &runtime)?;
+    let outcome = run_on(&runtime, config, &mut guardian, ready);
+    // A thread that waits for the disk may hang, and is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn run_on(
+    runtime: &Runtime,
+    config: &MountConfig,
+    guardian: &mut Guardian,
+    ready: impl FnOnce(Found),
+) -> Result<(), String> {
+    let (parts, found) = runtime.block_on(open(config, runtime))?;
+    let signals = Signals::listen(runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mounted = Mounted::new(config, parts, runtime)?;
     guardian.arm(&config.mountpoint);
     ready(found);
-    let outcome = mounted.serve(&runtime, signals);
+    let outcome = mounted.serve(runtime, signals);
     guardian.disarm();
     outcome
 }
@@ -79,27 +91,26 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
     let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
-    // Outermost: what is remembered opens no connections.
-    let directory = cache::directory(config)?;
     let memory = memory_budget(config.memory);
-    let disk = cache::disk(directory.as_ref(), config, store.id(), memory, &metrics)?;
-    let store = cache::remembering(store, directory.as_ref(), disk.as_ref(), config, ttl)?;
+    let cache = cache::open(config, store.id(), memory, &metrics).await?;
+    // Outermost: what is remembered opens no connections.
+    let store = cache.remembering(store, config, ttl);
     let handle = runtime.handle().clone();
     let namespace = Namespace::new(store.clone(), ttl, memory, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
-    let max_region = if disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
+    let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
     let reader = Reader::new(ReaderConfig {
         store: store.clone(),
-        disk,
+        disk: cache.disk,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup::memory_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
         max_region,
         metrics: metrics.clone(),
         runtime: handle,
     });
-    if let Some(notes) = cache::notes(directory.as_ref(), reader.disk(), store.id()) {
+    if let Some(notes) = cache.notes {
         reader.note_in(notes);
     }
     let prefix = config.source.prefix.clone();
@@ -162,6 +173,9 @@ impl Mounted {
             if !runtime.block_on(closed) {
                 tracing::warn!("programs still had files open; they get errors from now on");
                 self.finish_disk();
+                if let Err(error) = kernel::let_go() {
+                    tracing::debug!(%error, "the connection ends with this process");
+                }
                 return Ok(());
             }
         }
@@ -261,7 +275,8 @@ fn serve_status(
     let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
     let status = {
         let (sources, mountpoint, fs) = (sources.clone(), mountpoint.clone(), fs.clone());
-        let disk = move || reader.disk().map(|disk| disk.snapshot()).unwrap_or_default();
+        let handle = runtime.handle().clone();
+        let disk = move || reader.disk().map(|disk| handle.block_on(disk.snapshot())).unwrap_or_default();
         move || {
             let mut snapshot = metrics.snapshot();
             let longest = snapshot.waits.longest_file.take();

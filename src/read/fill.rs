@@ -90,9 +90,9 @@ impl Reader {
         }
     }
 
-    /// The cache on disk, and the files of an object version in it.
+    /// The cache on disk, and the files of an object version in it. None while the disk does not answer.
     pub(super) async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
-        let cache = self.config.disk.as_ref()?;
+        let cache = self.config.disk.as_ref().filter(|cache| !cache.is_off())?;
         if let Some(held) = file.held() {
             return Some((cache, held));
         }
@@ -193,7 +193,10 @@ impl Reader {
         let (reader, file) = (self.clone(), file.clone());
         self.config.runtime.spawn(async move {
             let Some((cache, object)) = reader.cached(&file).await else { return };
-            for segment in held.into_iter().filter(|segment| cache.lacks(&object, &segment.range())) {
+            for segment in held {
+                if cache.has(&object, &segment.range()).await {
+                    continue;
+                }
                 let downloaded = Downloaded { object: object.clone(), range: segment.range(), claim: None };
                 reader.keep(&file, &segment, Vec::from([downloaded]));
             }

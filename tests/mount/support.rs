@@ -278,6 +278,13 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The result of something that may hang, which fails the test if it does.
+pub fn within<T: Send + 'static>(patience: Duration, what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(patience).unwrap_or_else(|_| panic!("{what}: not within {patience:?}"))
+}
+
 /// A FITS file: for each HDU its first card, and how many bytes of data (each of them different from its neighbours).
 pub fn fits(hdus: &[(&str, usize)]) -> Vec<u8> {
     let mut file = Vec::new();

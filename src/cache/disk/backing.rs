@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use super::lock::{self, Mode};
 use super::object::{self, CachedObject, Found};
 use super::{Directory, PIECE, map};
+use crate::cache::device::{Device, Held};
 
 /// So many files are known to have been checked.
 const MAX_CHECKED: u64 = 10_000;
@@ -28,9 +29,9 @@ type State = (u64, u64, i64, i64);
 /// A complete file on disk, held as it is.
 #[derive(Debug)]
 pub struct Backing {
-    data: File,
+    data: Held,
     /// Has its life and the regions locked.
-    map: File,
+    map: Held,
 }
 
 impl AsFd for Backing {
@@ -57,15 +58,26 @@ impl Default for Checked {
 
 impl Checked {
     /// The file of an object version, if it was checked and is as it was then.
-    pub fn backing(&self, directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
+    pub fn backing(
+        &self,
+        directory: &Directory,
+        name: &str,
+        size: u64,
+        device: &Arc<Device>,
+    ) -> io::Result<Option<Backing>> {
         let Some(checked) = self.states.get(name) else { return Ok(None) };
-        let Some(backing) = hold(directory, name, size)? else { return Ok(None) };
+        let Some(backing) = hold(directory, name, size, Some(device))? else { return Ok(None) };
         if state(&backing.data)? != checked {
             return Ok(None);
         }
         object::note_backing(&backing.map)?;
         object::count_open(&backing.map)?;
         Ok(Some(backing))
+    }
+
+    /// Whether a file was checked. It may have changed since.
+    pub fn knows(&self, name: &str) -> bool {
+        self.states.contains_key(name)
     }
 
     /// Checks all of a file, unless that was done or others are being checked. True if it is complete and sound.
@@ -79,7 +91,7 @@ impl Checked {
                 return Ok(false);
             }
         }
-        let Some(backing) = hold(directory, name, object.size())? else { return Ok(false) };
+        let Some(backing) = hold(directory, name, object.size(), None)? else { return Ok(false) };
         let state = state(&backing.data)?;
         // Another file may have its name by now; and zeros at the end match, whether the file has them or ends before.
         if self::state(object.data())? != state || backing.data.metadata()?.len() != object.size() {
@@ -89,7 +101,7 @@ impl Checked {
             return Ok(true);
         }
         for piece in pieces(PIECE) {
-            let found = object.read_unstamped(&piece)?;
+            let found = object.read(&piece)?;
             if !matches!(found, Found::Bytes(_)) || self.stopped.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -105,10 +117,11 @@ impl Checked {
 }
 
 /// Locks the files of an object against changes; none while someone changes them.
-fn hold(directory: &Directory, name: &str, size: u64) -> io::Result<Option<Backing>> {
+fn hold(directory: &Directory, name: &str, size: u64, device: Option<&Arc<Device>>) -> io::Result<Option<Backing>> {
+    let held = |file| Held::new(file, device.cloned());
     let backing = Backing {
-        data: directory.open_to_read(&directory.data(name))?,
-        map: directory.open_file(&directory.map(name), false)?,
+        data: held(directory.open_to_read(&directory.data(name))?),
+        map: held(directory.open_file(&directory.map(name), false)?),
     };
     let held = lock::try_lock(&backing.map, &object::LIFE, Mode::Shared)?
         && backing.map.metadata()?.nlink() > 0

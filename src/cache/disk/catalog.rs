@@ -137,7 +137,7 @@ pub struct Verified {
 
 /// Checks every page that is there. Tells `progress` how many bytes were checked, now and then.
 pub fn verify(directory: &Directory, mut progress: impl FnMut(u64)) -> io::Result<Verified> {
-    let usage = Usage::open(directory, 0)?;
+    let usage = Usage::open(directory, 0, None)?;
     let mut verified = Verified::default();
     each(directory, |name, seen| {
         verified.files += 1;
@@ -194,7 +194,7 @@ pub struct Cleared {
 /// Gives up all objects whose keys are meant, and, if all are, the names that are remembered. None while another process
 /// evicts, and does not come to its end.
 pub fn clear(directory: &Directory, wanted: &Patterns) -> io::Result<Option<Cleared>> {
-    let usage = Usage::open(directory, 0)?;
+    let usage = Usage::open(directory, 0, None)?;
     let Some(_eviction) = evict::begin(&usage)? else { return Ok(None) };
     let mut cleared = Cleared::default();
     each(directory, |name, seen| {

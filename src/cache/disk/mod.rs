@@ -9,7 +9,7 @@
 //! - [`object`]: one object version: read, write, claim; [`region`]: look at what is there, give up
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
 //! - [`backing`]: complete files, which the kernel may read by itself
-//! - [`mod@file`]: what the standard library lacks for these; [`wait`]: where to wait for the disk
+//! - [`mod@file`]: what the standard library lacks for these
 //! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
 //! - [`writer`]: the thread; [`direct`]: how it writes what is large; [`buffers`]: memory for that, and for reading
 //! - [`catalog`]: the whole of it, for people who look at it or clear it
@@ -29,17 +29,17 @@ mod object;
 mod region;
 mod trust;
 mod usage;
-mod wait;
 mod writer;
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::cache::Device;
 use crate::metrics::{DiskSnapshot, Metrics};
 use crate::store::ObjectMeta;
 use backing::Checked;
@@ -71,6 +71,10 @@ const CLAIM_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a mount that ends waits for what is to be written: a disk may be stuck.
 const FINISH_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long who asks for the status waits for the number of bytes that the directory takes: others are waiting for the
+/// rest of the answer.
+const STATUS_PATIENCE: Duration = Duration::from_millis(300);
+
 /// The cache of a mount.
 #[derive(Debug)]
 pub struct DiskCache {
@@ -81,25 +85,37 @@ pub struct DiskCache {
     writer: Writer,
     checked: Arc<Checked>,
     buffers: Arc<Buffers>,
+    device: Arc<Device>,
     metrics: Arc<Metrics>,
     complained: AtomicBool,
     /// How often no program had a file open any more.
     rests: AtomicU64,
 }
 
+/// What became of the wish to fetch something.
+enum Claimed {
+    /// It is there by now.
+    IsThere,
+    /// This process is to fetch it.
+    Ours(Claim),
+    /// Another one does.
+    Others,
+}
+
 impl DiskCache {
     /// The cache in `directory` of objects in the store `store_id`, of which at most `quota` bytes may be used. What
-    /// waits to be written holds at most `max_waiting` bytes of memory.
+    /// waits to be written holds at most `max_waiting` bytes of memory. May wait for the disk, which is `device`.
     pub fn open(
         directory: Directory,
+        device: Arc<Device>,
         store_id: &str,
         quota: u64,
         max_waiting: u64,
         metrics: Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
-        let usage = Arc::new(Usage::open(&directory, quota)?);
+        let usage = Arc::new(Usage::open(&directory, quota, Some(device.clone()))?);
         usage.begin(&directory)?;
-        let writer = Writer::start(directory.clone(), usage.clone(), metrics.clone(), max_waiting)?;
+        let writer = Writer::start(directory.clone(), usage.clone(), device.clone(), metrics.clone(), max_waiting)?;
         if usage.used().is_none() {
             writer.make_room();
         }
@@ -111,24 +127,38 @@ impl DiskCache {
             writer,
             checked: Arc::default(),
             buffers: Arc::default(),
+            device,
             metrics,
             complained: AtomicBool::new(false),
             rests: AtomicU64::new(0),
         }))
     }
 
-    /// For whoever else writes to the directory: takes bytes of its quota.
+    /// The disk that it is on.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// Whether its disk does not answer: nothing is read from it then, and nothing kept.
+    pub fn is_off(&self) -> bool {
+        self.device.is_off()
+    }
+
+    /// For whoever else writes to the directory: takes bytes of its quota. May wait for the disk.
     pub fn room(&self) -> impl Fn(u64) -> bool + Send + Sync + use<> {
         let usage = self.usage.clone();
         move |bytes| usage.take(bytes).is_ok()
     }
 
     /// What the directory takes.
-    pub fn snapshot(&self) -> DiskSnapshot {
+    pub async fn snapshot(&self) -> DiskSnapshot {
+        let usage = self.usage.clone();
+        let used = tokio::time::timeout(STATUS_PATIENCE, self.device.ask(move || usage.used())).await;
         DiskSnapshot {
             directory: Some(self.directory.root().display().to_string()),
+            off: self.is_off(),
             quota_bytes: self.usage.quota(),
-            used_bytes: self.usage.used(),
+            used_bytes: used.ok().flatten().flatten(),
             waiting_bytes: self.writer.waiting(),
         }
     }
@@ -142,8 +172,8 @@ impl DiskCache {
 
     async fn open_files(self: Arc<Self>, identity: Identity) -> Option<Arc<CachedObject>> {
         let cache = self.clone();
-        let open = move || CachedObject::open(&cache.directory, &identity, &cache.usage, &cache.buffers);
-        match tokio::task::spawn_blocking(open).await.ok()? {
+        let open = move || CachedObject::open(&cache.directory, &identity, &cache.usage, &cache.buffers, &cache.device);
+        match self.ask(open).await {
             Ok(Some(opened)) => Some(Arc::new(opened)),
             // What there is no room for may have some once the writer has evicted.
             Ok(None) => {
@@ -157,20 +187,29 @@ impl DiskCache {
         }
     }
 
+    /// Does something that may wait for the disk. An error of the kind `TimedOut` if that does not answer.
+    async fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        match self.device.ask(work).await {
+            Some(answer) => answer,
+            None => {
+                self.writer.clear();
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
     /// The bytes of `range` if all of them are there.
     pub async fn read(&self, object: &Arc<CachedObject>, range: Range<u64>) -> Option<Bytes> {
-        let found = match wait::here(range.end - range.start) {
-            Some(_alone) => object.read(&range),
-            None => match object.read_at_once(&range) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let object = object.clone();
-                    wait::elsewhere(move || object.read(&range)).await
-                }
-                found => found,
-            },
+        let found = match object.read_at_once(&range) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (object, range) = (object.clone(), range.clone());
+                self.ask(move || object.read(&range)).await
+            }
+            found => found,
         };
         match found {
             Ok(Found::Bytes(bytes)) => {
+                self.note_used(object, &range);
                 self.metrics.disk_bytes_read.add(bytes.len() as u64);
                 Some(bytes)
             }
@@ -197,21 +236,23 @@ impl DiskCache {
                 Some(range.clone())
             })?;
             let missing = missing.start.max(range.start)..missing.end.min(range.end);
-            match object.claim(&missing) {
+            match self.claim(object, &missing, range).await {
                 // Who had the claim before may have written it since.
-                Ok(Some(claim)) => match self.look(object, range).await {
-                    Ok(None) => return None,
-                    _ => return Some((missing, Some(claim))),
-                },
-                Ok(None) if began.elapsed() < CLAIM_PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
-                Ok(None) | Err(_) => return Some((missing, None)),
+                Ok(Claimed::IsThere) => return None,
+                Ok(Claimed::Ours(claim)) => return Some((missing, Some(claim))),
+                Ok(Claimed::Others) if began.elapsed() < CLAIM_PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
+                Ok(Claimed::Others) | Err(_) => return Some((missing, None)),
             }
         }
     }
 
-    /// Whether some of `range` is not there.
-    pub fn lacks(&self, object: &CachedObject, range: &Range<u64>) -> bool {
-        object.missing(range).is_ok_and(|missing| missing.is_some())
+    async fn claim(&self, object: &Arc<CachedObject>, missing: &Range<u64>, range: &Range<u64>) -> io::Result<Claimed> {
+        let (object, missing, range) = (object.clone(), missing.clone(), range.clone());
+        let claim = move || {
+            let Some(claim) = object.claim(&missing)? else { return Ok(Claimed::Others) };
+            Ok(if matches!(object.missing(&range), Ok(None)) { Claimed::IsThere } else { Claimed::Ours(claim) })
+        };
+        self.ask(claim).await
     }
 
     /// How many bytes of an object version are there. Makes no files for it.
@@ -221,25 +262,52 @@ impl DiskCache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             seen => seen?.map_or(Ok(0), |seen| seen.object.present()),
         };
-        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
+        self.ask(look).await
     }
 
     /// A program has opened the object.
-    pub fn count_open(&self, object: &CachedObject) {
-        object.count_open().unwrap_or_else(|error| self.complain(&error));
+    pub fn count_open(&self, object: &Arc<CachedObject>) {
+        let opened = object.clone();
+        self.later("count an open", move || opened.count_open());
+    }
+
+    /// Some of an object was read.
+    fn note_used(&self, object: &Arc<CachedObject>, range: &Range<u64>) {
+        let regions = object.due(range);
+        if !regions.is_empty() {
+            let used = object.clone();
+            self.later("note a use", move || used.stamp(&regions));
+        }
+    }
+
+    /// Writes something small, or not.
+    fn later(&self, what: &'static str, write: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        self.device.later(move || {
+            if let Err(error) = write() {
+                tracing::debug!(%error, "the cache cannot {what}");
+            }
+        });
     }
 
     /// The file of an object version for the kernel to read, if it is complete and was checked.
-    pub fn backing(&self, object: &ObjectMeta) -> Option<Backing> {
-        let name = Identity::new(&self.store_id, object).name();
-        self.checked.backing(&self.directory, &name, object.size).unwrap_or_else(|error| {
-            tracing::debug!(name, %error, "cannot hand a file to the kernel");
+    pub async fn backing(self: &Arc<Self>, object: &ObjectMeta) -> Option<Backing> {
+        let (name, size) = (Identity::new(&self.store_id, object).name(), object.size);
+        if !self.checked.knows(&name) {
+            return None;
+        }
+        let cache = self.clone();
+        let backing = self.ask(move || cache.checked.backing(&cache.directory, &name, size, &cache.device)).await;
+        backing.unwrap_or_else(|error| {
+            tracing::debug!(key = object.key, %error, "cannot hand a file to the kernel");
             None
         })
     }
 
     /// Checks a file, so that the kernel may read it the next time. In the background, and once for each.
     pub fn check(&self, object: &ObjectMeta, files: Arc<CachedObject>) {
+        if self.is_off() {
+            return;
+        }
         let name = Identity::new(&self.store_id, object).name();
         let (checked, directory) = (self.checked.clone(), self.directory.clone());
         drop(tokio::task::spawn_blocking(move || {
@@ -267,13 +335,10 @@ impl DiskCache {
 
     /// What is missing of a range.
     async fn look(&self, object: &Arc<CachedObject>, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
-        if let Some(_alone) = wait::here(0) {
-            return object.missing(range);
-        }
         match object.missing_at_once(range) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (object, range) = (object.clone(), range.clone());
-                wait::elsewhere(move || object.missing(&range)).await
+                self.ask(move || object.missing(&range)).await
             }
             missing => missing,
         }
@@ -291,11 +356,20 @@ impl DiskCache {
 
     /// Waits until all that was taken is written, unless that takes too long.
     pub fn finish(&self) {
-        self.writer.finish(FINISH_PATIENCE);
-        self.usage.settle();
+        let began = Instant::now();
+        if !self.is_off() {
+            self.writer.finish(FINISH_PATIENCE);
+            let usage = self.usage.clone();
+            self.device.surely(move || usage.settle());
+            self.device.finish(FINISH_PATIENCE.saturating_sub(began.elapsed()));
+        }
     }
 
     fn complain(&self, error: &io::Error) {
+        // That was said.
+        if self.is_off() {
+            return;
+        }
         let place = self.directory.root().display();
         if self.complained.swap(true, Ordering::Relaxed) {
             tracing::debug!(%error, "the cache in {place} failed");

@@ -19,6 +19,7 @@ use super::file::{self, Patience, read_number, read_up_to, set_length};
 use super::lock::{self, Mode};
 use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
+use crate::cache::device::{Device, Held};
 
 /// Locks on the map: whoever has the object open shares the first byte, and who removes it has it alone.
 pub(super) const LIFE: Range<u64> = 0..1;
@@ -48,13 +49,15 @@ const ATTEMPTS: usize = 8;
 pub struct CachedObject {
     size: u64,
     seed: u64,
-    pub(super) map: File,
-    pub(super) data: File,
+    pub(super) map: Held,
+    pub(super) data: Held,
     /// The same without the page cache, where the filesystem can.
-    direct: Option<File>,
+    direct: Option<Held>,
     buffers: Arc<Buffers>,
-    /// When regions were last used, as far as it was written.
+    /// When regions were last used, as far as that is to be written.
     stamps: Mutex<HashMap<u64, u64>>,
+    /// What its files are closed by.
+    device: Option<Arc<Device>>,
 }
 
 /// What a read has found.
@@ -92,8 +95,16 @@ pub struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Err(error) = lock::unlock(&self.object.map, &self.locks) {
-            tracing::debug!(%error, "a claim could not be given up");
+        let (object, locks) = (self.object.clone(), self.locks.clone());
+        let unlock = move || {
+            if let Err(error) = lock::unlock(&object.map, &locks) {
+                tracing::debug!(%error, "a claim could not be given up");
+            }
+        };
+        // On filesystems of networks that asks a server.
+        match &self.object.device {
+            Some(device) => device.surely(unlock),
+            None => unlock(),
         }
     }
 }
@@ -116,6 +127,7 @@ impl CachedObject {
         identity: &Identity,
         usage: &Usage,
         buffers: &Arc<Buffers>,
+        device: &Arc<Device>,
     ) -> io::Result<Option<Self>> {
         let (Some(header), name) = (identity.header(), identity.name()) else { return Ok(None) };
         let (map_path, data_path) = (directory.map(&name), directory.data(&name));
@@ -139,26 +151,35 @@ impl CachedObject {
                 continue;
             }
             set_length(&map, map::length(identity.size))?;
-            let data = directory.open_file(&data_path, true)?;
+            let data = open_data(directory, &data_path)?;
             set_length(&data, identity.size)?;
             file::read_nothing_ahead(&data);
-            let direct = directory.open_direct(&data_path).ok();
-            let buffers = buffers.clone();
-            return Ok(Some(Self { direct, buffers, ..Self::of_files(identity, map, data) }));
+            let held = |file| Held::new(file, Some(device.clone()));
+            return Ok(Some(Self {
+                size: identity.size,
+                seed: identity.seed(),
+                map: held(map),
+                data: held(data),
+                direct: directory.open_direct(&data_path).ok().map(held),
+                buffers: buffers.clone(),
+                stamps: Mutex::default(),
+                device: Some(device.clone()),
+            }));
         }
         Err(io::Error::other("the files of an object are removed again and again"))
     }
 
-    /// The object of two open files.
+    /// The object of two open files, for a thread that may wait for the disk.
     pub(super) fn of_files(identity: &Identity, map: File, data: File) -> Self {
         Self {
             size: identity.size,
             seed: identity.seed(),
-            map,
-            data,
+            map: Held::new(map, None),
+            data: Held::new(data, None),
             direct: None,
             buffers: Arc::default(),
             stamps: Mutex::default(),
+            device: None,
         }
     }
 
@@ -196,19 +217,14 @@ impl CachedObject {
         Ok(Some((pages.start + first as u64) * PAGE..((pages.start + last as u64 + 1) * PAGE).min(self.size)))
     }
 
-    /// The bytes of `range`, checked. May wait for the disk.
+    /// The bytes of `range`, checked. May wait for the disk. That they are used is noted by [`CachedObject::due`].
     pub fn read(&self, range: &Range<u64>) -> io::Result<Found> {
-        self.used(range, self.read_with(range, Patience::Waits)?)
-    }
-
-    /// The same as a check, which is no use of it.
-    pub(super) fn read_unstamped(&self, range: &Range<u64>) -> io::Result<Found> {
         self.read_with(range, Patience::Waits)
     }
 
     /// The same without waiting for the disk: [`io::ErrorKind::WouldBlock`] if that needs it.
     pub fn read_at_once(&self, range: &Range<u64>) -> io::Result<Found> {
-        self.used(range, self.read_with(range, Patience::None)?)
+        self.read_with(range, Patience::None)
     }
 
     fn read_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<Found> {
@@ -236,6 +252,9 @@ impl CachedObject {
             let bytes = Bytes::from_owner(buffer);
             return Ok(Found::Bytes(bytes.slice((range.start - start) as usize..(range.end - start) as usize)));
         }
+        if patience == Patience::None {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let mut damaged = 0;
         for (page, entry) in wrong {
             damaged += u64::from(self.drop_damaged(page, entry)?);
@@ -259,7 +278,7 @@ impl CachedObject {
 
     /// The file for reading so many bytes past the page cache, if they are worth it.
     fn direct_for(&self, length: usize) -> Option<&File> {
-        self.direct.as_ref().filter(|_| is_large(length))
+        self.direct.as_deref().filter(|_| is_large(length))
     }
 
     /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
@@ -392,25 +411,36 @@ impl CachedObject {
         Ok(entries)
     }
 
-    /// What was found in `range` is used.
-    fn used(&self, range: &Range<u64>, found: Found) -> io::Result<Found> {
-        if matches!(found, Found::Bytes(_)) {
-            self.stamp(&pages_around(range))?;
-        }
-        Ok(found)
+    /// `range` was used: the regions in which that is to be written down, by [`CachedObject::stamp`].
+    pub(super) fn due(&self, range: &Range<u64>) -> Vec<u64> {
+        let (pages, now) = (pages_around(range), now_ms());
+        let mut stamps = self.stamps.lock();
+        let regions = pages.start / PAGES_OF_RECORD..pages.end.div_ceil(PAGES_OF_RECORD);
+        regions
+            .filter(|region| {
+                let stamp = stamps.entry(*region).or_default();
+                let is_due = now >= *stamp + STAMP_MS;
+                if is_due {
+                    *stamp = now;
+                }
+                is_due
+            })
+            .collect()
     }
 
-    fn stamp(&self, pages: &Range<u64>) -> io::Result<()> {
-        let now = now_ms();
-        for region in pages.start / PAGES_OF_RECORD..pages.end.div_ceil(PAGES_OF_RECORD) {
-            let mut stamps = self.stamps.lock();
-            let stamp = stamps.entry(region).or_default();
-            if now >= *stamp + STAMP_MS {
-                *stamp = now;
-                self.map.write_all_at(&now.to_le_bytes(), map::record_at(region))?;
-            }
-        }
-        Ok(())
+    /// Regions have just been used. May wait for the disk.
+    pub(super) fn stamp(&self, regions: &[u64]) -> io::Result<()> {
+        let now = now_ms().to_le_bytes();
+        regions.iter().try_for_each(|region| self.map.write_all_at(&now, map::record_at(*region)))
+    }
+}
+
+/// Opens the bytes of an object. They are made only if they are not there: to ask for that waits while a filesystem is
+/// frozen, which can still be read.
+fn open_data(directory: &Directory, path: &Path) -> io::Result<File> {
+    match directory.open_file(path, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.open_file(path, true),
+        opened => opened,
     }
 }
 

@@ -27,7 +27,7 @@ impl Rig {
 
     pub(super) fn cache(&self, quota: u64) -> Arc<DiskCache> {
         let directory = Directory::open(self.folder.path(), false).unwrap();
-        DiskCache::open(directory, "s3://here/bucket", quota, 64 << 20, Arc::new(Metrics::new())).unwrap()
+        DiskCache::open(directory, device(), "s3://here/bucket", quota, 64 << 20, Arc::new(Metrics::new())).unwrap()
     }
 
     pub(super) fn open(&self, cache: &Arc<DiskCache>, object: &ObjectMeta) -> Arc<CachedObject> {
@@ -36,7 +36,9 @@ impl Rig {
 
     pub(super) fn read(&self, cache: &Arc<DiskCache>, object: &ObjectMeta, range: Range<u64>) -> Option<Bytes> {
         let opened = self.open(cache, object);
-        self.runtime.block_on(cache.read(&opened, range))
+        let bytes = self.runtime.block_on(cache.read(&opened, range));
+        settle(cache);
+        bytes
     }
 
     pub(super) fn keep(
@@ -50,6 +52,13 @@ impl Rig {
         segment.append(Bytes::from(content(object, &range)));
         let (object, segment) = (self.open(cache, object), Arc::new(segment));
         cache.keep(Fetched { object, segment, range, headers, claim: None });
+    }
+
+    /// Closes a cache and its files.
+    pub(super) fn close(&self, cache: Arc<DiskCache>) {
+        let device = cache.device.clone();
+        drop(cache);
+        device.finish(Duration::from_secs(60));
     }
 
     pub(super) fn folder(&self) -> &std::path::Path {
@@ -75,6 +84,16 @@ impl Rig {
         paths.sort();
         paths
     }
+}
+
+/// Waits until what nobody waits for is written.
+pub(super) fn settle(cache: &DiskCache) {
+    cache.device.finish(Duration::from_secs(60));
+}
+
+/// A disk that is waited for however busy the machine is.
+fn device() -> Arc<Device> {
+    Device::start("a test".to_owned(), Duration::from_secs(60)).unwrap()
 }
 
 pub(super) fn object(key: &str, size: u64) -> ObjectMeta {
@@ -367,7 +386,10 @@ fn the_kernel_is_given_the_file_that_was_checked_and_no_other() {
     rig.keep(&two, &object, 0..4096, vec![]);
     two.finish();
     let name = Identity::new("s3://here/bucket", &object).name();
-    assert!(!one.checked.check(&one.directory, &name, &opened).unwrap() && one.backing(&object).is_none());
+    assert!(
+        !one.checked.check(&one.directory, &name, &opened).unwrap()
+            && rig.runtime.block_on(one.backing(&object)).is_none()
+    );
 }
 
 #[test]
@@ -378,7 +400,8 @@ fn the_kernel_is_given_no_file_of_another_length() {
     rig.keep(&cache, &object, 0..1 << 20, vec![]);
     cache.finish();
     let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
-    let check = || cache.checked.check(&cache.directory, &name, &opened).unwrap() && cache.backing(&object).is_some();
+    let backing = || rig.runtime.block_on(cache.backing(&object));
+    let check = || cache.checked.check(&cache.directory, &name, &opened).unwrap() && backing().is_some();
     opened.data().set_len((1 << 20) + 1).unwrap();
     assert!(!check());
     opened.data().set_len(1 << 20).unwrap();
@@ -403,7 +426,9 @@ fn what_is_shared_is_so_whatever_the_umask() {
     let rig = Rig::new();
     let root = rig.folder.path().join("shared");
     let directory = Directory::open(&root, true).unwrap();
-    let cache = DiskCache::open(directory.clone(), "s3://here/bucket", QUOTA, QUOTA, Arc::new(Metrics::new())).unwrap();
+    let cache =
+        DiskCache::open(directory.clone(), device(), "s3://here/bucket", QUOTA, QUOTA, Arc::new(Metrics::new()))
+            .unwrap();
     let object = object("a.fits", 10);
     let name = Identity::new("s3://here/bucket", &object).name();
     rig.open(&cache, &object);
@@ -443,7 +468,7 @@ fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
     let rig = Rig::new();
     let directory = Directory::open(rig.folder.path(), false).unwrap();
     let metrics = Arc::new(Metrics::new());
-    let cache = DiskCache::open(directory, "s3://here/bucket", QUOTA, 1 << 20, metrics.clone()).unwrap();
+    let cache = DiskCache::open(directory, device(), "s3://here/bucket", QUOTA, 1 << 20, metrics.clone()).unwrap();
     let object = object("a.fits", 4 << 20);
     let segment = Segment::new(0..4 << 20, Origin::Demand, None);
     segment.append(vec![0; 4 << 20].into());

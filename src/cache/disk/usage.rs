@@ -8,12 +8,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Directory;
 use super::lock::{self, Mode};
+use crate::cache::device::{Device, Held};
 
 /// The whole file.
 const ALL: std::ops::Range<u64> = 0..16;
@@ -48,9 +50,11 @@ pub enum Refused {
 pub struct Usage {
     directory: Directory,
     /// Threads of one process share its locks on the file: one at a time uses it.
-    file: Mutex<File>,
+    file: Mutex<Held>,
     /// A second open file, whose locks are not those of the first.
-    eviction: File,
+    eviction: Held,
+    /// What they are closed by.
+    device: Option<Arc<Device>>,
     quota: u64,
     /// What was taken in advance.
     left: Mutex<u64>,
@@ -69,10 +73,12 @@ impl Drop for Eviction<'_> {
 }
 
 impl Usage {
-    /// The usage of a directory, of which this process may use `quota` bytes.
-    pub fn open(directory: &Directory, quota: u64) -> io::Result<Self> {
-        let (file, eviction) = (Mutex::new(open(directory)?), open(directory)?);
-        Ok(Self { directory: directory.clone(), file, eviction, quota, left: Mutex::new(0) })
+    /// The usage of a directory, of which this process may use `quota` bytes. Without a `device` it is for threads that
+    /// may wait for the disk.
+    pub fn open(directory: &Directory, quota: u64, device: Option<Arc<Device>>) -> io::Result<Self> {
+        let open = || Ok::<_, io::Error>(Held::new(open(directory)?, device.clone()));
+        let (file, eviction) = (Mutex::new(open()?), open()?);
+        Ok(Self { directory: directory.clone(), file, eviction, device, quota, left: Mutex::new(0) })
     }
 
     /// In a directory without objects nothing is taken.
@@ -126,7 +132,7 @@ impl Usage {
         }
     }
 
-    /// Gives back what was taken in advance.
+    /// Gives back what was taken in advance. Whoever does not has taken too much until what is there is counted.
     pub fn settle(&self) {
         let left = std::mem::take(&mut *self.left.lock());
         if left > 0 {
@@ -171,7 +177,7 @@ impl Usage {
         if was_removed {
             // With the directory, which others may have made anew: what counts is the file that has the name.
             self.directory.make(self.directory.base())?;
-            *file = open(&self.directory)?;
+            *file = Held::new(open(&self.directory)?, self.device.clone());
         }
         if !lock::lock(&file, &ALL, Mode::Exclusive, PATIENCE)? {
             return Err(io::ErrorKind::TimedOut.into());
@@ -205,18 +211,12 @@ fn open(directory: &Directory) -> io::Result<File> {
     directory.open_file(&directory.usage(), true)
 }
 
-impl Drop for Usage {
-    fn drop(&mut self) {
-        self.settle();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn usage(folder: &tempfile::TempDir, quota: u64) -> Usage {
-        Usage::open(&Directory::open(folder.path(), false).unwrap(), quota).unwrap()
+        Usage::open(&Directory::open(folder.path(), false).unwrap(), quota, None).unwrap()
     }
 
     fn counted(folder: &tempfile::TempDir, quota: u64) -> Usage {
@@ -243,7 +243,7 @@ mod tests {
         b.take(400 << 10).unwrap();
         a.give(300 << 10);
         b.take(300 << 10).unwrap();
-        drop((a, b));
+        [&a, &b].into_iter().for_each(Usage::settle);
         assert_eq!(usage(&folder, 1 << 20).used(), Some(1000 << 10), "what was taken in advance comes back");
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let (parent, quota) = (tempfile::tempdir().unwrap(), 1 << 20);
         let open = || {
             let directory = Directory::open(&parent.path().join("cache"), false).unwrap();
-            Usage::open(&directory, quota).unwrap()
+            Usage::open(&directory, quota, None).unwrap()
         };
         let (a, b) = (open(), open());
         std::fs::remove_dir_all(parent.path().join("cache")).unwrap();

@@ -14,7 +14,7 @@ use super::map::Worth;
 use super::object::Unwritten;
 use super::usage::Usage;
 use super::{CachedObject, Claim, Directory};
-use crate::cache::Segment;
+use crate::cache::{Device, Segment};
 use crate::metrics::Metrics;
 
 /// After a failure nothing is written for so long: a full disk is not tried with every page.
@@ -75,6 +75,7 @@ struct Shared {
     max_waiting: u64,
     directory: Directory,
     usage: Arc<Usage>,
+    device: Arc<Device>,
     metrics: Arc<Metrics>,
 }
 
@@ -86,9 +87,15 @@ pub struct Writer {
 
 impl Writer {
     /// A thread with nothing to do. What waits for it holds at most `max_waiting` bytes of memory.
-    pub fn start(directory: Directory, usage: Arc<Usage>, metrics: Arc<Metrics>, max_waiting: u64) -> io::Result<Self> {
+    pub fn start(
+        directory: Directory,
+        usage: Arc<Usage>,
+        device: Arc<Device>,
+        metrics: Arc<Metrics>,
+        max_waiting: u64,
+    ) -> io::Result<Self> {
         let (queue, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { queue, changed, max_waiting, directory, usage, metrics });
+        let shared = Arc::new(Shared { queue, changed, max_waiting, directory, usage, device, metrics });
         std::thread::Builder::new().name("cache-writer".to_owned()).spawn({
             let shared = shared.clone();
             move || shared.run()
@@ -96,8 +103,12 @@ impl Writer {
         Ok(Self { shared })
     }
 
-    /// Takes something to write; drops it if there is too much.
+    /// Takes something to write; drops it if there is too much, or the disk does not answer.
     pub fn write(&self, fetched: Fetched) {
+        if self.shared.device.is_off() {
+            self.shared.metrics.disk_dropped_bytes.add(fetched.len());
+            return self.clear();
+        }
         let mut queue = self.shared.queue.lock();
         if queue.stopped || queue.waiting + fetched.memory() > self.shared.max_waiting {
             self.shared.metrics.disk_dropped_bytes.add(fetched.len());
@@ -106,6 +117,15 @@ impl Writer {
         queue.waiting += fetched.memory();
         queue.jobs.push_back(fetched);
         self.shared.changed.notify_all();
+    }
+
+    /// Drops what waits to be written, and its memory is free.
+    pub fn clear(&self) {
+        let mut queue = self.shared.queue.lock();
+        let dropped = std::mem::take(&mut queue.jobs);
+        queue.waiting = 0;
+        drop(queue);
+        self.shared.metrics.disk_dropped_bytes.add(dropped.iter().map(Fetched::len).sum());
     }
 
     /// Something could not even be begun to be written.
@@ -211,6 +231,7 @@ impl Shared {
         let mut write = || {
             let slices = |range: Range<u64>| fetched.segment.slices(range);
             let worth = |page: &Range<u64>| fetched.worth(page);
+            let _step = self.device.watch();
             fetched.object.write(&fetched.range, slices, worth, &self.usage, way.choose(self.is_behind()))
         };
         let written = match write() {

@@ -22,7 +22,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -62,6 +62,8 @@ pub struct Names {
     paused: Mutex<Option<Instant>>,
     /// Nothing is believed any more.
     doubtful: AtomicBool,
+    /// Directories that are to be forgotten, which is not yet written down: until then nothing is believed.
+    forgetting: AtomicUsize,
     warned: AtomicBool,
     max_dead: u64,
 }
@@ -102,6 +104,7 @@ impl Names {
                 .build(),
             paused: Mutex::new(None),
             doubtful: AtomicBool::new(false),
+            forgetting: AtomicUsize::new(0),
             warned: AtomicBool::new(false),
             max_dead: MAX_DEAD,
         })
@@ -156,7 +159,7 @@ impl Names {
     /// Looks into the log of a directory as it is now. `look` returns none if what it found is not what the index says:
     /// then all is read anew, once.
     fn read<T>(&self, directory: Directory<'_>, look: impl Fn(&File, &Index) -> Option<T>) -> Option<T> {
-        if self.doubtful.load(Ordering::Relaxed) {
+        if self.doubtful.load(Ordering::Relaxed) || self.forgetting.load(Ordering::SeqCst) > 0 {
             return None;
         }
         let outcome = self.loaded(directory, |file, loaded| {
@@ -226,6 +229,16 @@ impl Names {
         done.map(drop)
     }
 
+    /// A directory is going to be forgotten.
+    fn will_forget(&self) {
+        self.forgetting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It is by now.
+    fn has_forgotten(&self) {
+        self.forgetting.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// What is remembered of a directory until now is not believed any more, by nobody.
     fn forget(&self, store: &Arc<str>, prefix: &str) {
         let directory = Directory { store, prefix };
@@ -233,9 +246,14 @@ impl Names {
         let line = Record::of_forget(store, record::now(), prefix).encode();
         if let Err(error) = line.map_or(Ok(()), |line| log.append_surely(&line)) {
             // Nobody would know what not to believe.
-            self.doubtful.store(true, Ordering::Relaxed);
+            self.doubt();
             self.warn(&error);
         }
+    }
+
+    /// Believes nothing any more: something was to be forgotten, and is not.
+    fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Relaxed);
     }
 
     fn log(&self, directory: Directory<'_>) -> Log {

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Names;
 use super::index::{Belief, Trust};
 use super::record::{self, Record, directory_of};
+use crate::cache::Device;
 use crate::store::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Recall, Result, Store, StoreError};
 
 /// Answers that wait to be written down: those of as many requests as are under way at once. Others are not remembered.
 const MAX_UNWRITTEN: usize = 64;
+
+/// How long a caller waits until it is on disk that a directory is to be asked for anew: other mounts may look at it.
+const FORGET_PATIENCE: Duration = crate::cache::PATIENCE;
 
 /// A store whose answers about names are remembered.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub struct Remembered {
     inner: Arc<dyn Store>,
     id: Arc<str>,
     names: Arc<Names>,
+    device: Arc<Device>,
     belief: Belief,
     offline: bool,
     unwritten: Arc<Semaphore>,
@@ -31,30 +36,30 @@ pub struct Remembered {
 
 impl Remembered {
     /// Remembers in `names` what `inner` tells, and believes it for as long as `belief` says. Offline it is believed
-    /// however old it is, and `inner` is not asked for anything.
-    pub fn new(inner: Arc<dyn Store>, names: Arc<Names>, belief: Belief, offline: bool) -> Self {
+    /// however old it is, and `inner` is not asked for anything. The names are on `device`.
+    pub fn new(inner: Arc<dyn Store>, names: Arc<Names>, device: Arc<Device>, belief: Belief, offline: bool) -> Self {
         let (id, unwritten) = (inner.id().into(), Arc::new(Semaphore::new(MAX_UNWRITTEN)));
-        Self { inner, id, names, belief, offline, unwritten }
+        Self { inner, id, names, device, belief, offline, unwritten }
     }
 
     fn trust(&self) -> Trust {
         if self.offline { Trust::Any } else { Trust::Fresh(self.belief, record::now()) }
     }
 
-    /// Does something with the names on a thread that may wait for the disk.
+    /// Does something with the names on a thread that may wait for the disk. None if that does not answer.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Names, &Arc<str>) -> T + Send + 'static,
     ) -> Option<T> {
         let (names, store) = (self.names.clone(), self.id.clone());
-        tokio::task::spawn_blocking(move || work(&names, &store)).await.ok()
+        self.device.ask(move || work(&names, &store)).await
     }
 
     /// Writes a record down, while the caller goes on.
     fn write(&self, record: Option<Record>) {
         let (Some(record), Ok(place)) = (record, self.unwritten.clone().try_acquire_owned()) else { return };
         let (names, store) = (self.names.clone(), self.id.clone());
-        tokio::task::spawn_blocking(move || {
+        self.device.later(move || {
             names.write(&store, &record);
             drop(place);
         });
@@ -154,9 +159,21 @@ impl Store for Remembered {
     }
 
     async fn forget(&self, directory: &str) {
-        if !self.offline {
-            let directory = directory.to_owned();
-            self.on_disk(move |names, store| names.forget(store, &directory)).await;
+        if self.offline {
+            return;
+        }
+        let (names, store, directory) = (self.names.clone(), self.id.clone(), directory.to_owned());
+        let (done, is_done) = oneshot::channel();
+        self.names.will_forget();
+        let forget = move || {
+            names.forget(&store, &directory);
+            names.has_forgotten();
+            // Until it is done nothing is believed, whether that is waited for or not.
+            let _ = done.send(());
+        };
+        match self.device.later(forget) {
+            true => drop(tokio::time::timeout(FORGET_PATIENCE, is_done).await),
+            false => self.names.doubt(),
         }
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cache::Device;
 use crate::store::{Body, ErrorKind, Peeked, Result, Store, StoreError, Version};
 
 const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
@@ -121,6 +122,11 @@ struct Bench {
     dir: TempDir,
 }
 
+/// A disk that is waited for however busy the machine is.
+fn device() -> Arc<Device> {
+    Device::start("a test".to_owned(), Duration::from_secs(60)).unwrap()
+}
+
 impl Bench {
     fn new(keys: &[&str]) -> Self {
         Self { bucket: Bucket::new(keys), dir: TempDir::new().unwrap() }
@@ -132,11 +138,11 @@ impl Bench {
     }
 
     fn store(&self, belief: Belief) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), belief, false)
+        Remembered::new(self.bucket.clone(), self.names(), device(), belief, false)
     }
 
     fn offline(&self) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), ALWAYS, true)
+        Remembered::new(self.bucket.clone(), self.names(), device(), ALWAYS, true)
     }
 
     fn logs(&self) -> Vec<PathBuf> {

@@ -25,10 +25,11 @@ impl Reader {
 
     /// What was noted of the class of a file comes into memory, unless it is there.
     pub async fn acquaint(&self, key: &str) {
-        let Some(notes) = self.notes.get().cloned() else { return };
+        let (Some(notes), Some(disk)) = (self.notes.get().cloned(), self.disk()) else { return };
         let Some(class) = self.classes.unknown(key) else { return };
         let read = class.clone();
-        let note = tokio::task::spawn_blocking(move || notes.read(&read)).await.ok().flatten();
+        // A disk that does not answer is asked again with the next file.
+        let Some(note) = disk.device().ask(move || notes.read(&read)).await else { return };
         self.classes.restore(&class, note);
     }
 
@@ -41,15 +42,17 @@ impl Reader {
         self.spawn(async move {
             tokio::time::sleep(NOTING_DELAY).await;
             reader.is_noting.store(false, Ordering::SeqCst);
-            // It ends before the mount does, or is done again there.
-            let _ = tokio::task::spawn_blocking(move || reader.note_down()).await;
+            reader.note_down();
         });
     }
 
-    /// Writes down what was learnt of classes. May wait for the disk.
-    pub fn note_down(&self) {
-        let Some(notes) = self.notes.get() else { return };
-        self.classes.take_unwritten().into_iter().for_each(|(class, note)| notes.write(&class, note));
+    /// Has what was learnt of classes written down. What a disk that does not answer misses, it has to learn again.
+    pub fn note_down(self: &Arc<Self>) {
+        let (Some(notes), Some(disk)) = (self.notes.get().cloned(), self.disk()) else { return };
+        let reader = self.clone();
+        disk.device().later(move || {
+            reader.classes.take_unwritten().into_iter().for_each(|(class, note)| notes.write(&class, note));
+        });
     }
 
     /// A program opens the file: fetches what it will read first, and what was read of others of its class. Waits for

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use super::super::tests::{Rig, object};
+use super::super::tests::{Rig, object, settle};
 use super::*;
 
 const MIB: u64 = 1 << 20;
@@ -25,6 +25,7 @@ fn filled() -> Rig {
     std::thread::sleep(std::time::Duration::from_millis(3));
     rig.keep(&cache, &object("b/part.fits", 8 * MIB), 2 * MIB..3 * MIB, std::iter::once(0..5760).collect());
     cache.finish();
+    rig.close(cache);
     rig
 }
 
@@ -54,6 +55,7 @@ fn opens_and_holders_are_told() {
     let opened = rig.open(&cache, &object("b/part.fits", 8 * MIB));
     cache.count_open(&opened);
     cache.count_open(&opened);
+    settle(&cache);
     let list = list(&directory(&rig), &Patterns::default()).unwrap();
     assert_eq!(list.iter().map(|file| (file.opens, file.open)).collect::<Vec<_>>(), [(2, true), (0, false)]);
     assert_eq!(opened.present().unwrap(), MIB);
@@ -99,10 +101,10 @@ fn a_damaged_map_takes_its_object_along() {
 fn clearing_gives_the_usage_back() {
     let rig = filled();
     let cache = rig.cache(64 * MIB);
-    let before = cache.snapshot().used_bytes.unwrap();
+    let before = cache.usage.used().unwrap();
     let cleared = clear(&directory(&rig), &patterns(&["a/*"])).unwrap().unwrap();
     assert!(cleared.files == 1 && cleared.bytes >= 3 * MIB && cleared.in_use == 0, "{cleared:?}");
-    assert_eq!(cache.snapshot().used_bytes, Some(before - cleared.bytes));
+    assert_eq!(cache.usage.used(), Some(before - cleared.bytes));
     std::fs::create_dir(rig.folder().join("names")).unwrap();
     std::fs::write(rig.folder().join("names/x.log"), [1; 10_000]).unwrap();
     let cleared = clear(&directory(&rig), &Patterns::default()).unwrap().unwrap();
@@ -128,7 +130,7 @@ fn what_is_open_is_emptied_and_stays_usable() {
 #[test]
 fn what_another_process_evicts_is_not_cleared_at_the_same_time() {
     let rig = filled();
-    let usage = Usage::open(&directory(&rig), 0).unwrap();
+    let usage = Usage::open(&directory(&rig), 0, None).unwrap();
     let _eviction = usage.evict().unwrap();
     assert_eq!(clear(&directory(&rig), &Patterns::default()).unwrap(), None);
 }
@@ -153,4 +155,5 @@ fn damaged_numbers_in_a_map_are_survived() {
     assert_eq!(verify(&directory(&rig), drop).unwrap().bytes, 4 * MIB + 5);
     let cache = rig.cache(64 * MIB);
     cache.count_open(&rig.open(&cache, &object("b/part.fits", 8 * MIB)));
+    settle(&cache);
 }

@@ -120,7 +120,7 @@ async fn files_belong_to_their_owner_or_to_the_group() {
     for (mode, folder) in [(0o600, 0o700), (0o660, 0o2770)] {
         let bench = Bench::new(&["d/a"]);
         let names = Arc::new(Names::open(bench.dir.path(), mode, Box::new(|_| true)).unwrap());
-        ask(&Remembered::new(bench.bucket.clone(), names, ALWAYS, false), "d/a", 32).await.unwrap();
+        ask(&Remembered::new(bench.bucket.clone(), names, device(), ALWAYS, false), "d/a", 32).await.unwrap();
         let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let log = bench.log();
         assert_eq!(mode_of(&log), mode);
