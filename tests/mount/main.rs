@@ -5,6 +5,7 @@
 mod attributes;
 mod cache;
 mod connecting;
+mod connections;
 mod crash;
 mod escaping;
 mod faults;
