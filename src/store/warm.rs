@@ -2,9 +2,9 @@
 //!
 //! Over a long way a new connection takes two or three round trips before the request that it is made for, and what is
 //! asked for in parallel needs several. So after the first answer, and with the first request after a rest in which the
-//! idle ones were closed, some are opened at once, by the cheapest request that there is: as few as a look-up needs.
-//! The rows of a cutout need many. So more are opened when data are read, if the way is long: some first, and all once
-//! those were there.
+//! idle ones were closed, some are opened at once, by the cheapest request that there is: as few as a look-up needs, or
+//! some more if the way is long. The rows of a cutout need many. Those are opened over a long way when data are read, and
+//! only where the server gave the first ones readily: small servers give some tens, and let all others wait.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const FEW: usize = 8;
 /// that are idle, and one that is missing has the reader wait for it in the middle of its rows.
 const MANY: usize = 160;
 
-/// Small servers give some tens, and whoever opens more has them wait: that shows with so many, before all are opened.
+/// Over a long way before anything is read: what a server that gives few does not give in time.
 const SOME: usize = 32;
 
 /// A way is long if most of the first connections took so long, with their requests: several round trips. Some may be
@@ -52,57 +52,70 @@ struct Opened {
     refused: bool,
     /// Data are read.
     data: bool,
-    /// How long the first connections took, where the way is long and more are of use.
-    afar: Option<Duration>,
+    /// The way was found to be long.
+    is_far: bool,
+    /// It is, and the server gives connections readily: many are of use.
+    wants_many: bool,
 }
 
 impl Opened {
-    /// Data are read over a long way: how long the first connections took, once.
-    fn more(&mut self) -> Option<Duration> {
-        if self.data { self.afar.take() } else { None }
+    /// Whether data are read over a long way; once.
+    fn more(&mut self) -> bool {
+        self.data && std::mem::take(&mut self.wants_many)
     }
 }
 
 impl Warm {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        let opened = Opened { last: Instant::now(), answered: false, refused: false, data: false, afar: None };
+        let opened = Opened {
+            last: Instant::now(),
+            answered: false,
+            refused: false,
+            data: false,
+            is_far: false,
+            wants_many: false,
+        };
         Self { inner, opened: Arc::new(Mutex::new(opened)) }
     }
 
     /// Sends a request, with company where it finds no connections.
     async fn send<T>(&self, is_data: bool, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let (rested, more) = {
+        let (rested, was_far, more) = {
             let mut opened = self.opened.lock();
             let rested = std::mem::replace(&mut opened.last, Instant::now()).elapsed() >= REST && opened.answered;
             if rested {
-                (opened.data, opened.afar) = (false, None);
+                (opened.data, opened.wants_many) = (false, false);
             }
             opened.data |= is_data;
-            (rested, opened.more())
+            (rested, opened.is_far, opened.more())
         };
         if rested {
-            self.open_few();
+            self.open_few(was_far);
         }
-        if let Some(few) = more {
-            tokio::spawn(open_many(self.inner.clone(), few));
+        if more {
+            tokio::spawn(open_many(self.inner.clone()));
         }
+        let sent = Instant::now();
         let answer = request.await;
         // Before the first answer it is not certain where the bucket is.
         if answer.is_ok() && !std::mem::replace(&mut self.opened.lock().answered, true) {
-            self.open_few();
+            // It came by a new connection as well.
+            self.open_few(sent.elapsed() >= AFAR);
         }
         answer
     }
 
-    /// Opens some connections, which show whether the way is long. None where the store refuses what they are opened by.
-    fn open_few(&self) {
+    /// Opens some connections, which show whether the way is long; more at once where it seems to be. None where the
+    /// store refuses what they are opened by.
+    fn open_few(&self, seems_far: bool) {
         let (store, opened) = (self.inner.clone(), self.opened.clone());
         if opened.lock().refused {
             return;
         }
         tokio::spawn(async move {
-            let mut times = match touch(&*store, FEW).await {
+            let first = if seems_far { SOME } else { FEW };
+            let mut times = match touch(&*store, first).await {
                 Ok(times) => times,
                 Err(error) => {
                     opened.lock().refused = true;
@@ -111,26 +124,29 @@ impl Warm {
                 }
             };
             times.sort_unstable();
-            let median = times[(FEW - 1) / 2];
+            let median = times[(first - 1) / 2];
+            let is_far = median >= AFAR;
+            opened.lock().is_far = is_far;
+            if is_far && first < SOME {
+                // More are not asked for where some failed.
+                let Ok(others) = touch(&*store, SOME - first).await else { return };
+                times.extend(others);
+            }
             let more = {
                 let mut opened = opened.lock();
-                opened.afar = Some(median).filter(|time| *time >= AFAR);
+                opened.wants_many = is_far && times.iter().all(|time| *time < median * LATE);
                 opened.more()
             };
-            if let Some(few) = more {
-                open_many(store, few).await;
+            if more {
+                open_many(store).await;
             }
         });
     }
 }
 
-/// Opens as many more as a server may give, and the others if those were there as soon as the first `few` of them.
-async fn open_many(store: Arc<dyn Store>, few: Duration) {
-    // More are not asked for where some failed; what becomes of them does not matter.
-    let Ok(times) = touch(&*store, SOME - FEW).await else { return };
-    if times.iter().all(|time| *time < few * LATE) {
-        let _ = touch(&*store, MANY - SOME).await;
-    }
+/// Opens as many as there is use for. What becomes of them does not matter.
+async fn open_many(store: Arc<dyn Store>) {
+    let _ = touch(&*store, MANY - SOME).await;
 }
 
 /// Opens so many connections; returns how long each took.

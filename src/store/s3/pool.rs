@@ -47,6 +47,9 @@ const TIMES_LONGEST: u32 = 3;
 /// How much of the longest is left after a shorter one: twenty quick answers outweigh a slow one of ten times their time.
 const KEPT: f64 = 0.9;
 
+/// The status of an answer that says that there is no room for another.
+const BUSY: u16 = 503;
+
 /// How often those that wait look again while one of them is sent anew.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -157,7 +160,8 @@ impl Inner {
         let Some(spare) = request.try_clone().filter(|_| is_read) else {
             return self.current().client.http_connector(&way.settings, &way.components).call(request).await;
         };
-        let first = Attempt::new(self.current(), request, self.crowd.enter().await);
+        let place = self.crowd.enter().await;
+        let first = Attempt::new(self.current(), request, place);
         let (sent, pool, capture) = (first.sent, first.pool.clone(), first.capture.clone());
         let place = first.place.clone();
         let mut first = pin!(self.attempt(first, way));
@@ -205,9 +209,8 @@ impl Inner {
             Ok(answer) => {
                 // A server that is asked for too much at once says so. Of S3 itself this is no matter of connections,
                 // and all of them have answered before.
-                if answer.status().as_u16() == 503 {
-                    if pool.is_new(&capture) && Instant::now().checked_sub(PATIENCE).is_none_or(|t| pool.heard_since(t))
-                    {
+                if answer.status().as_u16() == BUSY {
+                    if pool.is_new(&capture) && pool.heard_of_late() {
                         place.set_aside(pool.working());
                     }
                     return Ok(answer);
@@ -301,6 +304,10 @@ impl Pool {
             };
             let _ = tokio::time::timeout(look_again, ended).await;
         }
+    }
+
+    fn heard_of_late(&self) -> bool {
+        self.heard.lock().last.is_some_and(|last| last.elapsed() < PATIENCE)
     }
 
     fn heard_since(&self, time: Instant) -> bool {
