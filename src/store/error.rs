@@ -1,6 +1,7 @@
 //! What can go wrong at a store, in the terms that the layers above act on.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::printable::printable;
 
@@ -66,12 +67,14 @@ pub struct StoreError {
     pub kind: ErrorKind,
     /// What people read: what was asked, what came back.
     pub message: String,
+    /// How long the server asks to be left alone (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }
 
 impl StoreError {
     /// An error of this kind with a message that is made one line, whatever keys and answers it holds.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: printable(&message.into()).into_owned() }
+        Self { kind, message: printable(&message.into()).into_owned(), retry_after: None }
     }
 }
 

@@ -2,7 +2,13 @@
 //! body that breaks off goes on from the byte that it reached, at the same version.
 //!
 //! Nothing is repeated for ever: requests end at a deadline, bodies at a deadline since their last progress and at a
-//! number of failures. The error that remains is the last one, with the number of attempts in its message.
+//! number of failures. The error that remains is the last one, with the number of attempts in its message. What is
+//! progress, and not a drip of bytes, [`rate`] says.
+//!
+//! A server that says when it wants to be asked again (`Retry-After`) is not asked before. Where that is beyond the
+//! deadline, it is asked once more shortly before that: many say so of an outage that is over in a moment.
+
+mod rate;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,6 +19,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::rate::{Line, Rate, Verdict};
 use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
 use crate::metrics::Metrics;
 
@@ -25,7 +32,7 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// How long a LIST or HEAD may take with all its attempts.
     pub metadata_deadline: Duration,
-    /// How long a GET may go without a single byte, over all its attempts.
+    /// How long a GET may go without progress, over all its attempts.
     pub data_deadline: Duration,
     /// A body from which no byte comes for this long is given up and resumed.
     pub stall: Duration,
@@ -57,18 +64,22 @@ impl Default for RetryPolicy {
     }
 }
 
+/// The share of a deadline that is left for the last attempt, where the server asks for a longer wait than that.
+const LAST_ATTEMPT: u32 = 10;
+
 /// A store whose transient errors are retried.
 #[derive(Debug)]
 pub struct Retry {
     inner: Arc<dyn Store>,
     policy: Arc<RetryPolicy>,
     metrics: Arc<Metrics>,
+    line: Arc<Line>,
 }
 
 impl Retry {
     /// Retries requests to `inner`.
     pub fn new(inner: Arc<dyn Store>, policy: RetryPolicy, metrics: Arc<Metrics>) -> Self {
-        Self { inner, policy: Arc::new(policy), metrics }
+        Self { inner, policy: Arc::new(policy), metrics, line: Arc::default() }
     }
 
     async fn metadata<T, Sent>(&self, what: &str, key: &str, send: impl Fn() -> Sent) -> Result<T>
@@ -139,6 +150,8 @@ impl Retry {
             object: object.clone(),
             range,
             attempts: Attempts::new(&self.policy, &self.metrics, self.policy.data_deadline),
+            rate: Rate::default(),
+            line: Arc::clone(&self.line),
             stream: None,
         }
     }
@@ -150,6 +163,8 @@ struct Transfer {
     object: ObjectMeta,
     range: Range<u64>,
     attempts: Attempts,
+    rate: Rate,
+    line: Arc<Line>,
     stream: Option<BoxStream<'static, Result<Bytes>>>,
 }
 
@@ -188,10 +203,15 @@ impl Transfer {
                 self.connect().await?;
                 continue;
             };
+            let waiting = self.line.wait();
             let error = match timeout(self.attempts.policy.stall, stream.next()).await {
                 Ok(Some(Ok(chunk))) => {
                     self.range.start += chunk.len() as u64;
-                    self.attempts.progress();
+                    match self.rate.received(chunk.len() as u64, waiting.end(chunk.len() as u64)) {
+                        Verdict::Open => self.attempts.in_a_row = 0,
+                        Verdict::Progress => self.attempts.progress(),
+                        Verdict::TooSlow => self.give_up_slow().await?,
+                    }
                     return Ok(Some(chunk));
                 }
                 Ok(Some(Err(error))) => error,
@@ -206,6 +226,17 @@ impl Transfer {
             }
             self.attempts.wait(error).await?;
         }
+    }
+
+    /// What comes is no more than a drip: the rest is asked for by another connection.
+    async fn give_up_slow(&mut self) -> Result<()> {
+        self.stream = None;
+        if self.range.is_empty() {
+            return Ok(());
+        }
+        let (url, at) = (self.inner.url(&self.object.key), self.range.start);
+        let message = format!("GET {url}: hardly a byte in {} s, at byte {at}", rate::WINDOW.as_secs());
+        self.attempts.wait(StoreError::new(ErrorKind::Timeout, message)).await
     }
 
     fn stalled(&self) -> StoreError {
@@ -226,6 +257,8 @@ struct Attempts {
     /// Failures since the last progress: what the delay grows with.
     in_a_row: u32,
     bad_responses: u32,
+    /// The server has asked for more patience than there is: what comes now is the last attempt.
+    is_last: bool,
 }
 
 impl Attempts {
@@ -238,6 +271,7 @@ impl Attempts {
             failures: 0,
             in_a_row: 0,
             bad_responses: 0,
+            is_last: false,
         }
     }
 
@@ -249,6 +283,7 @@ impl Attempts {
     fn progress(&mut self) {
         self.since = Instant::now();
         self.in_a_row = 0;
+        self.is_last = false;
     }
 
     /// Waits before the next attempt, or returns the error that it does not come to.
@@ -256,13 +291,15 @@ impl Attempts {
         self.failures += 1;
         self.in_a_row += 1;
         self.bad_responses += u32::from(error.kind == ErrorKind::BadResponse);
-        let delay = self.policy.delay(self.in_a_row, rand::random::<f64>());
-        let exhausted = self.failures >= self.policy.max_failures
+        let delay = self.delay(error.retry_after);
+        let exhausted = self.is_last
+            || self.failures >= self.policy.max_failures
             || self.bad_responses >= self.policy.max_bad_responses
             || Instant::now() + delay >= self.deadline();
         if !error.kind.is_transient() || exhausted {
             return Err(self.last(error));
         }
+        self.is_last = error.retry_after.is_some_and(|asked| delay < asked);
         let (attempt, delay_ms) = (self.failures, delay.as_millis());
         // The first failure is everyday life; more of them explain to a user why the program hangs.
         if attempt == 1 {
@@ -275,11 +312,25 @@ impl Attempts {
         Ok(())
     }
 
+    /// The random delay, or as long as the server asks for if that is longer. What would end after the deadline ends in
+    /// time for one attempt.
+    fn delay(&self, asked: Option<Duration>) -> Duration {
+        let delay = self.policy.delay(self.in_a_row, rand::random::<f64>());
+        // Not all of those that were told the same come back at the same moment.
+        let Some(asked) = asked.map(|asked| asked.saturating_add(delay)) else { return delay };
+        let last = self.deadline().saturating_duration_since(Instant::now() + self.length / LAST_ATTEMPT);
+        if asked > last { last.max(delay) } else { asked }
+    }
+
     fn last(&self, error: StoreError) -> StoreError {
-        match self.failures {
-            0 | 1 => error,
-            attempts => StoreError::new(error.kind, format!("{error}; gave up after {attempts} attempts")),
+        let mut message = error.message.clone();
+        if let Some(asked) = error.retry_after.filter(|asked| !asked.is_zero()) {
+            message.push_str(&format!("; it asks to be left alone for {} s", asked.as_secs()));
         }
+        if self.failures > 1 {
+            message.push_str(&format!("; gave up after {} attempts", self.failures));
+        }
+        StoreError { message, ..error }
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Over a long way a new connection takes two or three round trips before the request that it is made for, and what is
 //! asked for in parallel needs several. So after the first answer, and with the first request after a rest in which the
-//! idle ones were closed, some are opened at once, by the cheapest request that there is.
+//! idle ones were closed, some are opened at once, by the cheapest request that there is: as few as a look-up needs, or
+//! some more if the way is long. The rows of a cutout need many. Those are opened over a long way when data are read, and
+//! only where the server gave the first ones readily: small servers give some tens, and let all others wait.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,16 +16,22 @@ use parking_lot::Mutex;
 use super::{Body, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 
 /// As many as a look-up and the walk along the first headers use at once.
-const CONNECTIONS: usize = 8;
+const FEW: usize = 8;
 
 /// Over a long way as many as the rows of a cutout use at once: they are fetched one by one where bytes are dear, and
 /// there each connection would cost as much as they save. Somewhat more than run at once: what opens them may find some
 /// that are idle, and one that is missing has the reader wait for it in the middle of its rows.
-const CONNECTIONS_AFAR: usize = 160;
+const MANY: usize = 160;
+
+/// Over a long way before anything is read: what a server that gives few does not give in time.
+const SOME: usize = 32;
 
 /// A way is long if most of the first connections took so long, with their requests: several round trips. Some may be
 /// faster, which have found one that was idle.
 const AFAR: Duration = Duration::from_millis(150);
+
+/// Connections that take so many times what the first took are not given.
+const LATE: u32 = 3;
 
 /// Idle connections are closed a little later than this (`s3/http.rs`).
 const REST: Duration = Duration::from_secs(12);
@@ -33,58 +40,122 @@ const REST: Duration = Duration::from_secs(12);
 #[derive(Debug)]
 pub struct Warm {
     inner: Arc<dyn Store>,
-    answered: AtomicBool,
+    opened: Arc<Mutex<Opened>>,
+}
+
+/// What was opened since the last rest.
+#[derive(Debug)]
+struct Opened {
+    last: Instant,
+    answered: bool,
     /// The store does not answer what connections are opened by.
-    refused: Arc<AtomicBool>,
-    last: Mutex<Instant>,
+    refused: bool,
+    /// Data are read.
+    data: bool,
+    /// The way was found to be long.
+    is_far: bool,
+    /// It is, and the server gives connections readily: many are of use.
+    wants_many: bool,
+}
+
+impl Opened {
+    /// Whether data are read over a long way; once.
+    fn more(&mut self) -> bool {
+        self.data && std::mem::take(&mut self.wants_many)
+    }
 }
 
 impl Warm {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, answered: AtomicBool::new(false), refused: Arc::default(), last: Mutex::new(Instant::now()) }
+        let opened = Opened {
+            last: Instant::now(),
+            answered: false,
+            refused: false,
+            data: false,
+            is_far: false,
+            wants_many: false,
+        };
+        Self { inner, opened: Arc::new(Mutex::new(opened)) }
     }
 
     /// Sends a request, with company where it finds no connections.
-    async fn send<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let rested = std::mem::replace(&mut *self.last.lock(), Instant::now()).elapsed() >= REST;
-        if rested && self.answered.load(Ordering::Relaxed) {
-            self.open();
+    async fn send<T>(&self, is_data: bool, request: impl Future<Output = Result<T>>) -> Result<T> {
+        let (rested, was_far, more) = {
+            let mut opened = self.opened.lock();
+            let rested = std::mem::replace(&mut opened.last, Instant::now()).elapsed() >= REST && opened.answered;
+            if rested {
+                (opened.data, opened.wants_many) = (false, false);
+            }
+            opened.data |= is_data;
+            (rested, opened.is_far, opened.more())
+        };
+        if rested {
+            self.open_few(was_far);
         }
+        if more {
+            tokio::spawn(open_many(self.inner.clone()));
+        }
+        let sent = Instant::now();
         let answer = request.await;
         // Before the first answer it is not certain where the bucket is.
-        if answer.is_ok() && !self.answered.swap(true, Ordering::Relaxed) {
-            self.open();
+        if answer.is_ok() && !std::mem::replace(&mut self.opened.lock().answered, true) {
+            // It came by a new connection as well.
+            self.open_few(sent.elapsed() >= AFAR);
         }
         answer
     }
 
-    /// Opens some connections, and more if they show that the way is long. None where the store refuses what they are
-    /// opened by.
-    fn open(&self) {
-        let (store, refused) = (self.inner.clone(), self.refused.clone());
-        if refused.load(Ordering::Relaxed) {
+    /// Opens some connections, which show whether the way is long; more at once where it seems to be. None where the
+    /// store refuses what they are opened by.
+    fn open_few(&self, seems_far: bool) {
+        let (store, opened) = (self.inner.clone(), self.opened.clone());
+        if opened.lock().refused {
             return;
         }
         tokio::spawn(async move {
-            let touch = async || {
-                let sent = Instant::now();
-                store.touch().await.map(|()| sent.elapsed())
-            };
-            let first = futures::future::try_join_all((0..CONNECTIONS).map(|_| touch())).await;
-            match first.map(|times| times.into_iter().filter(|time| *time >= AFAR).count()) {
-                Ok(slow) if slow > CONNECTIONS / 2 => {
-                    // What becomes of them does not matter.
-                    let _ = futures::future::join_all((CONNECTIONS..CONNECTIONS_AFAR).map(|_| touch())).await;
-                }
-                Ok(_) => {}
+            let first = if seems_far { SOME } else { FEW };
+            let mut times = match touch(&*store, first).await {
+                Ok(times) => times,
                 Err(error) => {
-                    refused.store(true, Ordering::Relaxed);
+                    opened.lock().refused = true;
                     tracing::debug!(%error, "no connections in advance");
+                    return;
                 }
+            };
+            times.sort_unstable();
+            let median = times[(first - 1) / 2];
+            let is_far = median >= AFAR;
+            opened.lock().is_far = is_far;
+            if is_far && first < SOME {
+                // More are not asked for where some failed.
+                let Ok(others) = touch(&*store, SOME - first).await else { return };
+                times.extend(others);
+            }
+            let more = {
+                let mut opened = opened.lock();
+                opened.wants_many = is_far && times.iter().all(|time| *time < median * LATE);
+                opened.more()
+            };
+            if more {
+                open_many(store).await;
             }
         });
     }
+}
+
+/// Opens as many as there is use for. What becomes of them does not matter.
+async fn open_many(store: Arc<dyn Store>) {
+    let _ = touch(&*store, MANY - SOME).await;
+}
+
+/// Opens so many connections; returns how long each took.
+async fn touch(store: &dyn Store, count: usize) -> Result<Vec<Duration>> {
+    let touch = async || {
+        let sent = Instant::now();
+        store.touch().await.map(|()| sent.elapsed())
+    };
+    futures::future::try_join_all((0..count).map(|_| touch())).await
 }
 
 #[async_trait]
@@ -106,19 +177,19 @@ impl Store for Warm {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        self.send(self.inner.list(request)).await
+        self.send(false, self.inner.list(request)).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        self.send(self.inner.head(key)).await
+        self.send(false, self.inner.head(key)).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
-        self.send(self.inner.peek(key, len)).await
+        self.send(true, self.inner.peek(key, len)).await
     }
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        self.send(self.inner.get(object, range)).await
+        self.send(true, self.inner.get(object, range)).await
     }
 }
 

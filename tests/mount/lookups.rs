@@ -60,10 +60,11 @@ fn connections_are_there_before_they_are_needed() {
     let rig = Rig::of_lab(slow, |lab| crowd(lab, 10 * MIB));
     rig.mount(&[]);
     rig.lab.wait_for(8, |request| request.op == Op::HeadBucket && request.done);
-    let opened = rig.lab.requests().into_iter().map(|request| request.connection).max();
     rig.settle();
+    let opened = rig.lab.connections();
     assert_eq!(read_at(&rig.open(PATH), 0, 4096).unwrap(), pattern_at(1, 0, 4096));
-    let fresh = rig.lab.count(|request| Some(request.connection) > opened);
+    // A machine that is busy makes the way seem long, so that more are opened.
+    let fresh = rig.lab.count(|request| request.connection >= opened && request.op != Op::HeadBucket);
     assert_eq!(fresh, 0, "{:#?}", rig.lab.requests());
 }
 

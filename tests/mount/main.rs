@@ -6,6 +6,7 @@ mod attributes;
 mod bounds;
 mod cache;
 mod connecting;
+mod connections;
 mod crash;
 mod escaping;
 mod faults;

@@ -16,6 +16,8 @@ const SIZE: u64 = 1000;
 #[derive(Clone, Debug)]
 enum Step {
     Fail(ErrorKind),
+    /// Asks for so long a wait.
+    Busy(Duration),
     Hang,
     /// Sends so many bytes, then this.
     Send(u64, Then),
@@ -26,6 +28,8 @@ enum Then {
     End,
     Fail(ErrorKind),
     Stall,
+    /// Sends the rest, a byte each time that so long has passed.
+    Drip(Duration),
 }
 
 #[derive(Debug, Default)]
@@ -33,10 +37,12 @@ struct Script {
     steps: Mutex<VecDeque<Step>>,
     /// The last step repeats.
     asked: Mutex<Vec<(Range<u64>, Version)>>,
+    times: Mutex<Vec<Instant>>,
 }
 
 impl Script {
     fn step(&self) -> Step {
+        self.times.lock().push(Instant::now());
         let mut steps = self.steps.lock();
         if steps.len() > 1 { steps.pop_front().unwrap() } else { steps[0].clone() }
     }
@@ -72,6 +78,7 @@ impl Store for Script {
         self.asked.lock().push((0..0, Version::default()));
         match self.step() {
             Step::Fail(kind) => Err(StoreError::new(kind, "scripted")),
+            Step::Busy(time) => Err(busy(time)),
             Step::Hang => std::future::pending().await,
             Step::Send(..) => Ok(object(key, None)),
         }
@@ -86,6 +93,7 @@ impl Store for Script {
         self.asked.lock().push((range.clone(), object.version.clone()));
         let (count, then) = match self.step() {
             Step::Fail(kind) => return Err(StoreError::new(kind, "scripted")),
+            Step::Busy(time) => return Err(busy(time)),
             Step::Hang => return std::future::pending().await,
             Step::Send(count, then) => (count, then),
         };
@@ -95,10 +103,20 @@ impl Store for Script {
             Then::End => futures::stream::empty().boxed(),
             Then::Fail(kind) => futures::stream::iter([Err(StoreError::new(kind, "scripted"))]).boxed(),
             Then::Stall => futures::stream::pending().boxed(),
+            Then::Drip(time) => futures::stream::iter(range.start + count..range.end)
+                .then(move |position| async move {
+                    tokio::time::sleep(time).await;
+                    Ok(Bytes::copy_from_slice(&[byte(position)]))
+                })
+                .boxed(),
         };
         let version = Version { etag: Some("\"v\"".into()), id: None };
         Ok(Body { version, stream: head.chain(tail).boxed() })
     }
+}
+
+fn busy(time: Duration) -> StoreError {
+    StoreError { retry_after: Some(time), ..StoreError::new(ErrorKind::Throttled, "scripted") }
 }
 
 fn object(key: &str, etag: Option<&str>) -> ObjectMeta {
@@ -259,4 +277,54 @@ async fn a_peek_that_breaks_off_goes_on_at_the_version_that_it_saw() {
     let asked = bench.script.asked.lock().clone();
     assert_eq!(asked.last(), Some(&(40..100, peeked.object.version)));
     assert_eq!((asked.len(), bench.metrics.snapshot().counters.bytes_fetched), (3, 100));
+}
+
+const DRIP: Then = Then::Drip(Duration::from_secs(4));
+
+#[tokio::test(start_paused = true)]
+async fn a_drip_is_resumed_where_it_was() {
+    let bench = bench([Step::Send(100, DRIP), Step::Send(SIZE, Then::End)]);
+    let started = Instant::now();
+    assert_eq!(bench.read(0..SIZE).await.unwrap(), bytes(0..SIZE));
+    assert!(started.elapsed() < 2 * rate::WINDOW, "{:?}", started.elapsed());
+    assert_eq!(bench.script.asked.lock()[1].0, 103..SIZE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_always_drips_ends_at_its_deadline() {
+    let bench = bench([Step::Send(0, DRIP)]);
+    let started = Instant::now();
+    assert_eq!(bench.read(0..SIZE).await.unwrap_err().kind, ErrorKind::Timeout);
+    let deadline = RetryPolicy::default().data_deadline;
+    assert!(started.elapsed() < deadline + rate::WINDOW, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_its_time_is_no_drip() {
+    let bench = bench([Step::Send(0, Then::Drip(Duration::ZERO))]);
+    let mut body = bench.store.get(&object("k", None), 0..100).await.unwrap();
+    while body.stream.try_next().await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(bench.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_patience_gets_it() {
+    let asked = Duration::from_secs(7);
+    let bench = bench([Step::Busy(asked), Step::Send(SIZE, Then::End)]);
+    bench.store.head("k").await.unwrap();
+    let times = bench.script.times.lock().clone();
+    assert!(times[1] - times[0] >= asked && times[1] - times[0] < asked + Duration::from_secs(1), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_too_much_patience_is_asked_once_more_before_the_deadline() {
+    let bench = bench([Step::Busy(Duration::from_secs(u64::MAX)), Step::Busy(Duration::from_secs(600))]);
+    let (started, deadline) = (Instant::now(), RetryPolicy::default().metadata_deadline);
+    let error = bench.store.head("k").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Throttled);
+    assert!(error.message.contains("left alone for 600 s") && error.message.contains("2 attempts"), "{error}");
+    assert_eq!(bench.requests(), 2);
+    assert!(started.elapsed() < deadline && started.elapsed() > deadline / 2, "{:?}", started.elapsed());
 }

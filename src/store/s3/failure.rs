@@ -6,10 +6,13 @@
 
 use std::error::Error;
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rustls::CertificateError;
 
@@ -54,6 +57,8 @@ pub(super) struct Failure {
     /// Where the answer says that the bucket is.
     pub(super) region: Option<String>,
     request_id: Option<String>,
+    /// How long the server asks to be left alone.
+    retry_after: Option<Duration>,
     /// The innermost cause of a request without answer.
     cause: Option<String>,
 }
@@ -78,6 +83,7 @@ impl Failure {
             code: code.as_deref().map(one_line),
             region: answer.and_then(bucket_region),
             request_id: header("x-amz-request-id"),
+            retry_after: answer.and_then(retry_after),
             cause,
         }
     }
@@ -135,7 +141,7 @@ impl Failure {
         if let Some(id) = &self.request_id {
             message.push_str(&format!(" (request id {id})"));
         }
-        StoreError::new(self.kind(), message)
+        StoreError { retry_after: self.retry_after, ..StoreError::new(self.kind(), message) }
     }
 
     fn what(&self, host: &str) -> String {
@@ -166,6 +172,19 @@ fn is_stale_code(code: &str) -> bool {
         code,
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" | "InvalidAccessKeyId"
     )
+}
+
+/// The `Retry-After` of an answer: seconds, or a date (RFC 9110, 10.2.3). A date is compared with that of the server's
+/// answer, as the clock here may be wrong.
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+    let text = answer.headers().get("retry-after")?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| SystemTime::try_from(DateTime::from_str(text, Format::HttpDate).ok()?).ok();
+    let now = answer.headers().get("date").and_then(date).unwrap_or_else(SystemTime::now);
+    // What is over by now asks for nothing.
+    Some(date(text)?.duration_since(now).unwrap_or_default())
 }
 
 fn answered_kind(status: u16, code: Option<&str>) -> ErrorKind {
@@ -312,6 +331,8 @@ fn is_region(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
 
     fn failure(stage: Stage, code: Option<&str>, region: Option<&str>) -> Failure {
@@ -320,7 +341,25 @@ mod tests {
             code: code.map(str::to_owned),
             region: region.map(str::to_owned),
             request_id: Some("4442587FB7D0A2F9".to_owned()),
+            retry_after: None,
             cause: None,
+        }
+    }
+
+    #[test]
+    fn the_time_that_a_server_asks_for_is_in_seconds_or_a_date() {
+        let asked = |text: &'static str, date: Option<&'static str>| {
+            let mut answer = HttpResponse::new(503.try_into().expect("a status"), SdkBody::empty());
+            answer.headers_mut().insert("retry-after", text);
+            date.map(|date| answer.headers_mut().insert("date", date));
+            retry_after(&answer)
+        };
+        let now = Some("Fri, 31 Dec 1999 23:59:50 GMT");
+        assert_eq!(asked(" 120 ", None), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Sat, 01 Jan 2000 00:00:20 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Fri, 31 Dec 1999 00:00:00 GMT", now), Some(Duration::ZERO));
+        for senseless in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(asked(senseless, now), None, "{senseless}");
         }
     }
 

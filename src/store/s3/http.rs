@@ -8,22 +8,26 @@ use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::limit::Limit;
+use super::pool::Pools;
 use super::proxy::{self, Bypass};
 
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
 const MAX_IDLE_CONNECTIONS: usize = 192;
 
 /// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 
 /// The client for S3 and the services that give credentials; by the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
 /// and `NO_PROXY` name, as curl and the AWS CLI do.
 pub(super) fn client(tls: &TlsContext) -> SharedHttpClient {
-    let proxied = pooled(ProxyConfig::from_env(), tls.clone());
-    let client = proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()));
-    SharedHttpClient::new(Limit(client))
+    let tls = tls.clone();
+    let make = move || {
+        let proxied = pooled(ProxyConfig::from_env(), tls.clone());
+        proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()))
+    };
+    SharedHttpClient::new(Limit(Pools::new(make)))
 }
 
 fn pooled(proxies: ProxyConfig, context: TlsContext) -> SharedHttpClient {

@@ -1,7 +1,8 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: in whose name; [`connection`]: the SDK client
-//!   over [`http`], past a [`proxy`] or not, whose certificates [`authorities`] vouch for; [`limit`]: how long their answers may be
+//!   over [`http`], past a [`proxy`] or not, whose certificates [`authorities`] vouch for; [`limit`]: how long their answers may be;
+//!   [`pool`]: when its connections are given up, [`crowd`]: how many requests run at once
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
@@ -14,6 +15,7 @@ mod answer;
 mod authorities;
 mod connection;
 mod credentials;
+mod crowd;
 mod document;
 mod encoding;
 mod failure;
@@ -21,6 +23,7 @@ mod http;
 mod limit;
 mod options;
 mod page;
+mod pool;
 mod probe;
 mod profile;
 mod proxy;

@@ -1,6 +1,6 @@
 //! When connections are opened, by a store that counts.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::store::{ErrorKind, StoreError};
@@ -11,6 +11,8 @@ struct Counts {
     touched: AtomicUsize,
     /// How long a touch takes, but for the first ones, which find idle connections.
     far: Mutex<Option<(Duration, usize)>>,
+    /// Those beyond take ten times as long.
+    given: Mutex<Option<usize>>,
 }
 
 #[async_trait]
@@ -27,7 +29,8 @@ impl Store for Counts {
         let before = self.touched.fetch_add(1, Ordering::SeqCst);
         let far = *self.far.lock();
         if let Some((time, _)) = far.filter(|(_, idle)| before >= *idle) {
-            tokio::time::sleep(time).await;
+            let is_given = self.given.lock().is_none_or(|given| before < given);
+            tokio::time::sleep(time * if is_given { 1 } else { 10 }).await;
         }
         Ok(())
     }
@@ -74,20 +77,36 @@ async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
     counts.fails.store(true, Ordering::SeqCst);
     assert_eq!(touched_by_list(&warm, &counts).await, 0, "nobody answers there");
     counts.fails.store(false, Ordering::SeqCst);
-    assert_eq!(touched_by_list(&warm, &counts).await, CONNECTIONS);
+    assert_eq!(touched_by_list(&warm, &counts).await, FEW);
     assert_eq!(touched_by_list(&warm, &counts).await, 0, "they are there");
-    *warm.last.lock() -= REST;
-    assert_eq!(touched_by_list(&warm, &counts).await, CONNECTIONS);
+    warm.opened.lock().last -= REST;
+    assert_eq!(touched_by_list(&warm, &counts).await, FEW);
     assert_eq!(touched_by_list(&warm, &counts).await, 0);
 }
 
-#[tokio::test]
-async fn a_way_is_long_although_some_connections_were_there() {
-    for (idle, expected) in [(3, CONNECTIONS_AFAR), (6, CONNECTIONS)] {
-        let counts = Arc::new(Counts::default());
-        *counts.far.lock() = Some((AFAR, idle));
-        touched_by_list(&Warm::new(counts.clone()), &counts).await;
-        tokio::time::sleep(2 * AFAR).await;
-        assert_eq!(counts.touched.load(Ordering::SeqCst), expected, "{idle} were idle");
+/// How many connections are opened in all, where some of the first are idle and only so many are given.
+async fn opened(idle: usize, given: usize, reads: bool) -> usize {
+    let counts = Arc::new(Counts::default());
+    (*counts.far.lock(), *counts.given.lock()) = (Some((AFAR, idle)), Some(given));
+    let warm = Warm::new(counts.clone());
+    touched_by_list(&warm, &counts).await;
+    if reads {
+        let _ = warm.peek("k", 1).await;
     }
+    tokio::time::sleep(20 * AFAR).await;
+    counts.touched.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn many_are_opened_over_a_long_way_for_those_that_read() {
+    let (near, far, names, small) = futures::join!(
+        opened(6, MANY, true),
+        opened(3, MANY, true),
+        opened(3, MANY, false),
+        opened(3, SOME / 2, true),
+    );
+    assert_eq!(near, FEW, "the way is short");
+    assert_eq!(far, MANY, "although some connections were there");
+    assert_eq!(names, SOME, "names need few");
+    assert_eq!(small, SOME, "the server gives no more");
 }

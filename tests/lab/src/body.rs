@@ -26,6 +26,8 @@ pub(crate) enum Ending {
     CutAfter(u64),
     /// Headers, silence, then the connection is closed.
     Stall(Duration),
+    /// Complete, but each byte only after so long.
+    Drip(Duration),
 }
 
 /// A body on its way.
@@ -63,8 +65,12 @@ impl Outgoing {
 
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         let len = match self.ending {
-            Ending::Complete if self.remaining == 0 => return None,
+            Ending::Complete | Ending::Drip(_) if self.remaining == 0 => return None,
             Ending::Complete => self.remaining,
+            Ending::Drip(time) => {
+                tokio::time::sleep(time).await;
+                1
+            }
             Ending::CutAfter(0) => return Some(Err(self.cut(FLUSH).await)),
             Ending::CutAfter(left) => left,
             Ending::Stall(time) => return Some(Err(self.cut(time).await)),

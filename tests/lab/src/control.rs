@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Kind};
+use crate::line::Beyond;
 use crate::op::Op;
 use crate::reply::Reply;
 use crate::server::Server;
@@ -43,6 +44,13 @@ fn command(server: &Server, method: &Method, path: &str, body: &[u8]) -> Option<
         (&Method::POST, "shape") => serde_json::from_slice::<ShapeRequest>(body)
             .map_err(refuse)
             .map(|request| server.shaper.set(request.shape())),
+        (&Method::POST, "silence") => {
+            server.line.silence();
+            Ok(())
+        }
+        (&Method::POST, "connections") => serde_json::from_slice::<ConnectionsRequest>(body)
+            .map_err(refuse)
+            .map(|request| server.line.give(request.most.zip(request.beyond))),
         (&Method::POST, "fault") => serde_json::from_slice::<FaultRequest>(body)
             .map_err(refuse)
             .and_then(FaultRequest::fault)
@@ -107,8 +115,18 @@ impl ShapeRequest {
     }
 }
 
+/// `{"most": 16, "beyond": "wait"}`: how many connections are served at once, and what becomes of others (`wait`, `reset`
+/// or `busy`); `{}` serves all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConnectionsRequest {
+    most: Option<usize>,
+    beyond: Option<Beyond>,
+}
+
 /// `{"kind": "status", "status": 503, "code": "SlowDown", "ops": ["GetObject"], "times": 2}`: a [`Fault`] with the
-/// names of its kinds in lower case, `bytes` for `cut_body_after` and `padding` and `ms` for `stall` and `delay`.
+/// names of its kinds in lower case, `bytes` for `cut_body_after` and `padding` and `ms` for `stall`, `delay`, `drip` and
+/// `retry_after` (whole seconds).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultRequest {
@@ -143,6 +161,8 @@ impl FaultRequest {
             "html_instead_of_xml" => Kind::HtmlInsteadOfXml,
             "stall" => Kind::Stall(wait),
             "delay" => Kind::Delay(wait),
+            "drip" => Kind::Drip(wait),
+            "retry_after" => Kind::RetryAfter((wait.as_millis() / 1000).to_string()),
             "drop_connection" => Kind::DropConnection,
             "missing_etag" => Kind::MissingEtag,
             "gzip_encoding" => Kind::GzipEncoding,

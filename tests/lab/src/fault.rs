@@ -27,6 +27,10 @@ pub enum Kind {
     Stall(Duration),
     /// So much longer to the first byte.
     Delay(Duration),
+    /// Headers, then one byte of the body each time that so long has passed.
+    Drip(Duration),
+    /// 503 SlowDown with this `Retry-After`.
+    RetryAfter(String),
     /// The connection is closed without an answer; the request took effect all the same.
     DropConnection,
     /// No ETag: in the entries of a listing, or in the headers of an object.
@@ -80,6 +84,8 @@ impl Kind {
             Kind::HtmlInsteadOfXml => "html_instead_of_xml",
             Kind::Stall(_) => "stall",
             Kind::Delay(_) => "delay",
+            Kind::Drip(_) => "drip",
+            Kind::RetryAfter(_) => "retry_after",
             Kind::DropConnection => "drop_connection",
             Kind::MissingEtag => "missing_etag",
             Kind::GzipEncoding => "gzip_encoding",

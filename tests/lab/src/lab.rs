@@ -17,6 +17,7 @@ use crate::access::Access;
 use crate::bucket::{Buckets, Listed, Object, scan, whole_seconds};
 use crate::content::Content;
 use crate::fault::{Fault, Faults};
+use crate::line::Beyond;
 use crate::log::{Log, Request};
 use crate::server::Server;
 use crate::service::Service;
@@ -88,6 +89,7 @@ impl Builder {
             faults: Mutex::new(Faults::default()),
             log: Arc::new(Log::new(self.log_file)),
             connections: AtomicU64::new(0),
+            line: Arc::default(),
             tls: self.tls.then(crate::tls::config).transpose()?,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -289,6 +291,16 @@ impl Lab {
     /// Changes the shape from now on.
     pub fn shape(&self, shape: Shape) {
         self.server.shaper.set(shape);
+    }
+
+    /// No byte comes or goes any more by the connections that are open; later ones work.
+    pub fn silence_connections(&self) {
+        self.server.line.silence();
+    }
+
+    /// Serves no more connections at once than so many from now on, of those that come from now on.
+    pub fn give_connections(&self, most: usize, beyond: Beyond) {
+        self.server.line.give(Some((most, beyond)));
     }
 
     /// Adds a fault.

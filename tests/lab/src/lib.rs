@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A request passes `server` (log, latency, faults), `op` (what is asked), `service` (the answer, from `access`,
-//! `bucket`, `listing`, `range`, `conditions`) and `body` (pacing). The pure parts are `sigv4`, `listing`, `range`,
+//! `bucket`, `listing`, `range`, `conditions`) and `body` (pacing); `line` is what can go wrong below that. The pure parts are `sigv4`, `listing`, `range`,
 //! `conditions`, `fault` and `xml`.
 
 mod access;
@@ -30,6 +30,7 @@ mod error;
 mod fault;
 mod gzip;
 mod lab;
+mod line;
 mod listing;
 mod log;
 mod op;
@@ -46,6 +47,7 @@ pub use bucket::Listed;
 pub use content::{Content, pattern_bytes};
 pub use fault::{Fault, Kind};
 pub use lab::{Builder, Lab};
+pub use line::Beyond;
 pub use log::Request;
 pub use op::Op;
 pub use shape::Shape;

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -23,6 +23,7 @@ use crate::body::{Body, Ending, Outgoing};
 use crate::content::{Content, Reader};
 use crate::error::Refusal;
 use crate::fault::{Faults, Kind};
+use crate::line::Line;
 use crate::log::{self, Entry, Log};
 use crate::op::{Call, Op};
 use crate::reply::{Payload, Reply, without_body};
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     pub faults: Mutex<Faults>,
     pub log: Arc<Log>,
     pub connections: AtomicU64,
+    pub line: Arc<Line>,
     pub tls: Option<Arc<ServerConfig>>,
 }
 
@@ -73,21 +75,21 @@ impl Server {
                 Ok((stream, _)) => {
                     // Without it a small body would wait for the acknowledgement of its headers.
                     let _ = stream.set_nodelay(true);
-                    let server = Arc::clone(&self);
-                    match self.tls.clone() {
-                        None => drop(tokio::spawn(server.connection(stream))),
-                        Some(tls) => drop(tokio::spawn(async move {
-                            // A client that refuses the certificate leaves; it counts as a connection all the same.
-                            match TlsAcceptor::from(tls).accept(stream).await {
-                                Ok(stream) => server.connection(stream).await,
-                                Err(_) => drop(server.connections.fetch_add(1, Ordering::Relaxed)),
-                            }
-                        })),
-                    }
+                    drop(tokio::spawn(Arc::clone(&self).accepted(stream)));
                 }
                 // Out of file descriptors, most likely: they come back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
+        }
+    }
+
+    async fn accepted(self: Arc<Self>, stream: TcpStream) {
+        let Some(stream) = Line::serve(&self.line, stream).await else { return };
+        let Some(tls) = self.tls.clone() else { return self.connection(stream).await };
+        // A client that refuses the certificate leaves; it counts as a connection all the same.
+        match TlsAcceptor::from(tls).accept(stream).await {
+            Ok(stream) => self.connection(stream).await,
+            Err(_) => drop(self.connections.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
@@ -150,6 +152,10 @@ impl Server {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 Err(Refusal::new(status, code.clone(), "This answer is a fault of the test server"))
             }
+            Some(Kind::RetryAfter(time)) => {
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Reduce your request rate");
+                Err(refusal.header("retry-after", time.clone()))
+            }
             Some(Kind::HtmlInsteadOfXml) => {
                 let page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Welcome</body></html>\n";
                 Ok(Reply::text(StatusCode::OK, "text/html", page))
@@ -180,6 +186,7 @@ async fn finish(
             return Err(dropped());
         }
         Some(Kind::Stall(time)) => ending = Ending::Stall(time),
+        Some(Kind::Drip(time)) => ending = Ending::Drip(time),
         Some(Kind::CutBodyAfter(bytes)) => ending = Ending::CutAfter(bytes),
         Some(Kind::TruncateBody) if method != Method::HEAD => reply.payload.halve(),
         Some(Kind::Padding(bytes)) => reply.payload.pad(bytes),
