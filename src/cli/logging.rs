@@ -24,8 +24,10 @@ pub fn start(filter: &str, file: Option<&Path>) -> Result<(), String> {
         }
         None => Box::new(io::stderr()),
     };
-    // Colours are escape sequences, which nothing else in a line can be told from.
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(Lines { out })).init();
+    // Colours are escape sequences, which nothing else in a line can be told from. That an event cannot be written, as on
+    // a full disk, would be told on standard error, event by event: that is where the reason goes why a mount failed.
+    let lines = tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false);
+    lines.with_env_filter(filter).with_writer(Mutex::new(Lines { out })).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault of fitsfs; please report it")));
     Ok(())
 }

@@ -50,10 +50,11 @@ mod tests {
 
     #[test]
     fn a_process_takes_memory() {
-        let before = resident();
-        let more = std::hint::black_box(vec![1u8; 8 << 20]);
-        assert!(before > 1 << 20 && resident() > before + (4 << 20), "{before}");
-        drop(more);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let told = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10;
+        // Other tests run beside this one.
+        assert!((told / 2..told * 2).contains(&resident()), "{} and {told}", resident());
     }
 
     #[test]

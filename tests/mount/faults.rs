@@ -103,7 +103,7 @@ fn who_may_not_read_is_told_so() {
     let asked = ranges.len();
     ranges.sort();
     ranges.dedup();
-    assert_eq!(ranges.len(), asked, "a refusal is not retried");
+    assert!(asked > 0 && ranges.len() == asked, "{asked} requests for {ranges:?}: a refusal is not retried");
     assert_eq!(sha256(rig.open("d/a.fits")), sha256_of_pattern(1, SIZE));
 }
 
@@ -148,7 +148,9 @@ fn faults_of_all_kinds_at_random_change_no_byte() {
         Kind::Delay(Duration::from_millis(300)),
         Kind::Stall(Duration::from_secs(30)),
     ];
+    // Chance may leave one of them out of a hundred requests: each strikes at least once.
     for (kind, seed) in kinds.into_iter().zip(1..) {
+        rig.lab.fault(Fault::new(kind.clone()).on(Op::GetObject).skip(3 * seed).times(1));
         rig.lab.fault(Fault::new(kind).probability(0.01, seed));
     }
     let readers: Vec<_> = (0..3)

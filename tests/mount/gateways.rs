@@ -37,12 +37,16 @@ fn a_content_encoding_that_was_stored_with_an_object_changes_nothing() {
 #[test]
 fn weak_entity_tags_are_those_of_the_same_version() {
     let (list, get, head) = (Op::ListObjectsV2, Op::GetObject, Op::HeadObject);
-    for ops in [vec![get], vec![list], vec![list, get], vec![head], vec![list, get, head]] {
+    for ops in [vec![get], vec![list], vec![list, get], vec![head]] {
         let rig = Rig::unmounted(|lab| {
             lab.put(BUCKET, "d/a.fits", pattern(SIZE, 1));
             lab.put(BUCKET, "d/b.dat", pattern(SIZE, 2));
         });
         ops.iter().for_each(|op| rig.lab.fault(Fault::new(Kind::WeakEtag).on(*op)));
+        if ops == [head] {
+            // Else names are looked up by listings.
+            rig.lab.deny_list(BUCKET);
+        }
         rig.mount(&[]);
         assert_eq!(sha256(rig.open("d/b.dat")), sha256_of_pattern(2, SIZE), "{ops:?}");
         assert_eq!(sha256(rig.open("d/a.fits")), sha256_of_pattern(1, SIZE), "{ops:?}");

@@ -28,6 +28,7 @@ mod prefetch;
 mod reading;
 mod replay;
 mod review;
+mod stacked;
 mod status;
 mod support;
 mod trace;

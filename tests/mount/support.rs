@@ -155,12 +155,19 @@ impl Rig {
         self.lab.count(|request| request.op.is_list())
     }
 
-    /// Waits until no request has come for a while, then forgets those that came.
-    pub fn settle(&self) {
-        let mut seen = usize::MAX;
-        while std::mem::replace(&mut seen, self.lab.requests().len()) != seen {
+    /// Waits until the daemon has no request in flight, and no request has come for a while.
+    pub fn rest(&self) {
+        let (mut seen, started) = (usize::MAX, Instant::now());
+        let is_busy = || self.is_mounted() && self.status()["in_flight"] != 0;
+        while std::mem::replace(&mut seen, self.lab.requests().len()) != seen || is_busy() {
+            assert!(started.elapsed() < Duration::from_secs(60), "requests without end: {:#?}", self.lab.requests());
             std::thread::sleep(Duration::from_millis(150));
         }
+    }
+
+    /// Waits until nothing is in flight, then forgets the requests that came.
+    pub fn settle(&self) {
+        self.rest();
         self.lab.clear_log();
     }
 
@@ -186,6 +193,8 @@ impl Drop for Rig {
         // Those of a test that failed are of use.
         if !std::thread::panicking() {
             let _ = fs::remove_file(self.log_file());
+            let idle = self.lab.idle_faults();
+            assert!(idle.is_empty(), "faults that struck nowhere, so that nothing was tested: {idle:?}");
         }
     }
 }

@@ -64,10 +64,15 @@ async fn touched_by_list(warm: &Warm, counts: &Counts) -> usize {
     let before = counts.touched.load(Ordering::SeqCst);
     let request = ListRequest { prefix: String::new(), delimited: true, max_keys: 1, continuation: None };
     let _ = warm.list(&request).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    all_tasks_ended().await;
     counts.touched.load(Ordering::SeqCst) - before
+}
+
+/// Waits for the tasks that open connections: what they have not done by then they never do.
+async fn all_tasks_ended() {
+    while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[tokio::test]
@@ -93,7 +98,7 @@ async fn opened(idle: usize, given: usize, reads: bool) -> usize {
     if reads {
         let _ = warm.peek("k", 1).await;
     }
-    tokio::time::sleep(20 * AFAR).await;
+    all_tasks_ended().await;
     counts.touched.load(Ordering::SeqCst)
 }
 

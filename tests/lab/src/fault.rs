@@ -175,10 +175,11 @@ impl Fault {
     }
 }
 
-/// The faults in force, with how often each matched and struck.
+/// The faults in force, with how often each matched and struck; and those that were there before.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     active: Vec<(Fault, u64, u64)>,
+    removed: Vec<(Fault, u64, u64)>,
 }
 
 impl Faults {
@@ -187,7 +188,16 @@ impl Faults {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.active.clear();
+        self.removed.append(&mut self.active);
+    }
+
+    /// What has struck nowhere: of faults that differ only in place and number one is enough, and chance may spare all.
+    pub(crate) fn idle(&self) -> Vec<Fault> {
+        let all = || self.removed.iter().chain(&self.active);
+        let alike = |one: &Fault, other: &Fault| (&one.kind, &one.ops) == (&other.kind, &other.ops);
+        let struck = |fault: &Fault| all().any(|(other, _, struck)| *struck > 0 && alike(fault, other));
+        let certain = all().map(|(fault, ..)| fault).filter(|fault| fault.probability >= 1.0);
+        certain.filter(|fault| !struck(fault)).cloned().collect()
     }
 
     /// What strikes this request.
@@ -220,6 +230,21 @@ mod tests {
         assert!(!strike(Op::GetObject, "b/x"), "another key");
         let struck: Vec<bool> = (0..5).map(|_| strike(Op::GetObject, "a/x")).collect();
         assert_eq!(struck, [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_struck_nowhere_is_told_also_after_it_was_removed() {
+        let mut faults = Faults::default();
+        let kinds = [Kind::TruncateBody, Kind::IgnoreRange, Kind::MissingEtag];
+        ["a/", "b/"].iter().for_each(|place| faults.add(Fault::new(kinds[0].clone()).prefix(place)));
+        faults.add(Fault::new(kinds[1].clone()).prefix("b/"));
+        faults.strike(Op::GetObject, "bucket", "a/x");
+        let idle = |faults: &Faults| faults.idle().into_iter().map(|fault| fault.kind).collect::<Vec<_>>();
+        assert_eq!(idle(&faults), kinds[1..2]);
+        faults.clear();
+        faults.add(Fault::new(kinds[2].clone()).prefix("c/"));
+        faults.add(Fault::new(kinds[0].clone()).on(Op::HeadObject).probability(0.01, 1));
+        assert_eq!(idle(&faults), kinds[1..]);
     }
 
     #[test]

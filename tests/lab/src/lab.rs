@@ -312,6 +312,11 @@ impl Lab {
     pub fn clear_faults(&self) {
         self.server.faults.lock().clear();
     }
+
+    /// The faults that were added and have struck nowhere, removed or not: a test of them has tested nothing.
+    pub fn idle_faults(&self) -> Vec<Fault> {
+        self.server.faults.lock().idle()
+    }
 }
 
 impl Drop for Lab {

@@ -41,6 +41,7 @@ mod service;
 mod shape;
 mod sigv4;
 mod tls;
+mod untested;
 mod xml;
 
 pub use bucket::Listed;
@@ -52,3 +53,4 @@ pub use log::Request;
 pub use op::Op;
 pub use shape::Shape;
 pub use tls::CA;
+pub use untested::untested;
