@@ -61,6 +61,17 @@ fn weak_entity_tags_are_those_of_the_same_version() {
 }
 
 #[test]
+fn headers_that_say_nothing_of_the_bytes_may_be_any() {
+    for time in ["2024-01-01T00:00:00Z", "Thu, 32 Foo 99999 00:00:00 GMT", "yesterday"] {
+        let rig = rig();
+        rig.lab.fault(Fault::new(Kind::OddHeaders(time.to_owned())));
+        for (key, seed) in [("d/a.fits", 1), ("d/b.dat", 2)] {
+            assert_eq!(sha256(rig.open(key)), sha256_of_pattern(seed, SIZE), "{key}, Last-Modified: {time}");
+        }
+    }
+}
+
+#[test]
 fn a_version_with_a_weak_tag_is_pinned_all_the_same() {
     let rig = rig();
     rig.lab.fault(Fault::new(Kind::WeakEtag));

@@ -32,6 +32,7 @@ use url::Url;
 
 use super::credentials::Provider;
 use super::failure::Peer;
+use super::odd_headers::WithoutOddHeaders;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
 use super::profile::Settings;
 use super::{authorities, http};
@@ -170,6 +171,7 @@ fn connect(sdk: &SdkConfig, endpoint: Option<&Endpoint>, path_style: bool, regio
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(IdentityEncoding)
+        .interceptor(WithoutOddHeaders)
         .interceptor(NoteHost(Arc::clone(&host)));
     config.set_endpoint_url(endpoint.map(|endpoint| endpoint.as_str().to_owned()));
     if sdk.credentials_provider().is_none() {

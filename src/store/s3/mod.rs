@@ -21,6 +21,7 @@ mod encoding;
 mod failure;
 mod http;
 mod limit;
+mod odd_headers;
 mod options;
 mod page;
 mod pool;

@@ -48,6 +48,8 @@ pub enum Kind {
     EmptyPages,
     /// A listing of as many entries as there are, whatever `max-keys` asks for.
     IgnoreMaxKeys,
+    /// An object with headers that are none: this in place of its Last-Modified, and numbers and dates that cannot be read.
+    OddHeaders(String),
     /// So many more bytes (spaces) at the end of a document or an error.
     Padding(u64),
 }
@@ -94,6 +96,7 @@ impl Kind {
             Kind::RepeatToken => "repeat_token",
             Kind::EmptyPages => "empty_pages",
             Kind::IgnoreMaxKeys => "ignore_max_keys",
+            Kind::OddHeaders(_) => "odd_headers",
             Kind::Padding(_) => "padding",
         }
     }

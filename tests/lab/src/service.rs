@@ -182,7 +182,14 @@ fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind
     if let Some(encoding) = &object.content_encoding {
         reply.header(header::CONTENT_ENCODING, encoding);
     }
-    reply.header(header::LAST_MODIFIED, &httpdate::fmt_http_date(object.last_modified));
+    let mut time = httpdate::fmt_http_date(object.last_modified);
+    if let Some(Kind::OddHeaders(instead)) = fault {
+        time.clone_from(instead);
+        for (name, value) in [("x-amz-tagging-count", "many"), ("x-amz-object-lock-retain-until-date", "later")] {
+            reply.header(HeaderName::from_static(name), value);
+        }
+    }
+    reply.header(header::LAST_MODIFIED, &time);
     reply.header(header::ACCEPT_RANGES, "bytes");
     reply.header(header::CONTENT_TYPE, content_type(&call.key));
     if object.storage_class != "STANDARD" {
