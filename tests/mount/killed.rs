@@ -67,7 +67,8 @@ fn a_killed_program_is_gone_whatever_it_waits_for() {
         let other = rig.open("e/b");
         assert_eq!(read_at(&other, 0, 4096).unwrap(), pattern_at(2, 0, 4096));
         rig.settle();
-        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix)));
+        // Some are killed before the store is asked.
+        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix).spare()));
         let mut child = program(operation, &rig.root);
         eventually(&format!("{name}: the program waits"), || {
             let waits = state(&child).is_some_and(|state| "DS".contains(state));
@@ -102,7 +103,8 @@ fn a_killed_program_is_gone_while_the_cache_disk_hangs() {
         let other = rig.open("e/b");
         assert_eq!(read_at(&other, 0, 4096).unwrap(), pattern_at(2, 0, 4096));
         rig.settle();
-        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix)));
+        // Some are killed before the store is asked.
+        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix).spare()));
         disk.hang();
         let mut child = program(operation, &rig.root);
         let is_answered = ANSWERED.iter().any(|(answered, _)| *answered == name);
@@ -131,7 +133,7 @@ fn what_waits_for_nothing_is_answered_by_a_store_that_never_does() {
         names(&rig.path("d")).unwrap();
         std::fs::metadata(rig.path("d/a.fits")).unwrap();
         rig.settle();
-        rig.lab.fault(Fault::new(Kind::Delay(NEVER)));
+        rig.lab.fault(Fault::new(Kind::Delay(NEVER)).spare());
         let mut child = program(operation, &rig.root);
         within(Duration::from_secs(20), name, move || assert!(child.wait().unwrap().success(), "{name}"));
     }

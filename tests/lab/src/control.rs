@@ -183,6 +183,7 @@ impl FaultRequest {
             times: self.times,
             probability: self.probability.unwrap_or(1.0),
             seed: self.seed,
+            is_spare: false,
         })
     }
 }

@@ -121,13 +121,15 @@ pub struct Fault {
     pub probability: f64,
     /// Seed of the probability.
     pub seed: u64,
+    /// It is there for requests that must not be needed, and tests something where none comes.
+    pub is_spare: bool,
 }
 
 impl Fault {
     /// Strikes every request; narrow it with the methods below.
     pub fn new(kind: Kind) -> Fault {
         let (ops, bucket, prefix) = (Vec::new(), None, String::new());
-        Fault { kind, ops, bucket, prefix, skip: 0, times: None, probability: 1.0, seed: 0 }
+        Fault { kind, ops, bucket, prefix, skip: 0, times: None, probability: 1.0, seed: 0, is_spare: false }
     }
 
     /// Only this operation (may be said several times).
@@ -157,6 +159,12 @@ impl Fault {
     /// Strike at most so often.
     pub fn times(mut self, n: u64) -> Fault {
         self.times = Some(n);
+        self
+    }
+
+    /// What is tested should need none of these requests: it is no failure if this strikes nowhere.
+    pub fn spare(mut self) -> Fault {
+        self.is_spare = true;
         self
     }
 
@@ -199,7 +207,7 @@ impl Faults {
         let all = || self.removed.iter().chain(&self.active);
         let alike = |one: &Fault, other: &Fault| (&one.kind, &one.ops) == (&other.kind, &other.ops);
         let struck = |fault: &Fault| all().any(|(other, _, struck)| *struck > 0 && alike(fault, other));
-        let certain = all().map(|(fault, ..)| fault).filter(|fault| fault.probability >= 1.0);
+        let certain = all().map(|(fault, ..)| fault).filter(|fault| fault.probability >= 1.0 && !fault.is_spare);
         certain.filter(|fault| !struck(fault)).cloned().collect()
     }
 
