@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 /// Before anything was measured: an object store in the same region, which serves seven connections of 90 MB/s.
-const FIRST: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+const FIRST: Pace = Pace { is_guess: true, ..Pace::measured(0.03, 600e6) };
 
 /// Nothing is believed to be faster than this, in bytes per second: memory is not the network.
 const MAX_BANDWIDTH: f64 = 1e9;
@@ -31,6 +31,10 @@ const FEW_CONNECTIONS: f64 = 3.0;
 /// the likelier is a line that one connection fills.
 const CONNECTIONS: f64 = 7.0;
 
+/// A connection that brings so many bytes per second is limited by the store, as those of S3 are, and shows nothing of the
+/// line: it may fill as many as in the region.
+const LIMITED: f64 = 80e6;
+
 /// What a request costs beside its bytes, in seconds: processor time of both ends.
 const REQUEST: f64 = 0.4e-3;
 
@@ -41,6 +45,8 @@ pub struct Pace {
     pub latency: f64,
     /// Bytes per second of all connections together, as many as were in use.
     pub bandwidth: f64,
+    /// No connection has shown yet what it brings.
+    is_guess: bool,
 }
 
 impl Default for Pace {
@@ -50,9 +56,19 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// A network that is known: seconds to the first byte, bytes per second.
+    pub const fn measured(latency: f64, bandwidth: f64) -> Self {
+        Self { latency, bandwidth, is_guess: false }
+    }
+
     /// Whether leaving out `spared` bytes between two ranges is worth a request of its own.
     pub fn is_worth_a_request(&self, spared: u64) -> bool {
         spared as f64 / self.bandwidth > REQUEST
+    }
+
+    /// Whether it is open what the line is: at such a latency one to a home, or between data centres.
+    pub fn is_open(&self) -> bool {
+        self.is_guess && self.latency > 2.0 * FIRST.latency
     }
 
     /// Seconds until `bytes` have arrived that are asked for now.
@@ -115,10 +131,13 @@ impl Measured {
         let near = FIRST.latency / self.pace.latency.max(FIRST.latency);
         let bandwidth = match self.connection {
             _ if self.known.1 => self.pace.bandwidth,
-            Some(connection) => connection * CONNECTIONS.powf(near),
+            Some(connection) => {
+                let limited = (connection / LIMITED).min(1.0);
+                connection * CONNECTIONS.powf(near.max(limited))
+            }
             None => FIRST.bandwidth * near.powi(2),
         };
-        Pace { bandwidth, ..self.pace }
+        Pace { bandwidth, is_guess: !self.known.1 && self.connection.is_none(), ..self.pace }
     }
 
     /// The first byte of an answer has come `after` its request, `now`; its body follows.
@@ -242,6 +261,13 @@ mod tests {
         transfers(&mut home, &mut now, 1, 100, 12e6);
         assert!((500e6..700e6).contains(&region.pace().bandwidth), "{:?}", region.pace());
         assert!((12e6..30e6).contains(&home.pace().bandwidth), "{:?}", home.pace());
+        let mut far = Measured::default();
+        assert!(!far.pace().is_open());
+        far.answered(Duration::from_millis(100), now);
+        far.ended(now);
+        assert!(far.pace().is_open() && far.pace().bandwidth < 60e6, "{:?}", far.pace());
+        transfers(&mut far, &mut now, 1, 100, 90e6);
+        assert!(!far.pace().is_open() && far.pace().bandwidth > 400e6, "{:?}", far.pace());
     }
 
     #[test]
@@ -255,7 +281,7 @@ mod tests {
 
     #[test]
     fn small_gaps_are_fetched_along_where_bytes_are_cheap() {
-        let (region, home) = (Pace { latency: 0.03, bandwidth: 600e6 }, Pace { latency: 0.1, bandwidth: 12e6 });
+        let (region, home) = (Pace::measured(0.03, 600e6), Pace::measured(0.1, 12e6));
         assert!(!region.is_worth_a_request(16 << 10));
         assert!(home.is_worth_a_request(16 << 10));
     }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+    const PACE: Pace = Pace::measured(0.03, 600e6);
     const MIB: u64 = 1 << 20;
 
     /// Reads pages at these places; what was led in all, and how often a page was not among that.

@@ -71,7 +71,7 @@ mod tests {
         let begin = |backlog: &mut Backlog, pace: &Pace| {
             std::iter::from_fn(|| backlog.next(pace).inspect(|part| backlog.begin(part.end - part.start))).count()
         };
-        let (region, home) = (Pace { latency: 0.03, bandwidth: 600e6 }, Pace { latency: 0.1, bandwidth: 12e6 });
+        let (region, home) = (Pace::measured(0.03, 600e6), Pace::measured(0.1, 12e6));
         assert_eq!(begin(&mut backlog, &home), 2);
         assert_eq!(begin(&mut backlog, &region), 11);
         backlog.end(MAX_PART);

@@ -161,14 +161,14 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+    const PACE: Pace = Pace::measured(0.03, 600e6);
 
     #[test]
     fn what_a_round_trip_transfers_comes_with_the_first_touch() {
         let mut run = Run::new(10 * MIB..30 * MIB);
         let first = run.advance(&(10 * MIB..10 * MIB + 4096), &PACE, 64 * MIB);
         assert_eq!(first, Some(Some(10 * MIB + 4096..14 * MIB)));
-        let far = Pace { latency: 0.1, bandwidth: 12e6 };
+        let far = Pace::measured(0.1, 12e6);
         let mut run = Run::new(10 * MIB..30 * MIB);
         assert_eq!(run.first(&far, 64 * MIB), Some(10 * MIB..10 * MIB + 1_200_000));
     }

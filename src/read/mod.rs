@@ -68,7 +68,7 @@ pub use parts::{MAX_PART, MIN_PART, parts};
 pub use planner::{Decision, Given, Planned, Planner};
 pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
-    HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, PREFETCH_SLOTS, Reader, ReaderConfig, SMALL, SMALL_SLOTS,
+    HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig, SMALL, SMALL_SLOTS, prefetch_slots,
 };
 pub use regions::Wait;
 pub use stride::PAGE;

@@ -17,6 +17,9 @@ const SHARE_NEAR: u64 = 16;
 const MIN_NEAR: u64 = 64 << 10;
 const MAX_NEAR: u64 = 80 << 10;
 
+/// What comes along once where it is open what the line is: as many bytes as show it.
+pub(super) const SHOWING: u64 = 1 << 20;
+
 /// How much comes with a read that nothing has foreseen, in bytes: what lies behind it is the likeliest to be read next,
 /// and takes a small part of the time that the read waits anyway.
 pub(super) fn near(pace: &Pace) -> u64 {

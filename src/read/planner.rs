@@ -92,6 +92,8 @@ pub struct Planner {
     sparse: Option<(usize, bool)>,
     /// A data unit was read from its start to its end: the next one will be, too.
     reads_units: bool,
+    /// A read has brought along what shows how much the line takes.
+    has_shown: bool,
     /// What was fetched, and where programs have waited.
     regions: Regions,
     replay: Replay,
@@ -115,6 +117,7 @@ impl Planner {
             max_ahead,
             sparse: None,
             reads_units: false,
+            has_shown: false,
             regions: Regions::new(size, max_region),
             replay: Replay::default(),
         }
@@ -238,7 +241,7 @@ impl Planner {
         decision.ahead.extend(self.plan_expected(expected));
         self.note_planned(&mut decision.ahead);
         if !held {
-            self.regions.note_missing(&range);
+            self.regions.note_dropped(&range);
             self.regions.note_fetched(&decision.demand);
             let rest = self.regions.rest(pace).into_iter().map(|range| self.region(range));
             decision.ahead.extend(rest);

@@ -29,7 +29,8 @@ use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 use crate::trace::{FileFacts, Journal, Trace};
 
 use fetching::DISK_SLOTS;
-pub use fetching::{PREFETCH_SLOTS, SMALL, SMALL_SLOTS};
+use fetching::LargeSlots;
+pub use fetching::{SMALL, SMALL_SLOTS, prefetch_slots};
 
 /// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
 const DISK_LATENCY: f64 = 1e-4;
@@ -83,7 +84,7 @@ pub struct Reader {
     pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
     pub(super) pusher: Pusher,
-    slots: Arc<Semaphore>,
+    large_slots: LargeSlots,
     small_slots: Arc<Semaphore>,
     disk_slots: Arc<Semaphore>,
     pub(super) idle: Arc<Idle>,
@@ -112,7 +113,7 @@ impl Reader {
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),
             pusher,
-            slots: Arc::new(Semaphore::new(PREFETCH_SLOTS)),
+            large_slots: LargeSlots::default(),
             small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
             disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,

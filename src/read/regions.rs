@@ -90,6 +90,8 @@ pub(super) struct Regions {
     /// No region beyond so many bytes is bought: it could not be kept.
     max_region: u64,
     fetched: RangeSet<u64>,
+    /// What of it was bought, and given to the kernel as far as anyone knows.
+    bought: RangeSet<u64>,
     waited: LruCache<Region, Waited>,
     /// Where the last READs have waited.
     recent: VecDeque<u64>,
@@ -99,7 +101,14 @@ impl Regions {
     /// Regions of an object of `size` bytes, of which none has been fetched. Regions of up to `max_region` bytes may be
     /// bought.
     pub fn new(size: u64, max_region: u64) -> Self {
-        Self { size, max_region, fetched: RangeSet::new(), waited: LruCache::unbounded(), recent: VecDeque::new() }
+        Self {
+            size,
+            max_region,
+            fetched: RangeSet::new(),
+            bought: RangeSet::new(),
+            waited: LruCache::unbounded(),
+            recent: VecDeque::new(),
+        }
     }
 
     /// `range` is going to be fetched.
@@ -109,6 +118,7 @@ impl Regions {
         }
         if self.fetched.len() >= MAX_RANGES {
             self.fetched.clear();
+            self.bought.clear();
         }
         self.fetched.insert(range.clone());
     }
@@ -117,7 +127,20 @@ impl Regions {
     pub fn note_missing(&mut self, range: &Range<u64>) {
         if range.start < range.end {
             self.fetched.remove(range.clone());
+            self.bought.remove(range.clone());
         }
+    }
+
+    /// The kernel asks for `range`, which is not in memory. Where that was bought it has dropped it, and more of it too.
+    pub fn note_dropped(&mut self, range: &Range<u64>) {
+        self.note_missing(range);
+        let around: Vec<_> = self.bought.overlapping(range.start..range.end + 1).cloned().collect();
+        around.into_iter().for_each(|bought| self.bought.remove(bought));
+    }
+
+    /// What of `range` was not bought: another prediction need not fetch the rest.
+    pub fn not_bought(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        self.bought.gaps(range).collect()
     }
 
     /// A READ at `at`, in the data unit `unit`, has waited for the store. Returns what is missing of the largest region
@@ -151,6 +174,7 @@ impl Regions {
         }
         let rest: Vec<_> = self.fetched.gaps(&file).collect();
         self.fetched.insert(file);
+        self.bought.extend(rest.iter().cloned());
         rest
     }
 
@@ -184,6 +208,7 @@ impl Regions {
                 break;
             }
         }
+        self.bought.extend(bought.iter().cloned());
         bought
     }
 
@@ -231,7 +256,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+    const PACE: Pace = Pace::measured(0.03, 600e6);
     const MIB: u64 = 1 << 20;
 
     fn wait(from: f64, to: f64) -> Wait {

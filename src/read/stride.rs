@@ -430,8 +430,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const REGION: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
-    const HOME: Pace = Pace { latency: 0.1, bandwidth: 12e6 };
+    const REGION: Pace = Pace::measured(0.03, 600e6);
+    const HOME: Pace = Pace::measured(0.1, 12e6);
     const DATA: Range<u64> = 11_520..11_520 + (1 << 32);
 
     fn grid(strides: &[u64]) -> Grid {

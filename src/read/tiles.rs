@@ -358,7 +358,7 @@ mod tests {
         heap + (row * GRID.1 + column) * TILE
     }
 
-    const PACE: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
+    const PACE: Pace = Pace::measured(0.03, 100e6);
     const MAX_AHEAD: u64 = 64 << 20;
 
     /// What comes with a touch of the page in which a tile begins.

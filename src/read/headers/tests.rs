@@ -3,9 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
-const REGION: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
-const UNMEASURED: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
-const HOME: Pace = Pace { latency: 0.1, bandwidth: 12e6 };
+const REGION: Pace = Pace::measured(0.03, 600e6);
+const UNMEASURED: Pace = Pace::measured(0.03, 100e6);
+const HOME: Pace = Pace::measured(0.1, 12e6);
 
 const BLOCK: u64 = 2880;
 const MIB: u64 = 1 << 20;
@@ -348,7 +348,7 @@ proptest! {
     ) {
         let lengths: Vec<_> = order.iter().map(|kind| kinds[kind % kinds.len()]).collect();
         let file = File::images(&lengths);
-        let cost = listing(&file, Pace { latency, bandwidth });
+        let cost = listing(&file, Pace::measured(latency, bandwidth));
         let count = file.headers.len() as u64;
         prop_assert!(cost.rounds as u64 <= count + 1, "{cost:?} for {count} headers");
         let windows = file.size / 8 * (8 + cost.rounds as u64) / 8;

@@ -12,7 +12,7 @@ use crate::fits::{Hdu, HduKind};
 use crate::metrics::Pace;
 use crate::read::compressed::{Followed, MAX_EAGER_TABLE};
 use crate::read::heap::InHeap;
-use crate::read::place::{grid, is_plane, is_start, is_tail, near};
+use crate::read::place::{SHOWING, grid, is_plane, is_start, is_tail, near};
 use crate::read::stream::{Advance, UNIT_START};
 use crate::read::stride::{LONG_ROW, PAGE, Row, is_sparse};
 use crate::read::tiles::Lead;
@@ -80,7 +80,11 @@ impl Planner {
         if !self.streams.continues(&range) && self.follow_ascent(&range, pace, decision) {
             return true;
         }
-        let near = if self.streams.is_cautious() { 0 } else { near(pace) };
+        let near = match pace.is_open() {
+            true if !std::mem::replace(&mut self.has_shown, true) => SHOWING,
+            _ if self.streams.is_cautious() => 0,
+            _ => near(pace),
+        };
         let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near);
         let is_expected = self.streams.continues(&range);
         self.follow_stream(range, held, first, decision);
@@ -223,7 +227,9 @@ impl Planner {
         if range.start < range.end {
             let range = self.blocks(range);
             self.streams.led(lead.id, &range);
-            decision.ahead.push(Planned { range, origin: Origin::Sequential });
+            for gap in self.regions.not_bought(&range) {
+                decision.ahead.push(Planned { range: self.blocks(gap), origin: Origin::Sequential });
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -7,7 +9,7 @@ mod properties;
 
 const WINDOW: u64 = 128 << 10;
 const MIB: u64 = 1 << 20;
-const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+const PACE: Pace = Pace::measured(0.03, 600e6);
 
 fn cards(lines: &[&str]) -> Vec<u8> {
     let mut header: Vec<u8> =
@@ -64,6 +66,41 @@ fn read(planner: &mut Planner, headers: &[(u64, Vec<u8>)], range: Range<u64>) ->
 
 fn bytes(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|r| r.end - r.start).sum()
+}
+
+#[test]
+fn what_a_region_has_brought_is_not_fetched_for_a_stream_again() {
+    let size = 256 * MIB;
+    let mut planner = Planner::new(size, false, None, 64 * MIB, 16 * MIB);
+    let piece = |n: u64| n * WINDOW..(n + 1) * WINDOW;
+    let mut led = 0;
+    for n in 0..4 {
+        let ahead = planner.on_read(piece(n), Given::default(), &PACE).ahead;
+        led = ahead.iter().map(|planned| planned.range.end).fold(led, u64::max);
+    }
+    assert!(led > 2 * MIB, "{led}");
+    let bought: Vec<_> = (0..20)
+        .flat_map(|n| {
+            let (from, to) = (Duration::from_millis(100 * n), Duration::from_millis(100 * n + 30));
+            let wait = Wait { from, to, cause: Cause::Unforeseen, is_buying: false };
+            planner.on_waited(&(n * MIB / 2..n * MIB / 2 + 4096), &wait, &PACE)
+        })
+        .map(|planned| planned.range)
+        .filter(|range| range.start >= led)
+        .collect();
+    assert!(bytes(&bought) > 4 * MIB, "{bought:?}");
+    // Where it was bought the kernel has it, and does not ask.
+    let mut ahead = Vec::new();
+    for n in (4..200).filter(|n| !bought.iter().any(|bought| bought.contains(&piece(*n).start))) {
+        ahead.extend(planner.on_read(piece(n), Given::default(), &PACE).ahead);
+    }
+    let is_inside = |place: u64| bought.iter().any(|bought| bought.start <= place && place + 4096 <= bought.end);
+    let mut pages = ahead.iter().flat_map(|planned| planned.range.clone().step_by(4096));
+    assert_eq!(pages.find(|page| is_inside(*page)), None, "{bought:?} and {ahead:?}");
+    assert!(ahead.iter().any(|planned| planned.range.start > bought[0].end), "the stream is led on behind it");
+    // The kernel has dropped what it had been given.
+    planner.on_read(bought[0].start..bought[0].start + 4096, Given::default(), &PACE);
+    assert!(!planner.regions.not_bought(&bought[0]).is_empty());
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::Reader;
 use crate::cache::disk::PIECE;
 use crate::cache::{BLOCK, Origin, Segment};
+use crate::metrics::Pace;
 use crate::read::Planned;
 use crate::read::file::{Core, FileState};
 use crate::read::fill::{Downloaded, Slot, Slots};
@@ -16,11 +18,12 @@ use crate::read::parts::{MAX_PART, MIN_PART, parts};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
-/// Prefetching GETs at once. Eight connections of 90 MB/s fill what two cores can take; twice that many hide the time
-/// to first byte of the next ones. Small ones wait for the network only, so more of them fit. Reads that a program
-/// waits for are not counted.
-pub const PREFETCH_SLOTS: usize = 16;
-/// Small prefetching GETs at once.
+/// Prefetching GETs at once, in the region of the bucket and at most. Eight connections of 90 MB/s fill what two cores can
+/// take; twice that many hide the time to first byte of the next ones. Where that takes longer more of them do, if the line
+/// takes their bytes.
+const FEWEST_SLOTS: usize = 16;
+const MOST_SLOTS: usize = 48;
+/// Small prefetching GETs at once. They wait for the network only, so more of them fit.
 pub const SMALL_SLOTS: usize = 128;
 /// Prefetching GETs of up to so many bytes are small.
 pub const SMALL: u64 = 128 << 10;
@@ -31,6 +34,41 @@ pub(super) const DISK_SLOTS: usize = 2;
 /// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
 /// at once, and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
+
+/// How many prefetching GETs run at once, beside small ones and those that a program waits for: as many as hide the time
+/// to first byte, and no more than bring what the line takes in that time in the parts that streams begin with.
+pub fn prefetch_slots(pace: &Pace) -> usize {
+    let by_latency = FEWEST_SLOTS as f64 * pace.latency / Pace::default().latency;
+    let by_bandwidth = pace.bandwidth * pace.latency / MIN_PART as f64;
+    (by_latency.min(by_bandwidth) as usize).clamp(FEWEST_SLOTS, MOST_SLOTS)
+}
+
+/// Slots for GETs that are not small: as many as the pace of the network calls for.
+#[derive(Debug)]
+pub(super) struct LargeSlots {
+    slots: Arc<Semaphore>,
+    count: Mutex<usize>,
+}
+
+impl Default for LargeSlots {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(FEWEST_SLOTS)), count: Mutex::new(FEWEST_SLOTS) }
+    }
+}
+
+impl LargeSlots {
+    /// The slots, as many as are called for now; more only while those beyond are in use.
+    fn for_pace(&self, pace: &Pace) -> &Arc<Semaphore> {
+        let (wanted, mut count) = (prefetch_slots(pace), self.count.lock());
+        if *count < wanted {
+            self.slots.add_permits(wanted - *count);
+            *count = wanted;
+        } else {
+            *count -= self.slots.forget_permits(*count - wanted);
+        }
+        &self.slots
+    }
+}
 
 impl Reader {
     /// Runs a fetch, here as far as it need not wait. The rest of it is a task.
@@ -154,7 +192,8 @@ impl Reader {
     }
 
     pub(in crate::read) fn network_slot(&self, segment: &Segment) -> Slot {
-        queue(if segment.len() <= SMALL { &self.small_slots } else { &self.slots })
+        let large = || self.large_slots.for_pace(&self.config.metrics.pace.pace());
+        queue(if segment.len() <= SMALL { &self.small_slots } else { large() })
     }
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.

@@ -12,7 +12,7 @@ use crate::metrics::Pace;
 use crate::read::PageCache;
 use crate::store::{Body, ListPage, ListRequest, Peeked, Version};
 
-const PACE: Pace = Pace { latency: 0.03, bandwidth: 600e6 };
+const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::fits::Chain;
 use crate::fits::testing::{IMAGE, SIMPLE, header_bytes};
 
-const PACE: Pace = Pace { latency: 0.03, bandwidth: 100e6 };
+const PACE: Pace = Pace::measured(0.03, 100e6);
 const MIB: u64 = 1 << 20;
 
 /// The layout of a file of images of bytes, of these numbers of columns and rows.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-const HOME: Pace = Pace { latency: 0.1, bandwidth: 12e6 };
+const HOME: Pace = Pace::measured(0.1, 12e6);
 
 /// A file with one HDU of 4-byte elements, NAXIS1 first, behind an empty primary HDU; its planner has seen the headers.
 fn opened(extension: &str, axes: &[u64]) -> (Planner, Hdu) {

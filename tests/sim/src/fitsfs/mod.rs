@@ -16,8 +16,8 @@ use fitsfs::cache::{Origin, RESERVE_DIVISOR};
 use fitsfs::metrics::{Cause, Measured, Pace};
 use fitsfs::mount::MAX_AHEAD;
 use fitsfs::read::{
-    Backlog, Given, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART,
-    PREFETCH_SLOTS, PUSH, Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts,
+    Backlog, Given, HEAD, HEAD_PATIENCE, LEFT_BEHIND, MAX_KEPT, MAX_LEFT_BEHIND, MAX_LOOKS, MAX_PART, MIN_PART, PUSH,
+    Planned, Planner, SENTINEL, SMALL, SMALL_SLOTS, Sibling, Wait, parts, prefetch_slots,
 };
 
 use crate::file::File;
@@ -95,7 +95,7 @@ struct State {
 pub struct Fitsfs {
     files: Vec<State>,
     segments: Vec<Segment>,
-    free: (usize, usize),
+    taken: (usize, usize),
     queues: (VecDeque<SegmentId>, VecDeque<SegmentId>),
     used: u64,
     /// Completed segments, the oldest first.
@@ -138,7 +138,7 @@ impl Fitsfs {
         Self {
             files: files.iter().map(of).collect(),
             segments: Vec::new(),
-            free: (PREFETCH_SLOTS, SMALL_SLOTS),
+            taken: (0, 0),
             queues: Default::default(),
             used: 0,
             idle: VecDeque::new(),
@@ -189,11 +189,8 @@ impl Fitsfs {
             self.send(world, id);
             return id;
         }
-        let (free, queue) = self.slots(kind);
-        queue.push_back(id);
-        if *free > 0 {
-            self.begin_next(world, kind);
-        }
+        self.slots(kind).1.push_back(id);
+        self.begin_next(world, kind);
         id
     }
 
@@ -207,21 +204,24 @@ impl Fitsfs {
 
     fn slots(&mut self, kind: Slots) -> (&mut usize, &mut VecDeque<SegmentId>) {
         match kind {
-            Slots::Large => (&mut self.free.0, &mut self.queues.0),
-            Slots::Small => (&mut self.free.1, &mut self.queues.1),
+            Slots::Large => (&mut self.taken.0, &mut self.queues.0),
+            Slots::Small => (&mut self.taken.1, &mut self.queues.1),
+        }
+    }
+
+    fn has_slot(&self, kind: Slots) -> bool {
+        match kind {
+            Slots::Large => self.taken.0 < prefetch_slots(&self.pace()),
+            Slots::Small => self.taken.1 < SMALL_SLOTS,
         }
     }
 
     /// Gives free slots to those that have waited longest.
     fn begin_next(&mut self, world: &mut World<Token>, kind: Slots) {
-        loop {
-            let (free, queue) = self.slots(kind);
-            if *free == 0 {
-                return;
-            }
-            let Some(id) = queue.pop_front() else { return };
+        while self.has_slot(kind) {
+            let Some(id) = self.slots(kind).1.pop_front() else { return };
             if self.segments[id].stage == Stage::Queued {
-                *self.slots(kind).0 -= 1;
+                *self.slots(kind).0 += 1;
                 self.send(world, id);
             }
         }
@@ -230,7 +230,7 @@ impl Fitsfs {
     /// Returns the slot of a segment that has one.
     fn release(&mut self, world: &mut World<Token>, id: SegmentId, was: Stage) {
         if let (Some(kind), Stage::Sent(_)) = (self.segments[id].slot.take(), was) {
-            *self.slots(kind).0 += 1;
+            *self.slots(kind).0 -= 1;
             self.begin_next(world, kind);
         }
     }
