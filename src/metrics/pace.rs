@@ -186,7 +186,7 @@ impl Measured {
             return;
         }
         let connections = self.together / busy;
-        if connections < FEW_CONNECTIONS && measured <= self.pace().bandwidth {
+        if connections < FEW_CONNECTIONS && (!self.known.1 || measured <= self.pace().bandwidth) {
             let connection = measured / connections.max(1.0);
             let known = self.connection.get_or_insert(connection);
             *known += (connection - *known) * WEIGHT;

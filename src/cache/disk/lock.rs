@@ -47,6 +47,21 @@ pub fn unlock(file: &File, range: &Range<u64>) -> io::Result<()> {
     control(file, libc::F_OFD_SETLK, range, libc::F_UNLCK).map(drop)
 }
 
+/// Filesystems of this machine's disks and memory (`statfs(2)`).
+const LOCAL: [i64; 6] = [
+    libc::EXT4_SUPER_MAGIC,
+    libc::XFS_SUPER_MAGIC,
+    libc::BTRFS_SUPER_MAGIC,
+    libc::F2FS_SUPER_MAGIC,
+    libc::TMPFS_MAGIC,
+    libc::OVERLAYFS_SUPER_MAGIC,
+];
+
+/// Whether locks of a file are kept by this kernel alone, and so never wait. Those of other filesystems may ask a server.
+pub fn is_local(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|found| LOCAL.contains(&found.f_type))
+}
+
 /// Whether a lock of this mode would be in another one's way. Takes none.
 pub fn is_locked(file: &File, range: &Range<u64>, mode: Mode) -> io::Result<bool> {
     Ok(control(file, libc::F_OFD_GETLK, range, kind(mode))?.l_type != libc::F_UNLCK as libc::c_short)

@@ -247,6 +247,12 @@ impl DiskCache {
     }
 
     async fn claim(&self, object: &Arc<CachedObject>, missing: &Range<u64>, range: &Range<u64>) -> io::Result<Claimed> {
+        if object.locks_at_once {
+            // A thread to wait on would take longer than all of this.
+            let Some(claim) = object.claim(missing)? else { return Ok(Claimed::Others) };
+            let is_there = matches!(self.look(object, range).await, Ok(None));
+            return Ok(if is_there { Claimed::IsThere } else { Claimed::Ours(claim) });
+        }
         let (object, missing, range) = (object.clone(), missing.clone(), range.clone());
         let claim = move || {
             let Some(claim) = object.claim(&missing)? else { return Ok(Claimed::Others) };

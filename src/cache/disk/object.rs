@@ -58,6 +58,8 @@ pub struct CachedObject {
     stamps: Mutex<HashMap<u64, u64>>,
     /// What its files are closed by.
     device: Option<Arc<Device>>,
+    /// Locks need not wait for a server.
+    pub(super) locks_at_once: bool,
 }
 
 /// What a read has found.
@@ -101,10 +103,9 @@ impl Drop for Claim {
                 tracing::debug!(%error, "a claim could not be given up");
             }
         };
-        // On filesystems of networks that asks a server.
         match &self.object.device {
-            Some(device) => device.surely(unlock),
-            None => unlock(),
+            Some(device) if !self.object.locks_at_once => device.surely(unlock),
+            _ => unlock(),
         }
     }
 }
@@ -158,6 +159,7 @@ impl CachedObject {
             return Ok(Some(Self {
                 size: identity.size,
                 seed: identity.seed(),
+                locks_at_once: lock::is_local(&map),
                 map: held(map),
                 data: held(data),
                 direct: directory.open_direct(&data_path).ok().map(held),
@@ -180,6 +182,7 @@ impl CachedObject {
             buffers: Arc::default(),
             stamps: Mutex::default(),
             device: None,
+            locks_at_once: false,
         }
     }
 
