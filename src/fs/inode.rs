@@ -68,14 +68,15 @@ pub struct Open {
 #[derive(Debug)]
 pub struct InodeTable {
     store_id: String,
-    inodes: RwLock<Known>,
+    inodes: RwLock<Inodes>,
     /// How many bytes they may take.
     most: usize,
     metrics: Arc<Metrics>,
 }
 
+/// Inodes by number, and what they take.
 #[derive(Debug)]
-struct Known {
+struct Inodes {
     /// In the order in which they were looked up last.
     inodes: LruCache<u64, Arc<Inode>>,
     bytes: usize,
@@ -88,7 +89,7 @@ impl InodeTable {
         let root = Inode { ino: ROOT, node, open: Mutex::default(), lookups: Mutex::new(1) };
         let mut inodes = LruCache::unbounded();
         inodes.put(ROOT, Arc::new(root));
-        Self { store_id: store_id.to_owned(), inodes: RwLock::new(Known { inodes, bytes: 0 }), most, metrics }
+        Self { store_id: store_id.to_owned(), inodes: RwLock::new(Inodes { inodes, bytes: 0 }), most, metrics }
     }
 
     /// The inode of a number that the kernel knows.

@@ -261,7 +261,7 @@ impl Namespace {
     }
 
     /// The listing of a directory that nobody has entered yet, and whether it is to be started.
-    fn glimpsed(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
+    fn listing_ahead(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
         let most = self.listings.most_of_one();
         self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.lists_in_order(), most))
     }
@@ -325,7 +325,7 @@ impl Namespace {
             return;
         }
         let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
-        let (listing, is_fresh) = self.glimpsed(&directory);
+        let (listing, is_fresh) = self.listing_ahead(&directory);
         if !is_fresh {
             return;
         }
@@ -375,7 +375,7 @@ impl Namespace {
                 return Some(node);
             }
         }
-        let (listing, is_fresh) = self.glimpsed(&prefix);
+        let (listing, is_fresh) = self.listing_ahead(&prefix);
         if is_fresh {
             self.start(&prefix, &listing, Some(slot));
         }

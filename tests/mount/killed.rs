@@ -1,11 +1,12 @@
 //! A program that is killed while it waits for the store is gone at once, and nothing else notices.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fitsfs_lab::{Fault, Kind, Op};
+use fitsfs_lab::{Fault, Kind, Lab, Op};
 
 use crate::hanging::HangingDisk;
 use crate::prefetch::Product;
@@ -51,24 +52,33 @@ fn state(child: &Child) -> Option<char> {
     stat.rsplit(')').next()?.trim().chars().next()
 }
 
+/// What the operations are about begins so; another file does not.
+const STALLED: [&str; 2] = ["d/", "g"];
+
+fn put_files(lab: &Lab) {
+    let product = Product::new(7).image(&[4_096, 2_048]).image(&[4_096, 2_048]);
+    product.put(lab, "d/a.fits");
+    product.put(lab, "d/c.fits");
+    lab.put(BUCKET, "e/b", pattern(MIB, 2));
+    lab.put(BUCKET, "g/x", pattern(MIB, 3));
+}
+
+/// Makes the names on the way known, and the head of one file. Returns another file, of which the rest is not known.
+fn acquaint(rig: &Rig) -> File {
+    names(&rig.path("d")).unwrap();
+    rig.open("d/a.fits");
+    let other = rig.open("e/b");
+    assert_eq!(read_at(&other, 0, 4096).unwrap(), pattern_at(2, 0, 4096));
+    rig.settle();
+    other
+}
+
 #[test]
 fn a_killed_program_is_gone_whatever_it_waits_for() {
     for (name, operation) in OPERATIONS {
-        let product = Product::new(7).image(&[4_096, 2_048]).image(&[4_096, 2_048]);
-        let rig = Rig::new(|lab| {
-            product.put(lab, "d/a.fits");
-            product.put(lab, "d/c.fits");
-            lab.put(BUCKET, "e/b", pattern(MIB, 2));
-            lab.put(BUCKET, "g/x", pattern(MIB, 3));
-        });
-        // The names on the way are known, and the head of one file.
-        names(&rig.path("d")).unwrap();
-        rig.open("d/a.fits");
-        let other = rig.open("e/b");
-        assert_eq!(read_at(&other, 0, 4096).unwrap(), pattern_at(2, 0, 4096));
-        rig.settle();
-        // Some are killed before the store is asked.
-        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix).spare()));
+        let rig = Rig::new(put_files);
+        let other = acquaint(&rig);
+        STALLED.into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix)));
         let mut child = program(operation, &rig.root);
         eventually(&format!("{name}: the program waits"), || {
             let waits = state(&child).is_some_and(|state| "DS".contains(state));
@@ -90,21 +100,11 @@ fn a_killed_program_is_gone_whatever_it_waits_for() {
 fn a_killed_program_is_gone_while_the_cache_disk_hangs() {
     for (name, operation) in OPERATIONS.into_iter().chain(ANSWERED) {
         let disk = HangingDisk::new();
-        let product = Product::new(7).image(&[4_096, 2_048]).image(&[4_096, 2_048]);
-        let rig = Rig::unmounted(|lab| {
-            product.put(lab, "d/a.fits");
-            product.put(lab, "d/c.fits");
-            lab.put(BUCKET, "e/b", pattern(MIB, 2));
-            lab.put(BUCKET, "g/x", pattern(MIB, 3));
-        });
+        let rig = Rig::unmounted(put_files);
         rig.mount(&["--cache-dir", disk.path().join("cache").to_str().unwrap()]);
-        names(&rig.path("d")).unwrap();
-        rig.open("d/a.fits");
-        let other = rig.open("e/b");
-        assert_eq!(read_at(&other, 0, 4096).unwrap(), pattern_at(2, 0, 4096));
-        rig.settle();
+        let other = acquaint(&rig);
         // Some are killed before the store is asked.
-        ["d/", "g"].into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix).spare()));
+        STALLED.into_iter().for_each(|prefix| rig.lab.fault(Fault::new(Kind::Delay(NEVER)).prefix(prefix).spare()));
         disk.hang();
         let mut child = program(operation, &rig.root);
         let is_answered = ANSWERED.iter().any(|(answered, _)| *answered == name);
