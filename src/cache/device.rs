@@ -108,7 +108,7 @@ impl Drop for Step<'_> {
     }
 }
 
-/// The states of an operation: it waits for a place, is under way, has been given up by who asked, has ended.
+/// The states of an operation: it waits for a thread, is under way, was abandoned after its deadline, has ended.
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
 const GIVEN_UP: u8 = 2;

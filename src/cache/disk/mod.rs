@@ -71,8 +71,8 @@ const CLAIM_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a mount that ends waits for what is to be written: a disk may be stuck.
 const FINISH_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long who asks for the status waits for the number of bytes that the directory takes: others are waiting for the
-/// rest of the answer.
+/// How long a request for the status waits for the number of bytes that the directory takes: the rest of the answer does
+/// not depend on it.
 const STATUS_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The cache of a mount.
@@ -247,18 +247,16 @@ impl DiskCache {
     }
 
     async fn claim(&self, object: &Arc<CachedObject>, missing: &Range<u64>, range: &Range<u64>) -> io::Result<Claimed> {
-        if object.locks_at_once {
-            // A thread to wait on would take longer than all of this.
-            let Some(claim) = object.claim(missing)? else { return Ok(Claimed::Others) };
-            let is_there = matches!(self.look(object, range).await, Ok(None));
-            return Ok(if is_there { Claimed::IsThere } else { Claimed::Ours(claim) });
-        }
-        let (object, missing, range) = (object.clone(), missing.clone(), range.clone());
-        let claim = move || {
-            let Some(claim) = object.claim(&missing)? else { return Ok(Claimed::Others) };
-            Ok(if matches!(object.missing(&range), Ok(None)) { Claimed::IsThere } else { Claimed::Ours(claim) })
+        let claimed = if object.locks_at_once {
+            // Another thread would take longer to wake than this takes.
+            object.claim(missing)?
+        } else {
+            let (object, missing) = (object.clone(), missing.clone());
+            self.ask(move || object.claim(&missing)).await?
         };
-        self.ask(claim).await
+        let Some(claim) = claimed else { return Ok(Claimed::Others) };
+        let is_there = matches!(self.look(object, range).await, Ok(None));
+        Ok(if is_there { Claimed::IsThere } else { Claimed::Ours(claim) })
     }
 
     /// How many bytes of an object version are there. Makes no files for it.
