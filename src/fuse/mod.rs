@@ -131,6 +131,8 @@ impl fuser::Filesystem for Adapter {
 
     fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
         self.fs.forget(ino.0, lookups);
+        // Look-ups may have ended while more was to be forgotten than could be asked for at once.
+        self.fs.make_room(1, |parent, name| self.invalidator.forget(parent, name));
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
