@@ -150,6 +150,11 @@ impl Rig {
         self.status()["hedged_requests"].as_u64().expect("a count")
     }
 
+    /// Requests that a fault has struck since the log was cleared.
+    pub fn struck(&self) -> usize {
+        self.lab.count(|request| request.fault.is_some())
+    }
+
     /// LISTs since the log was cleared.
     pub fn lists(&self) -> usize {
         self.lab.count(|request| request.op.is_list())

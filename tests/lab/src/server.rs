@@ -114,10 +114,12 @@ impl Server {
             return Ok(self.control(&parts.method, path, body).await);
         }
         let call = Call::new(&parts);
-        let entry = self.log.begin(describe(&parts, call.as_ref().ok(), connection.id));
         let fault =
             call.as_ref().ok().and_then(|call| self.faults.lock().strike(call.op, &call.bucket, call.subject()));
-        entry.update(|request| request.fault = fault.as_ref().map(Kind::name));
+        // What is in the log has been struck already: tests wait for it there.
+        let fault_name = fault.as_ref().map(Kind::name);
+        let entry =
+            self.log.begin(log::Request { fault: fault_name, ..describe(&parts, call.as_ref().ok(), connection.id) });
 
         let body = read_body(body).await;
         sleep_until(self.due(connection, &entry, fault.as_ref())).await;
