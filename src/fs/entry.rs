@@ -35,11 +35,11 @@ pub struct Page {
     pub age: Duration,
 }
 
-/// The names in the directory `prefix` that one page of its delimited listing shows. A `dir/` marker is the directory
+/// The names in the directory `prefix` that one page of its delimited listing shows, of no age. A `dir/` marker is the directory
 /// itself.
 pub fn page(prefix: &str, page: ListPage) -> Page {
     let in_order = page.objects.is_sorted_by(|a, b| a.key < b.key) && page.prefixes.is_sorted_by(|a, b| a < b);
-    let (complete, age) = (page.continuation.is_none(), page.age);
+    let complete = page.continuation.is_none();
     let files = page.objects.into_iter().map(|object| (object.key.clone(), Some(object)));
     let directories = page.prefixes.into_iter().map(|directory| (directory, None));
     let mut listed: Vec<(String, Option<ObjectMeta>)> = files.chain(directories).collect();
@@ -58,7 +58,7 @@ pub fn page(prefix: &str, page: ListPage) -> Page {
             }
         })
         .collect();
-    Page { entries, skipped, span, in_order, complete, age }
+    Page { entries, skipped, span, in_order, complete, age: Duration::ZERO }
 }
 
 fn node(key: &str, object: Option<ObjectMeta>) -> Node {

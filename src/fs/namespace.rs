@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::course::Course;
-use super::entry::{self, Entry, is_name};
+use super::entry::{self, Entry, Page, is_name};
 use super::inode::Node;
 use super::known::{Answer, Known};
 use super::listing::{Again, Listing};
@@ -31,9 +31,10 @@ use super::listings::Listings;
 use super::marks::Mark;
 use super::peek::{Ahead, Peek, Peeks};
 use super::ttl::{Told, Ttl};
+use crate::cache::names::{Recall, Remembered};
 use crate::metrics::Metrics;
 use crate::read::Class;
-use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError, Version};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, StoreError, Version};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
@@ -67,7 +68,8 @@ const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The names of a bucket.
 #[derive(Debug)]
 pub struct Namespace {
-    store: Arc<dyn Store>,
+    /// What is asked, and what was.
+    source: Remembered,
     ttl: Ttl,
     names: moka::future::Cache<String, Told>,
     listings: Listings,
@@ -119,8 +121,8 @@ impl From<Node> for Found {
 }
 
 impl Namespace {
-    /// The names below a store, believed for `ttl`, on a mount whose data may take so many bytes of memory.
-    pub fn new(store: Arc<dyn Store>, ttl: Ttl, memory: u64, metrics: Arc<Metrics>, runtime: Handle) -> Arc<Self> {
+    /// The names in a store, believed for `ttl`, on a mount whose data may take so many bytes of memory.
+    pub fn new(source: Remembered, ttl: Ttl, memory: u64, metrics: Arc<Metrics>, runtime: Handle) -> Arc<Self> {
         let share = |divisor: u64| (memory / divisor).max(MIN_SHARE);
         let names = moka::future::Cache::builder()
             .max_capacity(share(NAMES_DIVISOR))
@@ -135,8 +137,8 @@ impl Namespace {
             cache.weigher(|prefix: &Arc<str>, ()| weight(prefix, false)).build()
         };
         Arc::new(Self {
-            peeks: Peeks::new(store.clone(), runtime.clone()),
-            store,
+            peeks: Peeks::new(source.store().clone(), runtime.clone()),
+            source,
             ttl,
             names: names.build(),
             listings: Listings::new(ttl, usize::try_from(share(LISTINGS_DIVISOR)).unwrap_or(usize::MAX)),
@@ -175,7 +177,7 @@ impl Namespace {
     /// the listing says.
     pub async fn look_again(&self, object: &Arc<ObjectMeta>) -> Arc<ObjectMeta> {
         let (key, version) = (object.key.clone(), object.version.clone());
-        let head = async { self.store.head(&key).await.map(Arc::new) };
+        let head = async { self.source.head(&key).await.map(|(object, _)| Arc::new(object)) };
         let seen = self.empty.try_get_with((key.clone(), version), head).await;
         seen.unwrap_or_else(|error: Arc<StoreError>| {
             tracing::debug!(key, %error, "a file that is listed as empty cannot be looked at again");
@@ -251,7 +253,7 @@ impl Namespace {
     /// The listing of the directory `prefix`, growing while it is read.
     pub fn listing(self: &Arc<Self>, prefix: &Arc<str>) -> Arc<Listing> {
         let most = self.listings.most_of_one();
-        let make = || Listing::new(prefix, self.store.lists_in_order(), most);
+        let make = || Listing::new(prefix, self.lists_in_order(), most);
         let (listing, is_fresh) = self.listings.get_or_make(prefix, make);
         if is_fresh {
             self.start(prefix, &listing, None);
@@ -263,7 +265,7 @@ impl Namespace {
     /// The listing of a directory that nobody has entered yet, and whether it is to be started.
     fn listing_ahead(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
         let most = self.listings.most_of_one();
-        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.lists_in_order(), most))
+        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.lists_in_order(), most))
     }
 
     /// Up to `count` entries of a listing of the directory `prefix` from position `start`; none at its end.
@@ -291,9 +293,9 @@ impl Namespace {
         let mut token = token.map(String::from);
         let mut course = Course::default();
         loop {
-            let page = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
+            let (page, _) = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
             token = page.continuation.clone();
-            let mut known = Known::new(prefix, "", self.store.lists_in_order());
+            let mut known = Known::new(prefix, "", self.lists_in_order());
             known.append(entry::page(prefix, page));
             let entries = known.from(0, known.entries().end());
             if start < position + entries.len() {
@@ -320,7 +322,7 @@ impl Namespace {
         if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains(&directory) {
             return;
         }
-        let is_due = async |request: ListRequest| !from_memory || self.store.recalls(&request).await == Recall::Answer;
+        let is_due = async |request: ListRequest| !from_memory || self.source.recalls(&request).await == Recall::Answer;
         if !is_due(request(directory.to_string(), PAGE, None)).await {
             return;
         }
@@ -351,8 +353,8 @@ impl Namespace {
     /// The names in a directory that begin with a stem, as far as one page shows them.
     async fn alike(&self, directory: &str, stem: &str) -> Option<(Known, Duration)> {
         let page = self.page(&request(format!("{directory}{stem}"), PAGE, None)).await;
-        let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
-        let (mut known, age) = (Known::new(directory, stem, self.store.lists_in_order()), page.age);
+        let (page, age) = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
+        let mut known = Known::new(directory, stem, self.lists_in_order());
         known.append(entry::page(directory, page));
         Some((known, age))
     }
@@ -404,13 +406,13 @@ impl Namespace {
     /// Drops the listing of a directory, and what the store remembers of it: the next one is a new one.
     async fn drop_listing(&self, prefix: &str) {
         self.listings.invalidate(prefix);
-        self.store.forget(prefix).await;
+        self.source.forget(prefix).await;
     }
 
     /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
     async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
         let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
-        let recall = self.store.recalls(&look_up).await;
+        let recall = self.source.recalls(&look_up).await;
         // The head of a file that was seen before is likely to be cached.
         if recall == Recall::Nothing {
             beside.lock().peek = self.peeks.send(key);
@@ -435,12 +437,12 @@ impl Namespace {
 
     async fn ask_by_list(&self, look_up: &ListRequest) -> Result<Told> {
         let (key, directory) = (&look_up.prefix, format!("{}/", look_up.prefix));
-        let page = self.page(look_up).await?;
+        let (page, age) = self.page(look_up).await?;
         let within = page.prefixes.contains(&directory);
         let last = page.objects.last().map(|object| &object.key).max(page.prefixes.last());
         let beyond = page.continuation.is_some() && last.is_some_and(|last| *last < directory);
         let below = if beyond && !within { self.below(&directory).await? } else { None };
-        let age = page.age.max(below.unwrap_or_default());
+        let age = age.max(below.unwrap_or_default());
         if within || below.is_some() {
             return Ok(Told { node: Some(Node::Directory { prefix: directory.into() }), age });
         }
@@ -450,8 +452,8 @@ impl Namespace {
 
     /// How long ago the store has told that there are names in a directory, if there are.
     async fn below(&self, directory: &str) -> Result<Option<Duration>> {
-        let page = self.page(&request(directory.to_owned(), 1, None)).await?;
-        Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(page.age))
+        let (page, age) = self.page(&request(directory.to_owned(), 1, None)).await?;
+        Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(age))
     }
 
     /// Without listing: what answers HEAD is a file; of the other names those that look like a directory's are one.
@@ -480,7 +482,7 @@ impl Namespace {
                 Err(error) => return Err(error),
             }
         }
-        self.store.head_and_age(key).await
+        self.source.head(key).await
     }
 
     /// Lists a directory: some pages at once, the others as far as someone wants them. The slot is for the first page.
@@ -488,9 +490,9 @@ impl Namespace {
         let mut course = Course::default();
         while self.is_wanted(listing).await {
             match self.page(&request(prefix.to_owned(), PAGE, course.token().map(str::to_owned))).await {
-                Ok(page) => {
+                Ok((page, age)) => {
                     let next = page.continuation.clone();
-                    let page = entry::page(prefix, page);
+                    let page = Page { age, ..entry::page(prefix, page) };
                     page.skipped.iter().for_each(|key| self.metrics.skipped.note(key));
                     let added = listing.append(page, next.as_deref());
                     self.listings.grew(prefix, listing, added.bytes);
@@ -524,7 +526,7 @@ impl Namespace {
     }
 
     fn without_progress(&self, prefix: &str, reason: &str) -> StoreError {
-        let message = format!("LIST {}: a listing without progress: {reason}", self.store.url(prefix));
+        let message = format!("LIST {}: a listing without progress: {reason}", self.source.store().url(prefix));
         StoreError::new(ErrorKind::BadResponse, message)
     }
 
@@ -539,10 +541,15 @@ impl Namespace {
         false
     }
 
-    async fn page(&self, request: &ListRequest) -> Result<ListPage> {
-        let page = self.store.list(request).await;
+    fn lists_in_order(&self) -> bool {
+        self.source.store().lists_in_order()
+    }
+
+    /// A page of keys, and its age.
+    async fn page(&self, request: &ListRequest) -> Result<(ListPage, Duration)> {
+        let page = self.source.list(request).await;
         self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
-        page.iter().flat_map(|page| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
+        page.iter().flat_map(|(page, _)| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
         page
     }
 }

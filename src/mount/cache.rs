@@ -96,11 +96,11 @@ fn go_without(config: &MountConfig, why: String) -> Result<Cache, String> {
 }
 
 impl Cache {
-    /// The store with a memory of names on disk, where there is one.
-    pub fn remembering(&self, store: Arc<dyn Store>, config: &MountConfig, ttl: Ttl) -> Arc<dyn Store> {
-        let Some((names, disk)) = self.names.clone().zip(self.disk.as_ref()) else { return store };
-        let belief = Belief { found: ttl.positive, missing: ttl.negative };
-        Arc::new(Remembered::new(store, names, disk.device().clone(), belief, config.offline))
+    /// The names in a store, with a memory on disk, where there is one.
+    pub fn names(&self, store: Arc<dyn Store>, config: &MountConfig, ttl: Ttl) -> Remembered {
+        let Some((names, disk)) = self.names.clone().zip(self.disk.as_ref()) else { return Remembered::nothing(store) };
+        let belief = (!config.offline).then_some(Belief { found: ttl.positive, missing: ttl.negative });
+        Remembered::new(store, names, disk.device().clone(), belief)
     }
 }
 

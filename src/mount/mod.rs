@@ -23,7 +23,7 @@ use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, S3Store, Store, StoreError, Warm};
+use crate::store::{self, ErrorKind, Offline, S3Store, Store, StoreError, Warm};
 use crate::trace::Trace;
 
 /// The store must answer the first listing within this time, or the mount fails.
@@ -90,13 +90,15 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
-    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
+    let store: Arc<dyn Store> = match config.offline {
+        true => Arc::new(Offline::new(Arc::new(s3))),
+        false => Arc::new(Warm::new(store::resilient(s3, &metrics))),
+    };
     let memory = memory_budget(config.memory);
     let cache = cache::open(config, store.id(), memory, &metrics).await?;
-    // Outermost: what is remembered opens no connections.
-    let store = cache.remembering(store, config, ttl);
     let handle = runtime.handle().clone();
-    let namespace = Namespace::new(store.clone(), ttl, memory, metrics.clone(), handle.clone());
+    let names = cache.names(store.clone(), config, ttl);
+    let namespace = Namespace::new(names, ttl, memory, metrics.clone(), handle.clone());
     let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
     let found = found.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.

@@ -8,6 +8,7 @@
 mod error;
 mod hedge;
 mod metered;
+mod offline;
 mod retry;
 mod s3;
 mod source;
@@ -15,7 +16,7 @@ mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use metered::Metered;
+pub use offline::Offline;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
 pub use source::Source;
@@ -91,19 +93,6 @@ pub struct ListPage {
     pub senseless: Vec<String>,
     /// Pass on as [`ListRequest::continuation`]; none after the last page.
     pub continuation: Option<String>,
-    /// How long ago the store was asked: no time, unless the answer was remembered.
-    pub age: Duration,
-}
-
-/// What is remembered of a [`ListRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recall {
-    /// Nothing.
-    Nothing,
-    /// That its prefix is a key, or was one.
-    Key,
-    /// An answer: it would need no network.
-    Answer,
 }
 
 /// The body of a range GET. The stream yields exactly the bytes asked for, in order, or ends with an error.
@@ -143,21 +132,6 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
-
-    /// The same, with how long ago the store was asked: no time, unless the answer was remembered.
-    async fn head_and_age(&self, key: &str) -> Result<(ObjectMeta, Duration)> {
-        self.head(key).await.map(|object| (object, Duration::ZERO))
-    }
-
-    /// What is remembered of a request: nothing, unless the store is one with a memory. That is the outermost one, so
-    /// that no other has to pass this on.
-    async fn recalls(&self, _request: &ListRequest) -> Recall {
-        Recall::Nothing
-    }
-
-    /// What was remembered of a directory until now is not to be believed any more. Nothing to do where nothing is
-    /// remembered.
-    async fn forget(&self, _directory: &str) {}
 
     /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;

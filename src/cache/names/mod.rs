@@ -2,7 +2,7 @@
 //! same time.
 //!
 //! - [`Notes`]: what was learnt of files while they were read
-//! - [`Remembered`]: a store that answers from here what it was asked before
+//! - [`Remembered`]: the names in a store, which is asked only for what is not here
 //! - [`record`]: one answer as a line that proves itself; [`log`]: the file of a directory, `names/ab/HASH.log`, to which
 //!   lines are appended; [`index`]: what is in it
 //!
@@ -31,11 +31,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use self::index::{Index, Place, Trust};
 use self::log::{Loaded, Log};
 use self::record::{Record, What, directory_of, id_of_head, id_of_list};
-use crate::store::{ListPage, ListRequest, ObjectMeta, Recall};
+use crate::store::{ListPage, ListRequest, ObjectMeta};
 
 pub use index::Belief;
 pub use notes::Notes;
-pub use remembered::Remembered;
+pub use remembered::{Recall, Remembered};
 
 /// What is kept in memory of logs: that of half a million names, or of some thousand folders.
 const MAX_LOADED: u64 = 32 << 20;
@@ -110,8 +110,14 @@ impl Names {
         })
     }
 
-    /// The page that answers a request, if one is remembered that counts.
-    fn page(&self, store: &Arc<str>, request: &ListRequest, trust: Trust, in_order: bool) -> Option<ListPage> {
+    /// The page that answers a request, and how long ago the store gave it, if one is remembered that counts.
+    fn page(
+        &self,
+        store: &Arc<str>,
+        request: &ListRequest,
+        trust: Trust,
+        in_order: bool,
+    ) -> Option<(ListPage, Duration)> {
         let directory = Directory { store, prefix: directory_of(&request.prefix) };
         self.read(directory, |file, index| {
             let exact = index.exact(id_of(request), trust).map(|(entry, age)| (entry.place, age));
@@ -119,12 +125,12 @@ impl Names {
             // The younger answer counts.
             let cover = cover.filter(|(_, age)| exact.is_none_or(|(_, older)| *age < older));
             if let Some((cover, age)) = cover
-                && let Some(page) = page_within(file, &cover.pages, directory, request, age)?
+                && let Some(page) = page_within(file, &cover.pages, directory, request)?
             {
-                return Some(Some(page));
+                return Some(Some((page, age)));
             }
             let Some((place, age)) = exact else { return Some(None) };
-            page_at(file, place, directory, request, age).map(Some)
+            page_at(file, place, directory, request).map(|page| Some((page, age)))
         })
         .flatten()
     }
@@ -319,19 +325,13 @@ fn record_of(file: &File, place: Place, directory: Directory<'_>) -> Option<Reco
 }
 
 /// The answer to exactly this request at a place.
-fn page_at(
-    file: &File,
-    place: Place,
-    directory: Directory<'_>,
-    request: &ListRequest,
-    age: Duration,
-) -> Option<ListPage> {
+fn page_at(file: &File, place: Place, directory: Directory<'_>, request: &ListRequest) -> Option<ListPage> {
     match record_of(file, place, directory)?.what {
         What::List { prefix, delimited, max_keys, continuation, page }
             if (&prefix, delimited, max_keys, &continuation)
                 == (&request.prefix, request.delimited, request.max_keys, &request.continuation) =>
         {
-            page.restore(age)
+            page.restore()
         }
         _ => None,
     }
@@ -344,9 +344,8 @@ fn page_within(
     pages: &[Place],
     directory: Directory<'_>,
     request: &ListRequest,
-    age: Duration,
 ) -> Option<Option<ListPage>> {
-    let mut answer = ListPage { age, ..ListPage::default() };
+    let mut answer = ListPage::default();
     for place in pages {
         let What::List { prefix, delimited: true, page, .. } = record_of(file, *place, directory)?.what else {
             return None;
@@ -354,7 +353,7 @@ fn page_within(
         if prefix != directory.prefix {
             return None;
         }
-        let page = page.restore(age)?;
+        let page = page.restore()?;
         answer.objects.extend(page.objects.into_iter().filter(|object| object.key.starts_with(&request.prefix)));
         answer.prefixes.extend(page.prefixes.into_iter().filter(|prefix| prefix.starts_with(&request.prefix)));
     }

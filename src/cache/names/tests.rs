@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cache::Device;
-use crate::store::{Body, ErrorKind, Peeked, Result, Store, StoreError, Version};
+use crate::store::{Body, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
 
 const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
 
@@ -138,11 +138,11 @@ impl Bench {
     }
 
     fn store(&self, belief: Belief) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), belief, false)
+        Remembered::new(self.bucket.clone(), self.names(), device(), Some(belief))
     }
 
     fn offline(&self) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), ALWAYS, true)
+        Remembered::new(Arc::new(Offline::new(self.bucket.clone())), self.names(), device(), None)
     }
 
     fn logs(&self) -> Vec<PathBuf> {
@@ -166,14 +166,14 @@ fn request(prefix: &str, max_keys: u16) -> ListRequest {
 async fn ask(store: &Remembered, prefix: &str, max_keys: u16) -> Result<Vec<String>> {
     let page = store.list(&request(prefix, max_keys)).await;
     store.written().await;
-    page.map(|page| page.objects.into_iter().map(|object| object.key).chain(page.prefixes).collect())
+    page.map(|(page, _)| page.objects.into_iter().map(|object| object.key).chain(page.prefixes).collect())
 }
 
 /// Lists a directory to its end, in pages of two.
 async fn list(store: &Remembered, prefix: &str) -> Result<usize> {
     let (mut names, mut request) = (0, request(prefix, 2));
     loop {
-        let page = store.list(&request).await?;
+        let (page, _) = store.list(&request).await?;
         store.written().await;
         names += page.objects.len() + page.prefixes.len();
         request.continuation = page.continuation;
@@ -189,15 +189,15 @@ async fn what_was_asked_is_not_asked_again_by_another_mount() {
     bench.bucket.put("d/archived", 7);
     let first = bench.store(ALWAYS);
     assert_eq!(list(&first, "d/").await.unwrap(), 5);
-    let head = first.head("d/a").await.unwrap();
+    let (head, _) = first.head("d/a").await.unwrap();
     first.written().await;
     assert_eq!(bench.bucket.asked(), 4);
     let second = bench.store(ALWAYS);
     assert_eq!(list(&second, "d/").await.unwrap(), 5);
-    assert_eq!(second.head("d/a").await.unwrap(), head);
-    let page = second.list(&request("d/", 2)).await.unwrap();
+    assert_eq!(second.head("d/a").await.unwrap().0, head);
+    let (page, age) = second.list(&request("d/", 2)).await.unwrap();
     assert_eq!(page.objects, [object("d/a", 1), object("d/archived", 7)]);
-    assert!(page.age < Duration::from_secs(60));
+    assert!(age < Duration::from_secs(60));
     assert_eq!(bench.bucket.asked(), 0);
 }
 
@@ -259,9 +259,9 @@ async fn an_answer_says_how_old_it_is_and_one_from_the_future_is_none() {
     let page = bench.bucket.list(&asked).await.unwrap();
     let trust = |now| Trust::Fresh(ALWAYS, now);
     names.write(&store, &Record::of_list(&store, 5_000, &asked, &page).unwrap());
-    assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().age, Duration::from_secs(10));
+    assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().1, Duration::from_secs(10));
     assert!(names.page(&store, &asked, trust(4_999), true).is_none());
-    assert_eq!(names.page(&store, &asked, Trust::Any, true).unwrap().age, Duration::ZERO);
+    assert_eq!(names.page(&store, &asked, Trust::Any, true).unwrap().1, Duration::ZERO);
 }
 
 #[tokio::test]
@@ -326,13 +326,14 @@ async fn a_token_that_the_store_does_not_know_any_more_is_not_used_again() {
 #[tokio::test]
 async fn offline_nothing_is_asked() {
     let bench = Bench::new(&["d/a"]);
-    let store = bench.offline();
-    assert_eq!(ask(&store, "d/", 9).await.unwrap_err().kind, ErrorKind::Offline);
+    let names = bench.offline();
+    let store = names.store();
+    assert_eq!(ask(&names, "d/", 9).await.unwrap_err().kind, ErrorKind::Offline);
     assert_eq!(store.head("d/a").await.unwrap_err().kind, ErrorKind::Offline);
     assert_eq!(store.peek("d/a", 1).await.err().unwrap().kind, ErrorKind::Offline);
     assert_eq!(store.get(&object("d/a", 1), 0..1).await.err().unwrap().kind, ErrorKind::Offline);
     assert_eq!(store.touch().await.unwrap_err().kind, ErrorKind::Offline);
-    store.forget("d/").await;
+    names.forget("d/").await;
     assert_eq!(bench.bucket.asked(), 0);
     assert!(bench.logs().is_empty());
 }
