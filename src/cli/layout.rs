@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::args::{LayoutArgs, S3Args};
 use crate::fits::{Chain, Layout, Need, render};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PaceMeter};
 use crate::printable::{printable_json, printable_lines};
 use crate::store::{self, ObjectMeta, S3Store, Source, Store};
 
@@ -61,7 +61,7 @@ fn of_url(url: &str, s3: S3Args) -> Result<Layout, String> {
             return Err(format!("{url} names no object: give it as s3://bucket/key"));
         }
         let s3 = S3Store::open(&source, &s3.resolve()?).await.map_err(|error| error.to_string())?;
-        let store = store::resilient(s3, &Arc::new(Metrics::new()));
+        let store = store::resilient(s3, &Arc::new(Metrics::new()), &PaceMeter::default());
         walk(store.as_ref(), key).await.map_err(|error| error.to_string())
     })
 }

@@ -7,12 +7,16 @@
 
 mod error;
 mod hedge;
+mod identity;
 mod metered;
+#[cfg(test)]
+pub mod nowhere;
+mod object;
 mod offline;
+mod preconnect;
 mod retry;
 mod s3;
 mod source;
-mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,16 +26,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PaceMeter};
 
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
+pub use identity::Identity;
 pub use metered::Metered;
+pub use object::{Object, Source as ObjectSource};
 pub use offline::Offline;
+pub use preconnect::Preconnect;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
 pub use source::Source;
-pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,7 +66,8 @@ pub struct ObjectMeta {
 impl ObjectMeta {
     /// Whether both are one version of one key.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.key == other.key && self.version == other.version && self.size == other.size
+        let is_dated = self.version != Version::default() || self.last_modified == other.last_modified;
+        self.key == other.key && self.version == other.version && self.size == other.size && is_dated
     }
 }
 
@@ -143,9 +150,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
 }
 
-/// The store as a mount uses it: every attempt counted, slow GETs hedged, transient errors retried.
-pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
-    let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics)));
+/// The store as a mount uses it: every attempt counted and its pace measured, slow GETs hedged, transient errors retried.
+pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>, pace: &PaceMeter) -> Arc<dyn Store> {
+    let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics), pace.clone()));
     let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
     Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

@@ -16,6 +16,7 @@ mod log;
 mod notes;
 mod record;
 mod remembered;
+mod ttl;
 
 use std::fs::File;
 use std::io;
@@ -33,9 +34,9 @@ use self::log::{Loaded, Log};
 use self::record::{Record, What, directory_of, id_of_head, id_of_list};
 use crate::store::{ListPage, ListRequest, ObjectMeta};
 
-pub use index::Belief;
 pub use notes::Notes;
 pub use remembered::{Recall, Remembered};
+pub use ttl::Ttl;
 
 /// What is kept in memory of logs: that of half a million names, or of some thousand folders.
 const MAX_LOADED: u64 = 32 << 20;
@@ -60,9 +61,9 @@ pub struct Names {
     loaded: moka::sync::Cache<u128, Arc<Held>>,
     /// Since when nothing is written, as that failed.
     paused: Mutex<Option<Instant>>,
-    /// Nothing is believed any more.
+    /// Nothing counts any more.
     doubtful: AtomicBool,
-    /// Directories that are to be forgotten, which is not yet written down: until then nothing is believed.
+    /// Directories that are to be forgotten, which is not yet written down: until then nothing counts.
     forgetting: AtomicUsize,
     warned: AtomicBool,
     max_dead: u64,
@@ -245,19 +246,19 @@ impl Names {
         self.forgetting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// What is remembered of a directory until now is not believed any more, by nobody.
+    /// What is remembered of a directory until now does not count any more, for any mount.
     fn forget(&self, store: &Arc<str>, prefix: &str) {
         let directory = Directory { store, prefix };
         let log = self.log(directory);
         let line = Record::of_forget(store, record::now(), prefix).encode();
         if let Err(error) = line.map_or(Ok(()), |line| log.append_surely(&line)) {
-            // Nobody would know what not to believe.
+            // Other mounts would not know what to forget.
             self.doubt();
             self.warn(&error);
         }
     }
 
-    /// Believes nothing any more: something was to be forgotten, and is not.
+    /// Counts nothing any more: something was to be forgotten, and is not.
     fn doubt(&self) {
         self.doubtful.store(true, Ordering::Relaxed);
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
-use super::Names;
-use super::index::{Belief, Trust};
+use super::index::Trust;
 use super::record::{self, Record, directory_of};
+use super::{Names, Ttl};
 use crate::cache::Device;
 use crate::store::{ListPage, ListRequest, ObjectMeta, Result, Store};
 
@@ -45,7 +45,7 @@ struct Memory {
     names: Arc<Names>,
     device: Arc<Device>,
     /// How long answers count; none if they count however old they are.
-    belief: Option<Belief>,
+    ttl: Option<Ttl>,
     unwritten: Arc<Semaphore>,
 }
 
@@ -55,11 +55,11 @@ impl Remembered {
         Self { store, memory: None }
     }
 
-    /// Remembers in `names`, which are on `device`, what `store` tells, for as long as `belief` says; where that is none
+    /// Remembers in `names`, which are on `device`, what `store` tells, for as long as `ttl` says; where that is none
     /// what was remembered counts however old it is, and is never forgotten.
-    pub fn new(store: Arc<dyn Store>, names: Arc<Names>, device: Arc<Device>, belief: Option<Belief>) -> Self {
+    pub fn new(store: Arc<dyn Store>, names: Arc<Names>, device: Arc<Device>, ttl: Option<Ttl>) -> Self {
         let (id, unwritten) = (store.id().into(), Arc::new(Semaphore::new(MAX_UNWRITTEN)));
-        Self { store, memory: Some(Memory { id, names, device, belief, unwritten }) }
+        Self { store, memory: Some(Memory { id, names, device, ttl, unwritten }) }
     }
 
     /// The store that is asked.
@@ -114,7 +114,7 @@ impl Remembered {
         }
     }
 
-    /// What was remembered of a directory until now is not to be believed any more.
+    /// What was remembered of a directory until now does not count any more.
     pub async fn forget(&self, directory: &str) {
         if let Some(memory) = &self.memory {
             memory.forget(directory).await;
@@ -131,7 +131,7 @@ impl Remembered {
 
 impl Memory {
     fn trust(&self) -> Trust {
-        self.belief.map_or(Trust::Any, |belief| Trust::Fresh(belief, record::now()))
+        self.ttl.map_or(Trust::Any, |ttl| Trust::Fresh(ttl, record::now()))
     }
 
     /// Does something with the names on a thread that may wait for the disk. None if that does not answer.
@@ -170,7 +170,7 @@ impl Memory {
     }
 
     async fn forget(&self, directory: &str) {
-        if self.belief.is_none() {
+        if self.ttl.is_none() {
             return;
         }
         let (names, store, directory) = (self.names.clone(), self.id.clone(), directory.to_owned());
@@ -179,7 +179,7 @@ impl Memory {
         let forget = move || {
             names.forget(&store, &directory);
             names.has_forgotten();
-            // Until it is done nothing is believed, whether that is waited for or not.
+            // Until it is done nothing counts, whether that is waited for or not.
             let _ = done.send(());
         };
         match self.device.later(forget) {

@@ -13,9 +13,9 @@ use super::*;
 use crate::cache::Device;
 use crate::store::{Body, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
 
-const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
+const ALWAYS: Ttl = Ttl { positive: Duration::from_secs(3600), negative: Duration::from_secs(3600) };
 
-/// Keys and their sizes, and how often someone asked.
+/// Keys and their sizes, and how often it was asked.
 #[derive(Debug, Default)]
 struct Bucket {
     keys: Mutex<BTreeMap<String, u64>>,
@@ -137,8 +137,8 @@ impl Bench {
         Arc::new(Names::open(self.dir.path(), 0o600, Box::new(|_| true)).unwrap())
     }
 
-    fn store(&self, belief: Belief) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), Some(belief))
+    fn store(&self, ttl: Ttl) -> Remembered {
+        Remembered::new(self.bucket.clone(), self.names(), device(), Some(ttl))
     }
 
     fn offline(&self) -> Remembered {
@@ -216,7 +216,7 @@ async fn a_listing_answers_look_ups_that_were_never_asked() {
     assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
     assert_eq!(bench.bucket.asked(), 1, "more names than are asked for");
     tokio::time::sleep(Duration::from_millis(2)).await;
-    list(&bench.store(Belief { found: Duration::ZERO, ..ALWAYS }), "d/").await.unwrap();
+    list(&bench.store(Ttl { positive: Duration::ZERO, ..ALWAYS }), "d/").await.unwrap();
     bench.bucket.asked();
     assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
     assert_eq!(bench.bucket.asked(), 0, "the older answer is one");
@@ -236,17 +236,17 @@ async fn a_part_of_a_listing_answers_as_far_as_it_goes() {
 }
 
 #[tokio::test]
-async fn answers_are_believed_for_their_time() {
+async fn answers_count_until_their_ttl_ends() {
     let bench = Bench::new(&["d/a"]);
     ask(&bench.store(ALWAYS), "d/a", 32).await.unwrap();
     ask(&bench.store(ALWAYS), "d/b", 32).await.unwrap();
     bench.bucket.asked();
-    let belief = |found, missing| Belief { found: Duration::from_secs(found), missing: Duration::from_secs(missing) };
-    for (belief, asked) in [(belief(60, 60), 0), (belief(60, 0), 1), (belief(0, 0), 2)] {
-        let store = bench.store(belief);
+    let ttl = |found, missing| Ttl { positive: Duration::from_secs(found), negative: Duration::from_secs(missing) };
+    for (ttl, asked) in [(ttl(60, 60), 0), (ttl(60, 0), 1), (ttl(0, 0), 2)] {
+        let store = bench.store(ttl);
         ask(&store, "d/a", 32).await.unwrap();
         ask(&store, "d/b", 32).await.unwrap();
-        assert_eq!(bench.bucket.asked(), asked, "{belief:?}");
+        assert_eq!(bench.bucket.asked(), asked, "{ttl:?}");
     }
     assert_eq!(ask(&bench.offline(), "d/a", 32).await.unwrap(), ["d/a"]);
     assert!(ask(&bench.offline(), "d/b", 32).await.unwrap().is_empty());
@@ -265,9 +265,9 @@ async fn an_answer_says_how_old_it_is_and_one_from_the_future_is_none() {
 }
 
 #[tokio::test]
-async fn the_last_answer_counts_also_for_who_read_before() {
+async fn the_last_answer_counts_also_for_a_mount_that_read_before() {
     let bench = Bench::new(&["d/a"]);
-    let (one, other) = (bench.store(ALWAYS), bench.store(Belief { found: Duration::ZERO, ..ALWAYS }));
+    let (one, other) = (bench.store(ALWAYS), bench.store(Ttl { positive: Duration::ZERO, ..ALWAYS }));
     ask(&one, "d/", 9).await.unwrap();
     bench.bucket.put("d/b", 1);
     assert_eq!(ask(&other, "d/", 9).await.unwrap(), ["d/a", "d/b"]);
@@ -306,7 +306,7 @@ async fn what_is_forgotten_is_asked_again_by_all() {
     ask(&other, "d/", 9).await.unwrap();
     assert_eq!(bench.bucket.asked(), 1);
     ask(&one, "d/", 9).await.unwrap();
-    assert_eq!(bench.bucket.asked(), 0, "the new answer is believed again");
+    assert_eq!(bench.bucket.asked(), 0, "the new answer counts again");
 }
 
 #[tokio::test]
@@ -361,7 +361,7 @@ async fn a_disk_that_cannot_be_written_is_done_without() {
 }
 
 #[tokio::test]
-async fn who_cannot_say_what_to_forget_believes_nothing() {
+async fn where_nothing_can_be_forgotten_nothing_counts() {
     let bench = Bench::new(&["d/a"]);
     let store = bench.store(ALWAYS);
     ask(&store, "d/a", 32).await.unwrap();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::*;
+use crate::metrics::PaceMeter;
 use crate::store::{Metered, Retry, RetryPolicy, StoreError, Version};
 
 const MS: Duration = Duration::from_millis(1);
@@ -105,7 +106,7 @@ struct Bench {
 fn bench(script: Script) -> Bench {
     let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
-    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics)));
+    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
     let hedge = Arc::new(Hedge::new(metered, Arc::clone(&metrics)));
     let store = Arc::new(Retry::new(hedge, RetryPolicy::default(), Arc::clone(&metrics)));
     Bench { script, store, metrics }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::metrics::PaceMeter;
 use crate::store::{Metered, Version};
 
 const SIZE: u64 = 1000;
@@ -139,7 +140,7 @@ fn bench(steps: impl IntoIterator<Item = Step>) -> Bench {
     let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Default::default() });
     let metrics = Arc::new(Metrics::new());
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
-    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics)));
+    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
     let store = Retry::new(metered, RetryPolicy::default(), Arc::clone(&metrics));
     Bench { script, store, metrics }
 }

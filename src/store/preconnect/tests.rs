@@ -60,7 +60,7 @@ impl Store for Counts {
 }
 
 /// How many connections a LIST had opened.
-async fn touched_by_list(warm: &Warm, counts: &Counts) -> usize {
+async fn touched_by_list(warm: &Preconnect, counts: &Counts) -> usize {
     let before = counts.touched.load(Ordering::SeqCst);
     let request = ListRequest { prefix: String::new(), delimited: true, max_keys: 1, continuation: None };
     let _ = warm.list(&request).await;
@@ -78,7 +78,7 @@ async fn all_tasks_ended() {
 #[tokio::test]
 async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
     let counts = Arc::new(Counts::default());
-    let warm = Warm::new(counts.clone());
+    let warm = Preconnect::new(counts.clone());
     counts.fails.store(true, Ordering::SeqCst);
     assert_eq!(touched_by_list(&warm, &counts).await, 0, "nobody answers there");
     counts.fails.store(false, Ordering::SeqCst);
@@ -92,8 +92,8 @@ async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
 /// How many connections are opened in all, where some of the first are idle and only so many are given.
 async fn opened(idle: usize, given: usize, reads: bool) -> usize {
     let counts = Arc::new(Counts::default());
-    (*counts.far.lock(), *counts.given.lock()) = (Some((AFAR, idle)), Some(given));
-    let warm = Warm::new(counts.clone());
+    (*counts.far.lock(), *counts.given.lock()) = (Some((HIGH_LATENCY, idle)), Some(given));
+    let warm = Preconnect::new(counts.clone());
     touched_by_list(&warm, &counts).await;
     if reads {
         let _ = warm.peek("k", 1).await;
