@@ -8,6 +8,7 @@
 mod error;
 mod hedge;
 mod identity;
+mod local;
 mod metered;
 #[cfg(test)]
 pub mod nowhere;
@@ -31,6 +32,7 @@ use crate::metrics::{Metrics, PaceMeter};
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use identity::Identity;
+pub use local::LocalStore;
 pub use metered::Metered;
 pub use object::{Object, Source as ObjectSource};
 pub use offline::Offline;
