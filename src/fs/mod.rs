@@ -52,9 +52,6 @@ use layout::Layouts;
 use listing::Listing;
 use sweep::{Expected, Sweeps};
 
-/// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
-const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
-
 /// What inodes may take in memory, as a share of what data may take, and at least so many bytes.
 const INODES_DIVISOR: u64 = 8;
 const MIN_INODES: u64 = 1 << 20;
@@ -248,7 +245,7 @@ impl Filesystem {
     /// A file will be the next one that is opened, or that after so many others.
     fn expect(&self, node: &Node, place: u64) {
         if let Node::File { object } = node
-            && !is_archived(object)
+            && !object.is_archived()
         {
             self.reader.foresee(&self.reader.file(self.inodes.number(node), object), place);
         }
@@ -423,7 +420,7 @@ impl Filesystem {
 
     /// Archived objects open only if they have been restored, which their first byte shows.
     async fn check_restored(&self, object: &Arc<ObjectMeta>) -> Result<()> {
-        if !is_archived(object) || object.size == 0 {
+        if !object.is_archived() || object.size == 0 {
             return Ok(());
         }
         let first: Range<u64> = 0..1;
@@ -476,10 +473,6 @@ fn object_of(inode: &Inode) -> Result<&Arc<ObjectMeta>> {
         Node::File { object } => Ok(object),
         Node::Directory { .. } => Err(Errno::EISDIR),
     }
-}
-
-fn is_archived(object: &ObjectMeta) -> bool {
-    object.storage_class.as_deref().is_some_and(|class| ARCHIVE_CLASSES.contains(&class))
 }
 
 fn is_direct(flags: i32) -> bool {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::inode::Node;
-use crate::store::{ObjectMeta, Version};
+use crate::store::{ObjectMeta, StorageClass, Version};
 
 /// At most so many entries are dropped at a time: about those of a page of a listing. Tests list less.
 const CHUNK: usize = if cfg!(test) { 4 } else { 1024 };
@@ -56,7 +56,7 @@ struct File<'a> {
     modified: i128,
     etag: Option<&'a str>,
     id: Option<&'a str>,
-    class: Option<&'a str>,
+    class: Option<(&'a str, bool)>,
 }
 
 impl Packed {
@@ -177,7 +177,7 @@ impl<'a> Item<'a> {
                 modified: since_1970(object.last_modified),
                 etag: object.version.etag.as_deref(),
                 id: object.version.id.as_deref(),
-                class: object.storage_class.as_deref(),
+                class: object.storage_class.as_ref().map(StorageClass::parts),
             }),
         };
         Self { name: &entry.name, file }
@@ -193,7 +193,7 @@ impl<'a> Item<'a> {
                     size: file.size,
                     last_modified: time_of(file.modified),
                     version: Version { etag: file.etag.map(Arc::from), id: file.id.map(Arc::from) },
-                    storage_class: file.class.map(Arc::from),
+                    storage_class: file.class.map(StorageClass::from),
                 }),
             },
         };
@@ -233,7 +233,7 @@ mod tests {
                     size,
                     last_modified: time_of(i128::from(modified)),
                     version: Version { etag: text.as_deref().map(Arc::from), id: None },
-                    storage_class: text.as_deref().map(Arc::from),
+                    storage_class: text.as_deref().map(|name| StorageClass::from((name, modified % 2 == 0))),
                 }),
             },
         };

@@ -21,7 +21,9 @@ pub fn value(store: &dyn Store, object: &ObjectMeta, name: &str) -> Option<Vec<u
         URL => Some(store.url(&object.key).into_bytes()),
         ETAG => object.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
         VERSION => object.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
-        STORAGE_CLASS => Some(object.storage_class.as_deref().unwrap_or("STANDARD").as_bytes().to_vec()),
+        STORAGE_CLASS => {
+            Some(object.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec())
+        }
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, S3Store, Store, StoreError, Warm};
+use crate::store::{self, ErrorKind, Store, StoreError, Warm};
 use crate::trace::Trace;
 
 /// The store must answer the first listing within this time, or the mount fails.
@@ -88,9 +88,9 @@ fn runtime() -> std::io::Result<Runtime> {
 /// Opens the store, makes sure that it answers, and builds the filesystem on it.
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found), String> {
     let metrics = Arc::new(Metrics::new());
-    let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
+    let opened = store::open(&config.source, &config.store).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
-    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
+    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(opened, &metrics)));
     let memory = memory_budget(config.memory);
     let cache = cache::open(config, store.id(), memory, &metrics).await?;
     // Outermost: what is remembered opens no connections.

@@ -2,15 +2,20 @@
 //!
 //! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
 //! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
-//! that bytes of two versions are never mixed. Behaviour that is not a protocol's own (retries, hedging, metering) is a
+//! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that is not a protocol's own (retries, hedging, metering) is a
 //! decorator that is itself a [`Store`].
 
+mod class;
+mod diagnosis;
 mod error;
 mod hedge;
 mod metered;
+mod options;
+mod registry;
 mod retry;
 mod s3;
-mod source;
+mod scheme;
+mod source_url;
 mod warm;
 
 use std::ops::Range;
@@ -23,12 +28,15 @@ use futures::stream::BoxStream;
 
 use crate::metrics::Metrics;
 
+pub use class::StorageClass;
+pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use metered::Metered;
+pub use options::StoreOptions;
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
-pub use source::Source;
+pub use s3::{S3Options, S3Store, key_tail};
+pub use source_url::SourceUrl;
 pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
@@ -51,11 +59,16 @@ pub struct ObjectMeta {
     pub last_modified: SystemTime,
     /// Which content of the key this is.
     pub version: Version,
-    /// The storage class as the store names it (`GLACIER`, ...); none means standard.
-    pub storage_class: Option<Arc<str>>,
+    /// The class of its storage; none means the store's standard one.
+    pub storage_class: Option<StorageClass>,
 }
 
 impl ObjectMeta {
+    /// Whether it must be restored before it can be read, as far as the store tells.
+    pub fn is_archived(&self) -> bool {
+        self.storage_class.as_ref().is_some_and(|class| class.is_archived)
+    }
+
     /// Whether both are one version of one key.
     pub fn is_same(&self, other: &Self) -> bool {
         self.key == other.key && self.version == other.version && self.size == other.size
@@ -169,9 +182,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
 }
 
+/// The store of a source. Sends no request.
+pub async fn open(source: &SourceUrl, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    source.scheme.open(&source.root, options).await
+}
+
+/// The store of a source, to be asked why it cannot be mounted.
+pub async fn diagnose(source: &SourceUrl, options: &StoreOptions) -> Result<Box<dyn Diagnosis>> {
+    source.scheme.diagnose(&source.root, options).await
+}
+
 /// The store as a mount uses it: every attempt counted, slow GETs hedged, transient errors retried.
-pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
-    let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics)));
+pub fn resilient(store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    let metered = Arc::new(Metered::new(store, Arc::clone(metrics)));
     let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
     Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

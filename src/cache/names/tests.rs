@@ -29,7 +29,7 @@ fn object(key: &str, size: u64) -> ObjectMeta {
         size,
         last_modified: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         version: Version { etag: Some(format!("\"{size}\"").into()), id: None },
-        storage_class: (size == 7).then(|| "GLACIER".into()),
+        storage_class: (size == 7).then(|| ("GLACIER", true).into()),
     }
 }
 

@@ -1,0 +1,96 @@
+//! What every store is asked: listing, archived objects, ranges, versions. What is a store's own it answers itself.
+
+use std::time::Instant;
+
+use futures::stream::TryStreamExt;
+
+use super::{Check, Outcome};
+use crate::store::{
+    self, Diagnosis, ListPage, ListRequest, ObjectMeta, Question, Result, SourceUrl, StoreError, StoreOptions,
+};
+
+/// The first bytes of an object: one FITS block.
+const BLOCK: u64 = 2880;
+
+/// The checks of a source.
+pub(super) async fn checks(
+    source: &SourceUrl,
+    options: StoreOptions,
+    env: impl Fn(&str) -> Option<String>,
+) -> Vec<Check> {
+    let options = match source.resolve_options(options, env) {
+        Ok(options) => options,
+        Err(error) => return vec![misconfigured(source, &error)],
+    };
+    match store::diagnose(source, &options).await {
+        Ok(mut diagnosis) => ask(source, diagnosis.as_mut()).await,
+        Err(error) => vec![misconfigured(source, &error)],
+    }
+}
+
+fn misconfigured(source: &SourceUrl, error: &StoreError) -> Check {
+    Check::fail("configuration", &error.message, source.remedy(error))
+}
+
+async fn ask(source: &SourceUrl, diagnosis: &mut dyn Diagnosis) -> Vec<Check> {
+    let reached = diagnosis.reach().await;
+    let mut checks = reached.checks;
+    if !reached.answers {
+        return checks;
+    }
+    let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
+    let listed = diagnosis.store().list(&request).await;
+    checks.extend(diagnosis.learnt());
+    checks.push(listing(&listed, diagnosis));
+    let Ok(page) = listed else { return checks };
+    checks.extend(archive(&page));
+    if let Some(object) = page.objects.iter().find(|object| object.size > 0 && !object.is_archived()) {
+        let ranges = ranges(diagnosis, object).await;
+        let readable = ranges.outcome == Outcome::Ok;
+        checks.push(ranges);
+        if readable {
+            checks.push(diagnosis.versions(object).await);
+        }
+    }
+    checks
+}
+
+fn listing(listed: &Result<ListPage>, diagnosis: &dyn Diagnosis) -> Check {
+    const NAME: &str = "listing";
+    let error = match listed {
+        Ok(page) if page.objects.is_empty() => {
+            return Check::warn(NAME, "no key begins with the prefix", "check the prefix; case counts");
+        }
+        Ok(page) => {
+            let more = if page.continuation.is_some() { " or more" } else { "" };
+            return Check::ok(NAME, format!("{}{more} keys", page.objects.len()));
+        }
+        Err(error) => error,
+    };
+    Check::fail(NAME, &error.message, diagnosis.remedy(Question::Listing, error))
+}
+
+fn archive(page: &ListPage) -> Option<Check> {
+    let archived: Vec<_> = page.objects.iter().filter(|object| object.is_archived()).collect();
+    let class = &archived.first()?.storage_class.as_ref()?.name;
+    let finding = format!("{} of the first {} objects are archived ({class})", archived.len(), page.objects.len());
+    Some(Check::warn("archive", finding, "restore them before reading: aws s3api restore-object"))
+}
+
+async fn ranges(diagnosis: &dyn Diagnosis, object: &ObjectMeta) -> Check {
+    const NAME: &str = "ranges";
+    let start = Instant::now();
+    let range = 0..object.size.min(BLOCK);
+    let read = async {
+        let chunks: Vec<_> = diagnosis.store().get(object, range.clone()).await?.stream.try_collect().await?;
+        Ok::<_, StoreError>(chunks.concat())
+    };
+    match read.await {
+        Ok(bytes) => {
+            let what = if bytes.starts_with(b"SIMPLE  =") { "a FITS header" } else { "not a FITS header" };
+            let ms = start.elapsed().as_millis();
+            Check::ok(NAME, format!("the first {} bytes of {:?} in {ms} ms, {what}", bytes.len(), object.key))
+        }
+        Err(error) => Check::fail(NAME, &error.message, diagnosis.remedy(Question::Range, &error)),
+    }
+}
