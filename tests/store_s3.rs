@@ -409,9 +409,31 @@ async fn a_check_of_a_good_bucket_finds_nothing_wrong() {
     let source = [format!("s3://{BUCKET}/a")];
     let report = CheckReport::run(&source, unsigned(&lab).into(), |_| None).await;
     let names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
-    let expected = ["source", "endpoint", "credentials", "clock", "region", "listing", "ranges", "versions"];
-    assert_eq!(names[..8], expected);
-    assert!(report.checks[..8].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
+    let expected =
+        ["source", "endpoint", "credentials", "clock", "region", "listing", "ranges", "versions", "capabilities"];
+    assert_eq!(names[..9], expected);
+    assert!(report.checks[..9].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
+}
+
+#[tokio::test]
+async fn a_check_tells_what_the_store_can_do() {
+    let lab = lab();
+    let checked = async || CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab).into(), |_| None).await;
+    let report = checked().await;
+    let capabilities = &serde_json::to_value(&report).unwrap()["capabilities"];
+    let all = ["ordered_listings", "conditional_get", "version_ids"];
+    assert!(all.iter().all(|name| capabilities[name] == true), "{capabilities}");
+    assert_eq!(capabilities["restore"], "aws s3api restore-object");
+    let line = "ok    capabilities  ordered listings, conditional GET, version ids, archive\n";
+    assert!(report.render(false).contains(line), "{}", report.render(false));
+
+    lab.fault(Fault::new(Kind::IgnoreIfMatch).on(Op::GetObject));
+    let report = checked().await;
+    assert!(!report.capabilities.unwrap().conditional_get, "{}", report.render(false));
+    assert!(report.render(false).contains("; without conditional GET\n"));
+
+    let missing = CheckReport::run(&["s3://missing".to_owned()], unsigned(&lab).into(), |_| None).await;
+    assert_eq!(missing.capabilities, None, "there is no bucket to say it of");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::store::{SourceUrl, StoreOptions};
+use crate::store::{Capabilities, SourceUrl, StoreOptions};
 
 pub use crate::store::{Check, Outcome};
 
@@ -20,6 +20,8 @@ pub use crate::store::{Check, Outcome};
 pub struct CheckReport {
     /// The source's URL; none where it cannot be parsed.
     pub source: Option<String>,
+    /// What the store can do beyond what every store can; none where it could not be asked.
+    pub capabilities: Option<Capabilities>,
     /// The checks, in order. After a failure, those that depend on it are left out.
     pub checks: Vec<Check>,
 }
@@ -34,7 +36,9 @@ impl CheckReport {
                 report.source = Some(source.to_string());
                 let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.root, source.prefix);
                 report.checks.push(Check::ok("source", finding));
-                report.checks.extend(source::checks(&source, options, &env).await);
+                let (checks, capabilities) = source::checks(&source, options, &env).await;
+                report.checks.extend(checks);
+                report.capabilities = capabilities;
             }
             Err(error) => report.checks.push(Check::fail("source", error.message, "see fitsfs mount --help")),
         }
@@ -73,8 +77,7 @@ mod tests {
     use super::*;
 
     fn report(outcome: Outcome) -> CheckReport {
-        let mut report =
-            CheckReport { source: Some("s3://stpubdata".to_owned()), checks: vec![Check::ok("a", "fine")] };
+        let mut report = CheckReport { checks: vec![Check::ok("a", "fine")], ..CheckReport::default() };
         report.checks.push(match outcome {
             Outcome::Ok => Check::ok("longer", "well"),
             Outcome::Warn => Check::warn("longer", "odd", "do this"),

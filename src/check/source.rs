@@ -6,44 +6,46 @@ use futures::stream::TryStreamExt;
 
 use super::{Check, Outcome};
 use crate::store::{
-    self, Diagnosis, ListPage, ListRequest, ObjectMeta, Question, Result, SourceUrl, StoreError, StoreOptions,
+    self, Capabilities, Diagnosis, ListPage, ListRequest, ObjectMeta, Question, Reached, Result, SourceUrl, StoreError,
+    StoreOptions,
 };
 
 /// The first bytes of an object: one FITS block.
 const BLOCK: u64 = 2880;
 
-/// The checks of a source.
+/// The checks of a source, and what its store can do, as far as it can be asked.
 pub(super) async fn checks(
     source: &SourceUrl,
     options: StoreOptions,
     env: impl Fn(&str) -> Option<String>,
-) -> Vec<Check> {
-    let options = match source.resolve_options(options, env) {
-        Ok(options) => options,
-        Err(error) => return vec![misconfigured(source, &error)],
+) -> (Vec<Check>, Option<Capabilities>) {
+    let opened = async {
+        let options = source.resolve_options(options, env)?;
+        store::diagnose(source, &options).await
     };
-    match store::diagnose(source, &options).await {
-        Ok(mut diagnosis) => ask(source, diagnosis.as_mut()).await,
-        Err(error) => vec![misconfigured(source, &error)],
+    let mut diagnosis = match opened.await {
+        Ok(diagnosis) => diagnosis,
+        Err(error) => return (vec![Check::fail("configuration", &error.message, source.remedy(&error))], None),
+    };
+    let Reached { mut checks, answers } = diagnosis.reach().await;
+    if !answers {
+        return (checks, None);
     }
+    checks.extend(ask(source, diagnosis.as_ref()).await);
+    // Last, since the answers tell some of them.
+    let capabilities = diagnosis.store().capabilities();
+    checks.push(Check::ok("capabilities", capabilities.summary()));
+    (checks, Some(capabilities))
 }
 
-fn misconfigured(source: &SourceUrl, error: &StoreError) -> Check {
-    Check::fail("configuration", &error.message, source.remedy(error))
-}
-
-async fn ask(source: &SourceUrl, diagnosis: &mut dyn Diagnosis) -> Vec<Check> {
-    let reached = diagnosis.reach().await;
-    let mut checks = reached.checks;
-    if !reached.answers {
-        return checks;
-    }
+async fn ask(source: &SourceUrl, diagnosis: &dyn Diagnosis) -> Vec<Check> {
+    let mut checks = Vec::new();
     let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
     let listed = diagnosis.store().list(&request).await;
     checks.extend(diagnosis.learnt());
     checks.push(listing(&listed, diagnosis));
     let Ok(page) = listed else { return checks };
-    checks.extend(archive(&page));
+    checks.extend(archive(&page, diagnosis.store().capabilities()));
     if let Some(object) = page.objects.iter().find(|object| object.size > 0 && !object.is_archived()) {
         let ranges = ranges(diagnosis, object).await;
         let readable = ranges.outcome == Outcome::Ok;
@@ -70,11 +72,15 @@ fn listing(listed: &Result<ListPage>, diagnosis: &dyn Diagnosis) -> Check {
     Check::fail(NAME, &error.message, diagnosis.remedy(Question::Listing, error))
 }
 
-fn archive(page: &ListPage) -> Option<Check> {
+fn archive(page: &ListPage, capabilities: Capabilities) -> Option<Check> {
     let archived: Vec<_> = page.objects.iter().filter(|object| object.is_archived()).collect();
     let class = &archived.first()?.storage_class.as_ref()?.name;
     let finding = format!("{} of the first {} objects are archived ({class})", archived.len(), page.objects.len());
-    Some(Check::warn("archive", finding, "restore them before reading: aws s3api restore-object"))
+    let remedy = match capabilities.restore {
+        Some(how) => format!("restore them before reading: {how}"),
+        None => "restore them before reading".to_owned(),
+    };
+    Some(Check::warn("archive", finding, remedy))
 }
 
 async fn ranges(diagnosis: &dyn Diagnosis, object: &ObjectMeta) -> Check {

@@ -251,7 +251,7 @@ impl Namespace {
     /// The listing of the directory `prefix`, growing while it is read.
     pub fn listing(self: &Arc<Self>, prefix: &Arc<str>) -> Arc<Listing> {
         let most = self.listings.most_of_one();
-        let make = || Listing::new(prefix, self.store.lists_in_order(), most);
+        let make = || Listing::new(prefix, self.store.capabilities().ordered_listings, most);
         let (listing, is_fresh) = self.listings.get_or_make(prefix, make);
         if is_fresh {
             self.start(prefix, &listing, None);
@@ -263,7 +263,7 @@ impl Namespace {
     /// The listing of a directory that nobody has entered yet, and whether it is to be started.
     fn listing_ahead(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
         let most = self.listings.most_of_one();
-        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.lists_in_order(), most))
+        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.capabilities().ordered_listings, most))
     }
 
     /// Up to `count` entries of a listing of the directory `prefix` from position `start`; none at its end.
@@ -293,7 +293,7 @@ impl Namespace {
         loop {
             let page = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
             token = page.continuation.clone();
-            let mut known = Known::new(prefix, "", self.store.lists_in_order());
+            let mut known = Known::new(prefix, "", self.store.capabilities().ordered_listings);
             known.append(entry::page(prefix, page));
             let entries = known.from(0, known.entries().end());
             if start < position + entries.len() {
@@ -352,7 +352,7 @@ impl Namespace {
     async fn alike(&self, directory: &str, stem: &str) -> Option<(Known, Duration)> {
         let page = self.page(&request(format!("{directory}{stem}"), PAGE, None)).await;
         let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
-        let (mut known, age) = (Known::new(directory, stem, self.store.lists_in_order()), page.age);
+        let (mut known, age) = (Known::new(directory, stem, self.store.capabilities().ordered_listings), page.age);
         known.append(entry::page(directory, page));
         Some((known, age))
     }

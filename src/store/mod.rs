@@ -5,6 +5,7 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that is not a protocol's own (retries, hedging, metering) is a
 //! decorator that is itself a [`Store`].
 
+mod capabilities;
 mod class;
 mod diagnosis;
 mod error;
@@ -28,6 +29,7 @@ use futures::stream::BoxStream;
 
 use crate::metrics::Metrics;
 
+pub use capabilities::Capabilities;
 pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
@@ -144,9 +146,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The URL of a key, for people: what would steer a terminal is escaped.
     fn url(&self, key: &str) -> String;
 
-    /// Whether listings come in the order of the keys, so that a page proves what is not there. Where it is in doubt, the
-    /// pages themselves are looked at as well.
-    fn lists_in_order(&self) -> bool;
+    /// What it can do beyond what every store can, as far as it knows by now.
+    fn capabilities(&self) -> Capabilities;
 
     /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
     async fn touch(&self) -> Result<()>;

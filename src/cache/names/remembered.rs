@@ -14,7 +14,9 @@ use super::Names;
 use super::index::{Belief, Trust};
 use super::record::{self, Record, directory_of};
 use crate::cache::Device;
-use crate::store::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Recall, Result, Store, StoreError};
+use crate::store::{
+    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Recall, Result, Store, StoreError,
+};
 
 /// Answers that wait to be written down: those of as many requests as are under way at once. Others are not remembered.
 const MAX_UNWRITTEN: usize = 64;
@@ -93,8 +95,8 @@ impl Store for Remembered {
         self.inner.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.inner.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     async fn touch(&self) -> Result<()> {
@@ -102,7 +104,7 @@ impl Store for Remembered {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let (asked, trust, in_order) = (request.clone(), self.trust(), self.lists_in_order());
+        let (asked, trust, in_order) = (request.clone(), self.trust(), self.capabilities().ordered_listings);
         let remembered = self.on_disk(move |names, store| names.page(store, &asked, trust, in_order)).await;
         if let Some(page) = remembered.flatten() {
             return Ok(page);
@@ -153,7 +155,7 @@ impl Store for Remembered {
     }
 
     async fn recalls(&self, request: &ListRequest) -> Recall {
-        let (asked, trust, in_order) = (request.clone(), self.trust(), self.lists_in_order());
+        let (asked, trust, in_order) = (request.clone(), self.trust(), self.capabilities().ordered_listings);
         let recalled = self.on_disk(move |names, store| names.recalls(store, &asked, trust, in_order));
         recalled.await.unwrap_or(Recall::Nothing)
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cache::Device;
-use crate::store::{Body, ErrorKind, Peeked, Result, Store, StoreError, Version};
+use crate::store::{Body, Capabilities, ErrorKind, Peeked, Result, Store, StoreError, Version};
 
 const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
 
@@ -43,8 +43,8 @@ impl Store for Bucket {
         format!("s3://bucket/{key}")
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Default::default() }
     }
 
     async fn touch(&self) -> Result<()> {

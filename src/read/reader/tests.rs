@@ -10,7 +10,7 @@ use futures::StreamExt;
 use super::*;
 use crate::metrics::Pace;
 use crate::read::PageCache;
-use crate::store::{Body, ListPage, ListRequest, Peeked, Version};
+use crate::store::{Body, Capabilities, ListPage, ListRequest, Peeked, Version};
 
 const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
@@ -37,8 +37,8 @@ impl Store for Offsets {
         key.to_owned()
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Default::default() }
     }
 
     async fn touch(&self) -> Result<()> {

@@ -62,8 +62,8 @@ impl Store for Script {
         format!("script://{key}")
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Default::default() }
     }
 
     async fn touch(&self) -> Result<()> {

@@ -55,7 +55,9 @@ use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use self::page::{page, storage_class};
 use self::scheme::is_directory_bucket;
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version};
+use super::{
+    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+};
 use crate::printable::printable;
 
 pub use credentials::{CredentialsInfo, key_tail};
@@ -70,8 +72,8 @@ pub struct S3Store {
     id: String,
     payer: Option<RequestPayer>,
     connector: Connector,
-    /// Entity tags of this store may be weak: no condition holds then (RFC 9110, 13.1.1), so that none is sent.
-    weak: AtomicBool,
+    /// No conditions are sent: entity tags may be weak, so that none holds (RFC 9110, 13.1.1), or the server ignores them.
+    unconditional: AtomicBool,
 }
 
 impl S3Store {
@@ -83,7 +85,7 @@ impl S3Store {
             bucket: bucket.to_owned(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
-            weak: AtomicBool::new(false),
+            unconditional: AtomicBool::new(false),
         })
     }
 
@@ -140,8 +142,14 @@ impl Store for S3Store {
         format!("s3://{}/{}", self.bucket, printable(key))
     }
 
-    fn lists_in_order(&self) -> bool {
-        !is_directory_bucket(&self.bucket)
+    fn capabilities(&self) -> Capabilities {
+        let is_general = !is_directory_bucket(&self.bucket);
+        Capabilities {
+            ordered_listings: is_general,
+            conditional_get: !self.unconditional.load(Ordering::Relaxed),
+            version_ids: is_general,
+            restore: is_general.then_some("aws s3api restore-object"),
+        }
     }
 
     /// API reference, "HeadBucket".
@@ -276,17 +284,17 @@ impl S3Store {
             return Err(refused);
         }
         tracing::info!(bucket = self.bucket, "If-Match is refused for versions that there are: it is left out");
-        self.weak.store(true, Ordering::Relaxed);
+        self.unconditional.store(true, Ordering::Relaxed);
         self.call(name, send).await
     }
 
     /// Whether requests for this version name it.
     fn sends_conditions(&self, version: &Version) -> bool {
-        version.etag.is_some() && !self.weak.load(Ordering::Relaxed)
+        version.etag.is_some() && !self.unconditional.load(Ordering::Relaxed)
     }
 
     fn note_tag(&self, etag: Option<&str>) {
-        self.weak.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
+        self.unconditional.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
     }
 
     fn send_get(

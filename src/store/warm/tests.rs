@@ -35,8 +35,8 @@ impl Store for Counts {
         Ok(())
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Default::default() }
     }
 
     async fn list(&self, _: &ListRequest) -> Result<ListPage> {
