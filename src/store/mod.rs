@@ -16,6 +16,8 @@ mod registry;
 mod retry;
 mod s3;
 mod scheme;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod source_url;
 mod warm;
 

@@ -1,71 +1,17 @@
 //! The reader with a store that answers at once and a page cache that takes everything.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
-
-use async_trait::async_trait;
-use futures::StreamExt;
+use std::time::Duration;
 
 use super::*;
 use crate::metrics::Pace;
 use crate::read::PageCache;
-use crate::store::{Body, Capabilities, ListPage, ListRequest, Peeked, Version};
+use crate::store::Version;
+use crate::store::scripted::{Op, Scripted, Step, content, object};
 
 const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
-
-/// A store of objects whose bytes are their offsets, in units of 4 KiB, modulo 251.
-#[derive(Debug, Default)]
-struct Offsets {
-    fails: AtomicBool,
-    gets: AtomicUsize,
-}
-
-fn content(range: Range<u64>) -> Bytes {
-    range.map(|at| (at / 4096 % 251) as u8).collect::<Vec<u8>>().into()
-}
-
-#[async_trait]
-impl Store for Offsets {
-    fn id(&self) -> &str {
-        "offsets"
-    }
-
-    fn url(&self, key: &str) -> String {
-        key.to_owned()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { ordered_listings: true, ..Default::default() }
-    }
-
-    async fn touch(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn list(&self, _: &ListRequest) -> Result<ListPage> {
-        Ok(ListPage::default())
-    }
-
-    async fn head(&self, _: &str) -> Result<ObjectMeta> {
-        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
-    }
-
-    async fn peek(&self, _: &str, _: u64) -> Result<Peeked> {
-        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
-    }
-
-    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        self.gets.fetch_add(1, Ordering::Relaxed);
-        if self.fails.load(Ordering::Relaxed) {
-            return Err(StoreError::new(ErrorKind::Timeout, "no answer within a minute"));
-        }
-        let chunk = Ok(content(range));
-        Ok(Body { version: object.version.clone(), stream: futures::stream::once(async { chunk }).boxed() })
-    }
-}
 
 struct Takes;
 
@@ -75,11 +21,15 @@ impl PageCache for Takes {
     }
 }
 
-fn reader(memory: u64) -> Arc<Reader> {
-    reader_of(Arc::default(), memory)
+fn store() -> Arc<Scripted> {
+    Arc::new(Scripted::of_size(SIZE))
 }
 
-fn reader_of(store: Arc<Offsets>, memory: u64) -> Arc<Reader> {
+fn reader(memory: u64) -> Arc<Reader> {
+    reader_of(store(), memory)
+}
+
+fn reader_of(store: Arc<Scripted>, memory: u64) -> Arc<Reader> {
     let metrics = Arc::new(Metrics::new());
     let reader = Reader::new(ReaderConfig {
         store,
@@ -95,14 +45,7 @@ fn reader_of(store: Arc<Offsets>, memory: u64) -> Arc<Reader> {
 }
 
 async fn open(reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
-    let object = ObjectMeta {
-        key: format!("{ino}.dat"),
-        size: SIZE,
-        last_modified: SystemTime::UNIX_EPOCH,
-        version: Version::default(),
-        storage_class: None,
-    };
-    let file = reader.file(ino, &Arc::new(object));
+    let file = reader.file(ino, &Arc::new(object(&format!("{ino}.dat"), SIZE)));
     reader.opened(&file, false).await;
     file
 }
@@ -255,18 +198,18 @@ async fn an_inode_number_that_was_another_objects_begins_anew() {
 /// Regression: a READ began anew when what it had joined had failed for a minute, and the kernel asked once more.
 #[tokio::test]
 async fn a_read_fails_with_what_it_joined_and_its_repetition_at_once() {
-    let store: Arc<Offsets> = Arc::default();
+    let store = store();
     let reader = reader_of(store.clone(), 8 * MIB);
     let file = open(&reader, 3).await;
-    store.fails.store(true, Ordering::Relaxed);
+    store.always(Step::fails(ErrorKind::Timeout));
     let ahead = Segment::new(MIB..2 * MIB, Origin::Sequential, None);
     let fetch = reader.place(&file, &mut file.core.lock(), ahead);
     let joined = MIB + 8192..MIB + 12_288;
     let (_, first) = futures::join!(fetch, reader.read(&file, joined.clone()));
     assert_eq!(first.unwrap_err().kind, ErrorKind::Timeout);
     assert_eq!(reader.read(&file, joined.clone()).await.unwrap_err().kind, ErrorKind::Timeout);
-    assert_eq!(store.gets.load(Ordering::Relaxed), 1);
-    store.fails.store(false, Ordering::Relaxed);
+    assert_eq!(store.count(Op::Get), 1);
+    store.always(Step::answers());
     // What is held is read, whatever failed.
     let held = Segment::new(5 * MIB..6 * MIB, Origin::Strided, None);
     let fetch = reader.place(&file, &mut file.core.lock(), held);
