@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::store::{S3Options, Source};
+use crate::store::{SourceUrl, StoreOptions};
 
 /// Everything that a mount needs to know.
 #[derive(Clone, Debug)]
 pub struct MountConfig {
     /// What to mount.
-    pub source: Source,
+    pub source: SourceUrl,
     /// How to reach it.
-    pub s3: S3Options,
+    pub store: StoreOptions,
     /// Where to mount it: an absolute path.
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.

@@ -56,30 +56,47 @@ fn listed(command: &str) -> Options {
     options
 }
 
-fn documented(heading: &str) -> Options {
-    let rows = rows(CONFIGURATION, heading);
-    let options: Options = rows.iter().map(|row| (bare(row[0]).to_owned(), bare(row[1]).to_owned())).collect();
-    assert_eq!(options.len(), rows.len(), "an option below {heading} is there twice");
-    options
+/// The commands that a text names in backticks.
+fn commands(text: &str) -> BTreeSet<String> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter_map(|word| word.strip_prefix("fitsfs ")).map(str::to_owned).collect()
 }
 
-#[test]
-fn the_options_of_mount_are_those_documented() {
-    let (own, s3) = (documented("## Options of mount"), documented("## Options of S3"));
-    assert_eq!(listed("mount"), own.into_iter().chain(s3).collect());
-}
-
-#[test]
-fn the_options_of_the_other_commands_are_those_documented() {
-    for command in
-        ["status", "trace", "layout", "warm", "cache list", "cache verify", "cache clear", "check", "unmount"]
-    {
-        let name = format!("fitsfs {command}");
-        let rows = rows(CONFIGURATION, "## Options of the other commands");
-        let own = rows.iter().filter(|row| bare(row[0]) == name).map(|row| (bare(row[1]).to_owned(), String::new()));
-        let s3 = if matches!(command, "layout" | "check") { documented("## Options of S3") } else { Options::new() };
-        assert_eq!(listed(command), own.chain(s3).collect(), "{name}");
+/// The options of each command, from the tables of options. Each option has one row, in one of them.
+fn documented() -> BTreeMap<String, Options> {
+    const S3: &str = "`fitsfs mount` `fitsfs layout` `fitsfs check`";
+    let mut seen = BTreeSet::new();
+    let mut documented: BTreeMap<String, Options> = BTreeMap::new();
+    for (heading, common) in [("mount", "`fitsfs mount`"), ("S3", S3), ("the other commands", "")] {
+        for row in rows(CONFIGURATION, &format!("## Options of {heading}")) {
+            let (option, default) = match common {
+                "" => (bare(row[0]), ""),
+                _ => (bare(row[0]), bare(row[1])),
+            };
+            let name = option.split(' ').next().unwrap_or_default();
+            assert!(seen.insert(name.to_owned()), "{name} is documented twice");
+            let further = if common.is_empty() { row[1] } else { row[2].split("Also of ").nth(1).unwrap_or_default() };
+            for command in &commands(common) {
+                documented.entry(command.clone()).or_default().insert(option.to_owned(), default.to_owned());
+            }
+            for command in commands(further) {
+                documented.entry(command).or_default().insert(option.to_owned(), String::new());
+            }
+        }
     }
+    documented
+}
+
+#[test]
+fn the_options_of_each_command_are_those_documented_and_each_once() {
+    let documented = documented();
+    let all =
+        ["mount", "unmount", "status", "trace", "layout", "warm", "cache list", "cache verify", "cache clear", "check"];
+    for command in all {
+        assert_eq!(listed(command), documented.get(command).cloned().unwrap_or_default(), "fitsfs {command}");
+    }
+    let unknown: Vec<_> = documented.keys().filter(|command| !all.contains(&command.as_str())).collect();
+    assert!(unknown.is_empty(), "options of commands that there are not: {unknown:?}");
 }
 
 /// The text of the program, with the line continuations of its strings joined.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fitsfs::check::{CheckReport, Outcome};
 use fitsfs::metrics::{Metrics, PaceMeter};
 use fitsfs::store::{
-    ErrorKind, ListRequest, Metered, ObjectMeta, Result, Retry, RetryPolicy, S3Options, S3Store, Source, Store,
+    ErrorKind, ListRequest, Metered, ObjectMeta, Result, Retry, RetryPolicy, S3Options, S3Store, Store,
 };
 use fitsfs_lab::{Content, Fault, Kind, Lab, Op, pattern_bytes};
 use futures::stream::TryStreamExt;
@@ -33,8 +33,7 @@ fn unsigned(lab: &Lab) -> S3Options {
 }
 
 async fn open(options: &S3Options) -> S3Store {
-    let source = Source::parse(&format!("s3://{BUCKET}")).unwrap();
-    S3Store::open(&source, options).await.unwrap()
+    S3Store::open(BUCKET, options).await.unwrap()
 }
 
 async fn plain(lab: &Lab) -> S3Store {
@@ -387,7 +386,8 @@ async fn what_is_not_there_is_not_found_and_what_is_archived_is_archived() {
     assert!(gone.message.contains("HEAD s3://lab-data/nothing: status 404"), "{gone}");
     lab.set_storage_class(BUCKET, KEY, "GLACIER");
     let object = store.head(KEY).await.unwrap();
-    assert_eq!(object.storage_class.as_deref(), Some("GLACIER"));
+    assert_eq!(object.storage_class.as_ref().map(|class| &*class.name), Some("GLACIER"));
+    assert!(object.is_archived());
     assert_eq!(read(&store, &object, 0..10).await.unwrap_err().kind, ErrorKind::Archived);
     assert_eq!(store.list(&all("")).await.unwrap().objects, [object]);
 }
@@ -407,11 +407,33 @@ async fn a_range_that_the_object_does_not_have_is_not_even_asked_for() {
 async fn a_check_of_a_good_bucket_finds_nothing_wrong() {
     let lab = lab();
     let source = [format!("s3://{BUCKET}/a")];
-    let report = CheckReport::run(&source, unsigned(&lab), |_| None).await;
+    let report = CheckReport::run(&source, unsigned(&lab).into(), |_| None).await;
     let names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
-    let expected = ["source", "endpoint", "credentials", "clock", "region", "listing", "ranges", "versions"];
-    assert_eq!(names[..8], expected);
-    assert!(report.checks[..8].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
+    let expected =
+        ["source", "endpoint", "credentials", "clock", "region", "listing", "ranges", "versions", "capabilities"];
+    assert_eq!(names[..9], expected);
+    assert!(report.checks[..9].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
+}
+
+#[tokio::test]
+async fn a_check_tells_what_the_store_can_do() {
+    let lab = lab();
+    let checked = async || CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab).into(), |_| None).await;
+    let report = checked().await;
+    let capabilities = &serde_json::to_value(&report).unwrap()["capabilities"];
+    let all = ["ordered_listings", "conditional_get", "version_ids"];
+    assert!(all.iter().all(|name| capabilities[name] == true), "{capabilities}");
+    assert_eq!(capabilities["restore"], "aws s3api restore-object");
+    let line = "ok    capabilities  ordered listings, conditional GET, version ids, archive\n";
+    assert!(report.render(false).contains(line), "{}", report.render(false));
+
+    lab.fault(Fault::new(Kind::IgnoreIfMatch).on(Op::GetObject));
+    let report = checked().await;
+    assert!(!report.capabilities.unwrap().conditional_get, "{}", report.render(false));
+    assert!(report.render(false).contains("; without conditional GET\n"));
+
+    let missing = CheckReport::run(&["s3://missing".to_owned()], unsigned(&lab).into(), |_| None).await;
+    assert_eq!(missing.capabilities, None, "there is no bucket to say it of");
 }
 
 #[tokio::test]
@@ -425,7 +447,7 @@ async fn a_check_tells_what_is_wrong() {
     ] {
         let lab = lab();
         lab.fault(Fault::new(kind.clone()).on(op));
-        let report = CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab), |_| None).await;
+        let report = CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab).into(), |_| None).await;
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(check.outcome, outcome, "{kind:?}: {}", report.render(false));
         assert!(check.remedy.is_some());

@@ -1,63 +1,27 @@
 //! What `fitsfs check SOURCE` finds out: named checks in the order in which a mount would fail, each with one line of
 //! finding and, where something is wrong, one line of remedy.
 //!
-//! `bucket` asks the store, `host` this machine; this file is the report. Nothing is retried: a check shows what
-//! the first answer is.
+//! `source` asks the store, `host` this machine; this file is the report.
 
-mod bucket;
 mod host;
+mod source;
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::store::{ErrorKind, Result, S3Options, S3Store, Source, StoreError};
+use crate::store::{Capabilities, SourceUrl, StoreOptions};
 
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// As it should be.
-    Ok,
-    /// A mount works, with a restriction.
-    Warn,
-    /// A mount or its reads fail.
-    Fail,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was checked, in one or two words that do not change between versions.
-    pub name: &'static str,
-    /// How it came out.
-    pub outcome: Outcome,
-    /// What was found, in one line.
-    pub finding: String,
-    /// What to do about it, in one line.
-    pub remedy: Option<String>,
-}
-
-impl Check {
-    fn ok(name: &'static str, finding: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, finding: finding.into(), remedy: None }
-    }
-
-    fn warn(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Warn, finding: finding.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn fail(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Fail, finding: finding.into(), remedy: Some(remedy.into()) }
-    }
-}
+pub use crate::store::{Check, Outcome};
 
 /// All checks of a source on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
     /// The source's URL; none where it cannot be parsed.
     pub source: Option<String>,
+    /// What the store can do beyond what every store can; none where it could not be asked.
+    pub capabilities: Option<Capabilities>,
     /// The checks, in order. After a failure, those that depend on it are left out.
     pub checks: Vec<Check>,
 }
@@ -65,15 +29,16 @@ pub struct CheckReport {
 impl CheckReport {
     /// Checks a source and this machine. `arguments` are the SOURCE words of the command line, `env` looks up the
     /// environment.
-    pub async fn run(arguments: &[String], options: S3Options, env: impl Fn(&str) -> Option<String>) -> Self {
+    pub async fn run(arguments: &[String], options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut report = Self::default();
-        match Source::resolve(arguments, &env) {
+        match SourceUrl::resolve(arguments, &env) {
             Ok(source) => {
                 report.source = Some(source.to_string());
-                report
-                    .checks
-                    .push(Check::ok("source", format!("bucket {}, prefix {:?}", source.bucket, source.prefix)));
-                report.checks.extend(bucket_checks(&source, options.resolve(&env)).await);
+                let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.root, source.prefix);
+                report.checks.push(Check::ok("source", finding));
+                let (checks, capabilities) = source::checks(&source, options, &env).await;
+                report.checks.extend(checks);
+                report.capabilities = capabilities;
             }
             Err(error) => report.checks.push(Check::fail("source", error.message, "see fitsfs mount --help")),
         }
@@ -107,38 +72,12 @@ impl CheckReport {
     }
 }
 
-async fn bucket_checks(source: &Source, options: Result<S3Options>) -> Vec<Check> {
-    let opened = async {
-        let options = options?;
-        let (store, unsigned) = stores(source, &options).await?;
-        Ok::<_, StoreError>((options, store, unsigned))
-    };
-    match opened.await {
-        Ok::<_, StoreError>((options, store, unsigned)) => bucket::checks(source, &options, &store, &unsigned).await,
-        Err(error) => vec![Check::fail("configuration", error.message.clone(), configuration_remedy(&error))],
-    }
-}
-
-/// The store as a mount would have it, and one that asks without signature, which any bucket answers somehow.
-async fn stores(source: &Source, options: &S3Options) -> Result<(S3Store, S3Store)> {
-    let unsigned = S3Options { no_sign_request: true, ..options.clone() };
-    Ok((S3Store::open(source, options).await?, S3Store::open(source, &unsigned).await?))
-}
-
-fn configuration_remedy(error: &StoreError) -> &'static str {
-    match error.kind {
-        ErrorKind::Invalid => "correct --endpoint-url, its environment variable, or the profile",
-        _ => "look at ~/.aws/config and the AWS_* environment",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn report(outcome: Outcome) -> CheckReport {
-        let mut report =
-            CheckReport { source: Some("s3://stpubdata".to_owned()), checks: vec![Check::ok("a", "fine")] };
+        let mut report = CheckReport { checks: vec![Check::ok("a", "fine")], ..CheckReport::default() };
         report.checks.push(match outcome {
             Outcome::Ok => Check::ok("longer", "well"),
             Outcome::Warn => Check::warn("longer", "odd", "do this"),
@@ -170,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_source_fails_and_the_machine_is_checked_all_the_same() {
-        let report = CheckReport::run(&["gs://b".to_owned()], S3Options::default(), |_| None).await;
+        let report = CheckReport::run(&["gs://b".to_owned()], StoreOptions::default(), |_| None).await;
         assert!(report.failed());
         assert_eq!((report.checks[0].name, report.checks[0].outcome), ("source", Outcome::Fail));
         assert!(report.checks.iter().any(|check| check.name == "/dev/fuse"));

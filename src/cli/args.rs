@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
-use crate::store::S3Options;
+use crate::store::{S3Options, StoreOptions};
 
 /// Where a mount goes that is not told where to go.
 pub const DEFAULT_MOUNTPOINT: &str = "/app/data/mast";
@@ -70,14 +70,9 @@ pub struct S3Args {
 }
 
 impl S3Args {
-    /// The options, filled from the environment.
-    pub fn resolve(self) -> Result<S3Options, String> {
-        self.options().resolve(super::environment).map_err(|error| error.to_string())
-    }
-
     /// The options as given.
-    pub fn options(self) -> S3Options {
-        S3Options {
+    pub fn options(self) -> StoreOptions {
+        StoreOptions::from(S3Options {
             endpoint_url: self.endpoint_url,
             region: self.region,
             profile: self.profile,
@@ -85,7 +80,7 @@ impl S3Args {
             requester_pays: self.requester_pays,
             path_style: self.path_style.then_some(true).or(self.virtual_host_style.then_some(false)),
             ..S3Options::default()
-        }
+        })
     }
 }
 

@@ -6,6 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use clap::{Arg, Args, Command};
+
+use super::args::MountArgs;
+
 /// Options of mount(8) that are not for us, or say what is so anyway. It says `rw` wherever nobody has said `ro`.
 const IGNORED: [&str; 23] = [
     "defaults",
@@ -31,23 +35,6 @@ const IGNORED: [&str; 23] = [
     "async",
     "nodiratime",
     "fsname",
-];
-
-/// Our options that stand alone, and those with a value. In /etc/fstab `_` and `-` mean the same.
-const FLAGS: [&str; 7] =
-    ["allow-other", "offline", "no-sign-request", "requester-pays", "path-style", "virtual-host-style", "read-only"];
-const VALUES: [&str; 11] = [
-    "cache-dir",
-    "cache-size",
-    "endpoint-url",
-    "region",
-    "profile",
-    "memory",
-    "metadata-ttl",
-    "uid",
-    "gid",
-    "umask",
-    "log",
 ];
 
 /// The arguments of `fitsfs`, translated if mount(8) has called.
@@ -83,17 +70,48 @@ fn options(list: &OsStr) -> Result<Vec<OsString>, String> {
 
 fn translate_option(option: &str) -> Result<Option<OsString>, String> {
     let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
-    let ours = name.replace('_', "-");
-    match value {
-        None if FLAGS.contains(&ours.as_str()) => Ok(Some(format!("--{ours}").into())),
-        Some(value) if VALUES.contains(&ours.as_str()) => Ok(Some(format!("--{ours}={value}").into())),
-        _ if IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("comment") => Ok(None),
-        _ => Err(format!("unknown mount option {name}; known: {}, {}", FLAGS.join(", "), VALUES.join("=, "))),
+    let long = name.replace('_', "-");
+    let all = options_of_mount();
+    match (all.iter().find(|ours| ours.long == long), value) {
+        (Some(Ours { takes_value: false, .. }), None) => Ok(Some(format!("--{long}").into())),
+        (Some(Ours { takes_value: true, .. }), Some(value)) => Ok(Some(format!("--{long}={value}").into())),
+        (Some(Ours { takes_value: false, .. }), Some(_)) => Err(format!("the mount option {name} takes no value")),
+        (Some(Ours { takes_value: true, .. }), None) => {
+            Err(format!("the mount option {name} needs a value: {name}=..."))
+        }
+        (None, _) if IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("comment") => Ok(None),
+        (None, _) => Err(format!("unknown mount option {name}; known: {}", known(&all))),
     }
+}
+
+/// An option of `fitsfs mount`.
+struct Ours {
+    /// Its name without the dashes before it.
+    long: String,
+    takes_value: bool,
+}
+
+/// The options of `fitsfs mount`, as they are declared there. In /etc/fstab `_` and `-` mean the same.
+fn options_of_mount() -> Vec<Ours> {
+    let command = MountArgs::augment_args(Command::new("mount"));
+    // What is hidden the program tells itself.
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let ours = |argument: &Arg| {
+        let long = argument.get_long()?.to_owned();
+        Some(Ours { long, takes_value: argument.get_action().takes_values() })
+    };
+    shown.filter_map(ours).collect()
+}
+
+fn known(all: &[Ours]) -> String {
+    let shown = |ours: &Ours| ours.long.replace('-', "_") + if ours.takes_value { "=" } else { "" };
+    all.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::parser::ValueSource;
+
     use super::*;
 
     fn translated(arguments: &[&str]) -> Result<Vec<String>, String> {
@@ -116,8 +134,37 @@ mod tests {
         assert_eq!(translated(&own).unwrap(), own);
     }
 
+    /// Each alone, as some exclude others, with a value that it takes.
+    #[test]
+    fn every_option_of_mount_is_one_of_fstab() {
+        let mount = || MountArgs::augment_args(Command::new("mount"));
+        let mut checked = 0;
+        for argument in mount().get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let Some(long) = argument.get_long() else { continue };
+            let values: &[&str] =
+                if argument.get_action().takes_values() { &["=7", "=60s", "=/d", "=http://h"] } else { &[""] };
+            for name in [long.to_owned(), long.replace('-', "_")] {
+                let is_given = |value: &&str| {
+                    let line = ["mount.fitsfs", "s3://b", "/mnt", "-o", &format!("ro,{name}{value}")];
+                    let command_line = translated(&line).unwrap();
+                    let matches = mount().try_get_matches_from(&command_line[1..]);
+                    matches.is_ok_and(|m| m.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine))
+                };
+                assert!(values.iter().any(is_given), "{name} in /etc/fstab does not become --{long}");
+                checked += 1;
+            }
+            assert!(!IGNORED.contains(&long), "{long} is a word of mount(8) as well");
+        }
+        assert!(checked >= 2 * 18, "{checked} options: they are looked for in the wrong place");
+    }
+
     #[test]
     fn what_cannot_be_meant_is_refused() {
+        let refused = |option: &str| translated(&["mount.fitsfs", "s3://b", "/mnt", "-o", option]).unwrap_err();
+        assert!(refused("offline=1").contains("offline takes no value"));
+        assert!(refused("cache_dir").contains("cache_dir needs a value"));
+        assert!(refused("log_file=/x").contains("unknown"), "it is hidden");
+        assert!(refused("rubbish").contains("cache_shared, ") && refused("rubbish").contains("cache_dir=, "));
         assert!(translated(&["mount.fitsfs", "s3://b", "/mnt", "-o", "secret=x"]).unwrap_err().contains("secret"));
     }
 }

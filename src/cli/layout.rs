@@ -8,16 +8,16 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tokio::runtime::Runtime;
 
-use super::args::{LayoutArgs, S3Args};
+use super::args::LayoutArgs;
 use crate::fits::{Chain, Layout, Need, render};
 use crate::metrics::{Metrics, PaceMeter};
 use crate::printable::{printable_json, printable_lines};
-use crate::store::{self, ObjectMeta, S3Store, Source, Store};
+use crate::store::{self, ObjectMeta, SourceUrl, Store, StoreOptions};
 
 /// Prints the HDU map.
 pub fn run(args: LayoutArgs) -> Result<(), String> {
     let is_url = args.file.contains("://");
-    let layout = if is_url { of_url(&args.file, args.s3)? } else { of_path(&args.file)? };
+    let layout = if is_url { of_url(&args.file, args.s3.options())? } else { of_path(&args.file)? };
     if !layout.is_known() {
         return Err(format!("{} is not a FITS or ASDF file: it does not begin with a header of either", args.file));
     }
@@ -52,18 +52,14 @@ fn of_path(path: &str) -> Result<Layout, String> {
     Ok(chain.into_layout())
 }
 
-fn of_url(url: &str, s3: S3Args) -> Result<Layout, String> {
-    runtime()?.block_on(async {
-        let (bucket, key) = url.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).unwrap_or((url, ""));
-        let bucket = if key.is_empty() { url.to_owned() } else { format!("s3://{bucket}") };
-        let source = Source::parse(&bucket).map_err(|error| error.to_string())?;
-        if key.is_empty() || key.ends_with('/') {
-            return Err(format!("{url} names no object: give it as s3://bucket/key"));
-        }
-        let s3 = S3Store::open(&source, &s3.resolve()?).await.map_err(|error| error.to_string())?;
-        let store = store::resilient(s3, &Arc::new(Metrics::new()), &PaceMeter::default());
-        walk(store.as_ref(), key).await.map_err(|error| error.to_string())
-    })
+fn of_url(url: &str, options: StoreOptions) -> Result<Layout, String> {
+    let walked = runtime()?.block_on(async {
+        let (source, key) = SourceUrl::parse_object(url)?;
+        let opened = store::open(&source, &source.resolve_options(options, super::environment)?).await?;
+        let store = store::resilient(opened, &Arc::new(Metrics::new()), &PaceMeter::default());
+        walk(store.as_ref(), &key).await
+    });
+    walked.map_err(|error| error.to_string())
 }
 
 async fn walk(store: &dyn Store, key: &str) -> store::Result<Layout> {

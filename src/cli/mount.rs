@@ -19,7 +19,7 @@ use crate::control;
 use crate::fs::Shown;
 use crate::mount::{self, point};
 use crate::printable::printable;
-use crate::store::Source;
+use crate::store::SourceUrl;
 
 /// After `unmount` the daemon needs a moment to finish; nobody waits longer for it than this.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ pub fn unmount(mountpoint: &Path) -> Result<(), String> {
 
 fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let (sources, mountpoint) = split_places(args.places);
-    let source = Source::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
+    let source = SourceUrl::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     let cache_dir = super::cache_place(args.cache_dir)?.filter(|_| args.cache_size.as_u64() > 0);
@@ -63,9 +63,10 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
                 .to_owned(),
         );
     }
+    let store = source.resolve_options(args.s3.options(), super::environment).map_err(|error| error.to_string())?;
     Ok(MountConfig {
         source,
-        s3: args.s3.resolve()?,
+        store,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,

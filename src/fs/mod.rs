@@ -36,9 +36,6 @@ use inode::{InodeTable, Open};
 use layout::Layouts;
 use sweep::{Expected, Sweeps};
 
-/// Storage classes whose objects must be restored before they can be read (S3 API page GetObject, InvalidObjectState).
-const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
-
 /// What inodes may take in memory, as a share of what data may take, and at least so many bytes.
 const INODES_DIVISOR: u64 = 8;
 const MIN_INODES: u64 = 1 << 20;
@@ -243,7 +240,7 @@ impl Filesystem {
 
     /// A file will be the next one that is opened, or that after so many others.
     fn expect(&self, path: &str, object: &Object, place: u64) {
-        if !is_archived(object) {
+        if !object.meta.is_archived() {
             let ino = self.inodes.number(path, &Node::File(object.clone()));
             self.reader.foresee(&self.reader.file(ino, &path.into(), object), place);
         }
@@ -407,7 +404,7 @@ impl Filesystem {
 
     /// Archived objects open only if they have been restored, which their first byte shows.
     async fn check_restored(&self, object: &Object) -> Result<()> {
-        if !is_archived(object) || object.size() == 0 {
+        if !object.meta.is_archived() || object.size() == 0 {
             return Ok(());
         }
         let first: Range<u64> = 0..1;
@@ -463,10 +460,6 @@ fn object_of(inode: &Inode) -> Result<&Object> {
         Node::File(object) => Ok(object),
         Node::Directory => Err(Errno::EISDIR),
     }
-}
-
-fn is_archived(object: &Object) -> bool {
-    object.meta.storage_class.as_deref().is_some_and(|class| ARCHIVE_CLASSES.contains(&class))
 }
 
 fn is_direct(flags: i32) -> bool {

@@ -22,7 +22,7 @@ pub fn value(object: &Object, name: &str) -> Option<Vec<u8>> {
         URL => Some(object.url().into_bytes()),
         ETAG => meta.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
         VERSION => meta.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
-        STORAGE_CLASS => Some(meta.storage_class.as_deref().unwrap_or("STANDARD").as_bytes().to_vec()),
+        STORAGE_CLASS => Some(meta.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec()),
         _ => None,
     }
 }

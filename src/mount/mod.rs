@@ -23,7 +23,7 @@ use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, PaceMeter, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, ObjectSource, Offline, Preconnect, S3Store, Store, StoreError};
+use crate::store::{self, ErrorKind, Offline, Preconnect, Source, Store, StoreError};
 use crate::trace::Trace;
 use crate::tree::{Bucket, Namespace, Peeks, Ttl};
 
@@ -89,12 +89,12 @@ fn runtime() -> std::io::Result<Runtime> {
 /// Opens the store, makes sure that it answers, and builds the filesystem on it.
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Shown), String> {
     let metrics = Arc::new(Metrics::new());
-    let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
+    let opened = store::open(&config.source, &config.store).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
     let pace = PaceMeter::default();
     let store: Arc<dyn Store> = match config.offline {
-        true => Arc::new(Offline::new(Arc::new(s3))),
-        false => Arc::new(Preconnect::new(store::resilient(s3, &metrics, &pace))),
+        true => Arc::new(Offline::new(opened)),
+        false => Arc::new(Preconnect::new(store::resilient(opened, &metrics, &pace))),
     };
     let memory = memory_budget(config.memory);
     let cache = cache::open(config, store.id(), memory, &metrics).await?;
@@ -102,7 +102,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Shown)
     let peeks = Arc::new(Peeks::new(handle.clone()));
     let names = cache.names(store.clone(), config, ttl);
     let namespace = Namespace::new(names, ttl, memory, peeks.clone(), metrics.clone(), handle.clone());
-    let source = Arc::new(ObjectSource { store, pace });
+    let source = Arc::new(Source { store, pace });
     let tree = Arc::new(Bucket::new(source, namespace, &config.source.prefix));
     let shown = fs::probe(&*tree, STORE_PATIENCE).await.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.

@@ -76,6 +76,11 @@ impl StoreError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: printable(&message.into()).into_owned(), retry_after: None }
     }
+
+    /// A configuration that cannot work.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
 }
 
 impl fmt::Display for StoreError {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::Metrics;
 use pace::{Pace, Verdict};
 
@@ -82,8 +82,8 @@ impl Store for Hedge {
         self.inner.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.inner.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     async fn touch(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::stream::StreamExt;
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::{Counter, Metrics, PaceMeter, RequestKind};
 
 /// A store whose requests are measured.
@@ -54,8 +54,8 @@ impl Store for Metered {
         self.inner.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.inner.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     async fn touch(&self) -> Result<()> {

@@ -2,22 +2,28 @@
 //!
 //! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
 //! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
-//! that bytes of two versions are never mixed. Behaviour that is not a protocol's own (retries, hedging, metering) is a
+//! that bytes of two versions are never mixed. A source XX
 //! decorator that is itself a [`Store`].
 
+mod capabilities;
+mod class;
+mod diagnosis;
 mod error;
 mod hedge;
 mod identity;
 mod local;
 mod metered;
-#[cfg(test)]
-pub mod nowhere;
 mod object;
 mod offline;
+mod options;
 mod preconnect;
+mod registry;
 mod retry;
 mod s3;
-mod source;
+mod scheme;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod source_url;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,17 +35,21 @@ use futures::stream::BoxStream;
 
 use crate::metrics::{Metrics, PaceMeter};
 
+pub use capabilities::Capabilities;
+pub use class::StorageClass;
+pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use identity::Identity;
 pub use local::LocalStore;
 pub use metered::Metered;
-pub use object::{Object, Source as ObjectSource};
+pub use object::{Object, Source};
 pub use offline::Offline;
+pub use options::StoreOptions;
 pub use preconnect::Preconnect;
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
-pub use source::Source;
+pub use s3::{S3Options, S3Store, key_tail};
+pub use source_url::SourceUrl;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,11 +71,16 @@ pub struct ObjectMeta {
     pub last_modified: SystemTime,
     /// Which content of the key this is.
     pub version: Version,
-    /// The storage class as the store names it (`GLACIER`, ...); none means standard.
-    pub storage_class: Option<Arc<str>>,
+    /// The class of its storage; none means the store's standard one.
+    pub storage_class: Option<StorageClass>,
 }
 
 impl ObjectMeta {
+    /// Whether it must be restored before it can be read, as far as the store tells.
+    pub fn is_archived(&self) -> bool {
+        self.storage_class.as_ref().is_some_and(|class| class.is_archived)
+    }
+
     /// Whether both are one version of one key.
     pub fn is_same(&self, other: &Self) -> bool {
         let is_dated = self.version != Version::default() || self.last_modified == other.last_modified;
@@ -129,9 +144,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The URL of a key, for people: what would steer a terminal is escaped.
     fn url(&self, key: &str) -> String;
 
-    /// Whether listings come in the order of the keys, so that a page proves what is not there. Where it is in doubt, the
-    /// pages themselves are looked at as well.
-    fn lists_in_order(&self) -> bool;
+    /// What it can do beyond what every store can, as far as it knows by now.
+    fn capabilities(&self) -> Capabilities;
 
     /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
     async fn touch(&self) -> Result<()>;
@@ -152,9 +166,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body>;
 }
 
+/// The store of a source. Sends no request.
+pub async fn open(source: &SourceUrl, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    source.scheme.open(&source.root, options).await
+}
+
+/// The store of a source, to be asked why it cannot be mounted.
+pub async fn diagnose(source: &SourceUrl, options: &StoreOptions) -> Result<Box<dyn Diagnosis>> {
+    source.scheme.diagnose(&source.root, options).await
+}
+
 /// The store as a mount uses it: every attempt counted and its pace measured, slow GETs hedged, transient errors retried.
-pub fn resilient(store: impl Store + 'static, metrics: &Arc<Metrics>, pace: &PaceMeter) -> Arc<dyn Store> {
-    let metered = Arc::new(Metered::new(Arc::new(store), Arc::clone(metrics), pace.clone()));
+pub fn resilient(store: Arc<dyn Store>, metrics: &Arc<Metrics>, pace: &PaceMeter) -> Arc<dyn Store> {
+    let metered = Arc::new(Metered::new(store, Arc::clone(metrics), pace.clone()));
     let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
     Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

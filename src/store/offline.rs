@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
 
 /// Has the name of another store, and refuses every request.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Store for Offline {
         self.0.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.0.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
 
     async fn touch(&self) -> Result<()> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Body, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 
 /// As many as a look-up and the walk along the first headers use at once.
 const FEW: usize = 8;
@@ -168,8 +168,8 @@ impl Store for Preconnect {
         self.inner.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.inner.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     async fn touch(&self) -> Result<()> {

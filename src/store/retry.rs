@@ -20,7 +20,7 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::rate::{Line, Rate, Verdict};
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
 use crate::metrics::Metrics;
 
 /// When to repeat and when to give up.
@@ -111,8 +111,8 @@ impl Store for Retry {
         self.inner.url(key)
     }
 
-    fn lists_in_order(&self) -> bool {
-        self.inner.lists_in_order()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     /// Not repeated: nothing depends on it.

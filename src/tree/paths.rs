@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{Directory, Entry, Found, Node, Tree, Ttl};
-use crate::store::{ErrorKind, Object, ObjectMeta, Result, StoreError, Version, nowhere};
+use crate::store::scripted::Scripted;
+use crate::store::{ErrorKind, Object, ObjectMeta, Result, StoreError, Version};
 
 /// Files by path. Their keys begin with the name of the tree.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Paths {
         };
         let below = format!("{path}/");
         match self.files.contains(&path) {
-            true => Some(Node::File(nowhere::object(meta()))),
+            true => Some(Node::File(Object::of(Arc::new(Scripted::default()), meta()))),
             false => self.files.iter().any(|file| file.starts_with(&below)).then_some(Node::Directory),
         }
     }

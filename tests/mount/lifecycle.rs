@@ -186,8 +186,10 @@ fn fstab_options_are_understood_by_the_helper_of_mount() {
     let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "p/d/a", pattern(1000, 1))));
     let helper = rig.outside().join("mount.fitsfs");
     symlink(PROGRAM, &helper).unwrap();
-    let options =
-        format!("ro,noauto,nofail,_netdev,no_sign_request,cache_size=0,endpoint_url={},umask=077", rig.lab.endpoint());
+    let options = format!(
+        "ro,noauto,nofail,_netdev,no_sign_request,cache_size=0,cache_shared,endpoint_url={},umask=077",
+        rig.lab.endpoint()
+    );
     let output = Command::new(&helper).args(["s3://archive/p", rig.root_str(), "-o", &options]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert_reads(&rig, "d/a");

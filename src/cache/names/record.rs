@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::store::{ListPage, ListRequest, ObjectMeta, Version};
+use crate::store::{ListPage, ListRequest, ObjectMeta, StorageClass, Version};
 
 /// The hexadecimal digits of a checksum.
 pub(super) const DIGITS: usize = 16;
@@ -64,6 +64,8 @@ pub(super) struct Object {
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     class: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    archived: bool,
 }
 
 impl Record {
@@ -140,15 +142,17 @@ impl Object {
             modified: nanoseconds(object.last_modified)?,
             etag: text(&object.version.etag),
             id: text(&object.version.id),
-            class: text(&object.storage_class),
+            class: object.storage_class.as_ref().map(|class| class.name.to_string()),
+            archived: object.is_archived(),
         })
     }
 
     /// As the store told it.
     pub(super) fn restore(self) -> Option<ObjectMeta> {
-        let Self { key, size, modified, etag, id, class } = self;
+        let Self { key, size, modified, etag, id, class, archived } = self;
+        let storage_class = class.map(|name| StorageClass::from((&*name, archived)));
         let version = Version { etag: etag.map(Into::into), id: id.map(Into::into) };
-        Some(ObjectMeta { key, size, last_modified: time(modified)?, version, storage_class: class.map(Into::into) })
+        Some(ObjectMeta { key, size, last_modified: time(modified)?, version, storage_class })
     }
 }
 

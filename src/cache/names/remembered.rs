@@ -70,7 +70,7 @@ impl Remembered {
     /// One page of keys, and its age.
     pub async fn list(&self, request: &ListRequest) -> Result<(ListPage, Duration)> {
         if let Some(memory) = &self.memory
-            && let Some(answer) = memory.page(request, self.store.lists_in_order()).await
+            && let Some(answer) = memory.page(request, self.store.capabilities().ordered_listings).await
         {
             return Ok(answer);
         }
@@ -109,7 +109,7 @@ impl Remembered {
     /// What is remembered of a request.
     pub async fn recalls(&self, request: &ListRequest) -> Recall {
         match &self.memory {
-            Some(memory) => memory.recalls(request, self.store.lists_in_order()).await,
+            Some(memory) => memory.recalls(request, self.store.capabilities().ordered_listings).await,
             None => Recall::Nothing,
         }
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cache::Device;
-use crate::store::{Body, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
+use crate::store::{Body, Capabilities, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
 
 const ALWAYS: Ttl = Ttl { positive: Duration::from_secs(3600), negative: Duration::from_secs(3600) };
 
@@ -29,7 +29,7 @@ fn object(key: &str, size: u64) -> ObjectMeta {
         size,
         last_modified: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         version: Version { etag: Some(format!("\"{size}\"").into()), id: None },
-        storage_class: (size == 7).then(|| "GLACIER".into()),
+        storage_class: (size == 7).then(|| ("GLACIER", true).into()),
     }
 }
 
@@ -43,8 +43,8 @@ impl Store for Bucket {
         format!("s3://bucket/{key}")
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Default::default() }
     }
 
     async fn touch(&self) -> Result<()> {

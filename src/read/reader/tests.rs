@@ -1,71 +1,17 @@
 //! The reader with a store that answers at once and a page cache that takes everything.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
-
-use async_trait::async_trait;
-use futures::StreamExt;
+use std::time::Duration;
 
 use super::*;
-use crate::metrics::{Pace, PaceMeter};
+use crate::metrics::Pace;
 use crate::read::PageCache;
-use crate::store::{Body, ListPage, ListRequest, ObjectMeta, ObjectSource, Peeked, Store, Version};
+use crate::store::scripted::{Op, Scripted, Step, content, object};
+use crate::store::{ObjectMeta, Version};
 
 const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 << 30;
-
-/// A store of objects whose bytes are their offsets, in units of 4 KiB, modulo 251.
-#[derive(Debug, Default)]
-struct Offsets {
-    fails: AtomicBool,
-    gets: AtomicUsize,
-}
-
-fn content(range: Range<u64>) -> Bytes {
-    range.map(|at| (at / 4096 % 251) as u8).collect::<Vec<u8>>().into()
-}
-
-#[async_trait]
-impl Store for Offsets {
-    fn id(&self) -> &str {
-        "offsets"
-    }
-
-    fn url(&self, key: &str) -> String {
-        key.to_owned()
-    }
-
-    fn lists_in_order(&self) -> bool {
-        true
-    }
-
-    async fn touch(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn list(&self, _: &ListRequest) -> Result<ListPage> {
-        Ok(ListPage::default())
-    }
-
-    async fn head(&self, _: &str) -> Result<ObjectMeta> {
-        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
-    }
-
-    async fn peek(&self, _: &str, _: u64) -> Result<Peeked> {
-        Err(StoreError::new(ErrorKind::NotFound, "nothing is looked up here"))
-    }
-
-    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        self.gets.fetch_add(1, Ordering::Relaxed);
-        if self.fails.load(Ordering::Relaxed) {
-            return Err(StoreError::new(ErrorKind::Timeout, "no answer within a minute"));
-        }
-        let chunk = Ok(content(range));
-        Ok(Body { version: object.version.clone(), stream: futures::stream::once(async { chunk }).boxed() })
-    }
-}
 
 struct Takes;
 
@@ -73,6 +19,10 @@ impl PageCache for Takes {
     fn store(&self, _: u64, _: u64, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn store() -> Arc<Scripted> {
+    Arc::new(Scripted::of_size(SIZE))
 }
 
 fn reader(memory: u64) -> Arc<Reader> {
@@ -90,19 +40,12 @@ fn reader(memory: u64) -> Arc<Reader> {
 }
 
 async fn open(reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
-    open_in(Arc::default(), reader, ino).await
+    open_in(store(), reader, ino).await
 }
 
-async fn open_in(store: Arc<Offsets>, reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
-    let meta = ObjectMeta {
-        key: format!("{ino}.dat"),
-        size: SIZE,
-        last_modified: SystemTime::UNIX_EPOCH,
-        version: Version::default(),
-        storage_class: None,
-    };
-    let source = Arc::new(ObjectSource { store, pace: PaceMeter::default() });
-    let file = reader.file(ino, &format!("{ino}.dat").into(), &Object { source, meta: Arc::new(meta) });
+async fn open_in(store: Arc<Scripted>, reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
+    let path: Arc<str> = format!("{ino}.dat").into();
+    let file = reader.file(ino, &path, &Object::of(store, object(&path, SIZE)));
     reader.opened(&file, false).await;
     file
 }
@@ -257,18 +200,18 @@ async fn an_inode_number_that_was_another_objects_begins_anew() {
 /// Regression: a READ began anew when what it had joined had failed for a minute, and the kernel asked once more.
 #[tokio::test]
 async fn a_read_fails_with_what_it_joined_and_its_repetition_at_once() {
-    let store: Arc<Offsets> = Arc::default();
+    let store = store();
     let reader = reader(8 * MIB);
     let file = open_in(store.clone(), &reader, 3).await;
-    store.fails.store(true, Ordering::Relaxed);
+    store.always(Step::fails(ErrorKind::Timeout));
     let ahead = Segment::new(MIB..2 * MIB, Origin::Sequential, None);
     let fetch = reader.place(&file, &mut file.core.lock(), ahead);
     let joined = MIB + 8192..MIB + 12_288;
     let (_, first) = futures::join!(fetch, reader.read(&file, joined.clone()));
     assert_eq!(first.unwrap_err().kind, ErrorKind::Timeout);
     assert_eq!(reader.read(&file, joined.clone()).await.unwrap_err().kind, ErrorKind::Timeout);
-    assert_eq!(store.gets.load(Ordering::Relaxed), 1);
-    store.fails.store(false, Ordering::Relaxed);
+    assert_eq!(store.count(Op::Get), 1);
+    store.always(Step::answers());
     // What is held is read, whatever failed.
     let held = Segment::new(5 * MIB..6 * MIB, Origin::Strided, None);
     let fetch = reader.place(&file, &mut file.core.lock(), held);

@@ -1,110 +1,34 @@
 //! Hedging of GETs to a store whose answers take as long as told, in paused time.
 
-use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{StreamExt, TryStreamExt};
+use futures::stream::TryStreamExt;
 
 use super::*;
 use crate::metrics::PaceMeter;
-use crate::store::{Metered, Retry, RetryPolicy, StoreError, Version};
+use crate::store::scripted::{Op, Scripted, Step, content, object};
+use crate::store::{Metered, Retry, RetryPolicy};
 
 const MS: Duration = Duration::from_millis(1);
 const USUAL: Duration = Duration::from_millis(30);
 const SLOW: Duration = Duration::from_secs(2);
 
-/// How long the first byte of an answer takes, and what goes wrong with it.
-type Step = (Duration, Option<ErrorKind>);
-
-/// A store that answers as told, then as usual. Of answers that share a line, each takes so long after the one before.
-#[derive(Debug, Default)]
-struct Script {
-    steps: Mutex<VecDeque<Step>>,
-    line: Option<Duration>,
-    free: Mutex<Option<Instant>>,
-    ranges: Mutex<Vec<Range<u64>>>,
-}
-
-impl Script {
-    /// Waits for the first byte.
-    async fn first_byte(&self) -> Option<ErrorKind> {
-        let (time, failure) = self.steps.lock().pop_front().unwrap_or((USUAL, None));
-        let mut due = Instant::now() + time;
-        if let Some(line) = self.line {
-            let mut free = self.free.lock();
-            due = free.map_or(due, |free| free.max(due)) + line;
-            *free = Some(due);
-        }
-        tokio::time::sleep_until(due).await;
-        failure
-    }
-}
-
-#[async_trait]
-impl Store for Script {
-    fn id(&self) -> &str {
-        "script"
-    }
-
-    fn url(&self, key: &str) -> String {
-        format!("script://{key}")
-    }
-
-    fn lists_in_order(&self) -> bool {
-        true
-    }
-
-    async fn touch(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
-        match self.first_byte().await {
-            Some(kind) => Err(StoreError::new(kind, "scripted")),
-            None => Ok(ListPage::default()),
-        }
-    }
-
-    async fn peek(&self, _key: &str, _len: u64) -> Result<Peeked> {
-        Err(StoreError::new(ErrorKind::NotFound, "not scripted"))
-    }
-
-    async fn head(&self, _key: &str) -> Result<ObjectMeta> {
-        Ok(object())
-    }
-
-    async fn get(&self, _object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        self.ranges.lock().push(range.clone());
-        match self.first_byte().await {
-            Some(kind) => Err(StoreError::new(kind, "scripted")),
-            None => {
-                let bytes: Bytes = range.map(|position| position as u8).collect();
-                Ok(Body { version: Version::default(), stream: futures::stream::iter([Ok(bytes)]).boxed() })
-            }
-        }
-    }
-}
-
-fn object() -> ObjectMeta {
-    ObjectMeta {
-        key: "k".to_owned(),
-        size: 1000,
-        last_modified: SystemTime::UNIX_EPOCH,
-        version: Version::default(),
-        storage_class: None,
-    }
+/// The first byte of the answer takes so long.
+fn slow() -> Step {
+    Step::answers().after(SLOW)
 }
 
 struct Bench {
-    script: Arc<Script>,
+    script: Arc<Scripted>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
 
 /// The layers of a mount over such a store.
-fn bench(script: Script) -> Bench {
+fn bench(script: Scripted) -> Bench {
     let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
+    script.always(Step::answers().after(USUAL));
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
     let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
     let hedge = Arc::new(Hedge::new(metered, Arc::clone(&metrics)));
@@ -114,7 +38,7 @@ fn bench(script: Script) -> Bench {
 
 /// One that has seen so many usual GETs.
 async fn used(gets: usize) -> Bench {
-    let bench = bench(Script::default());
+    let bench = bench(Scripted::of_size(1000));
     for _ in 0..gets {
         bench.read().await.unwrap();
     }
@@ -123,16 +47,16 @@ async fn used(gets: usize) -> Bench {
 
 impl Bench {
     async fn read(&self) -> Result<Vec<u8>> {
-        let body = self.store.get(&object(), 10..20).await?;
+        let body = self.store.get(&object("k", 1000), 10..20).await?;
         let chunks: Vec<Bytes> = body.stream.try_collect().await?;
         Ok(chunks.concat())
     }
 
     /// Reads, where the next requests go so; returns how long it took.
     async fn read_with(&self, steps: impl IntoIterator<Item = Step>) -> Duration {
-        self.script.steps.lock().extend(steps);
+        self.script.next(steps);
         let start = Instant::now();
-        assert_eq!(self.read().await.unwrap(), (10..20).collect::<Vec<u8>>());
+        assert_eq!(self.read().await.unwrap(), content(10..20));
         start.elapsed()
     }
 
@@ -151,10 +75,10 @@ impl Bench {
 #[tokio::test(start_paused = true)]
 async fn a_slow_get_is_sent_again_for_the_same_range_and_the_first_answer_wins() {
     let bench = used(10).await;
-    let took = bench.read_with([(SLOW, None)]).await;
+    let took = bench.read_with([slow()]).await;
     assert!(took < 5 * USUAL, "{took:?}");
     assert_eq!(bench.hedges(), (1, 1));
-    assert!(bench.script.ranges.lock().iter().all(|range| *range == (10..20)));
+    assert!(bench.script.asked().iter().all(|asked| asked.range == (10..20)));
     let snapshot = bench.metrics.snapshot();
     assert_eq!((snapshot.requests.get, snapshot.in_flight, snapshot.counters.retries), (12, 0, 0));
 }
@@ -162,15 +86,15 @@ async fn a_slow_get_is_sent_again_for_the_same_range_and_the_first_answer_wins()
 #[tokio::test(start_paused = true)]
 async fn the_first_request_may_win_after_all() {
     let bench = used(10).await;
-    let took = bench.read_with([(200 * MS, None), (SLOW, None)]).await;
+    let took = bench.read_with([Step::answers().after(200 * MS), slow()]).await;
     assert!(took <= 201 * MS, "{took:?}");
     assert_eq!((bench.hedges(), bench.metrics.in_flight.get()), ((1, 0), 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_one_fails_the_other_is_waited_for() {
-    let (failed, answered) = ((200 * MS, Some(ErrorKind::Network)), (300 * MS, None));
-    for (steps, won) in [([failed, answered], 1), ([answered, failed], 0)] {
+    let (failed, answered) = (Step::fails(ErrorKind::Network).after(200 * MS), Step::answers().after(300 * MS));
+    for (steps, won) in [([failed.clone(), answered.clone()], 1), ([answered, failed], 0)] {
         let bench = used(10).await;
         bench.read_with(steps).await;
         let snapshot = bench.metrics.snapshot();
@@ -181,22 +105,24 @@ async fn where_one_fails_the_other_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn where_both_fail_it_is_the_retries_turn() {
     let bench = used(10).await;
-    bench.read_with([(200 * MS, Some(ErrorKind::Network)), (300 * MS, Some(ErrorKind::Server))]).await;
+    bench
+        .read_with([Step::fails(ErrorKind::Network).after(200 * MS), Step::fails(ErrorKind::Server).after(300 * MS)])
+        .await;
     assert_eq!((bench.hedges(), bench.metrics.retries.get()), ((1, 0), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_that_waiting_does_not_cure_is_the_answer() {
     let bench = used(10).await;
-    bench.script.steps.lock().extend([(SLOW, None), (USUAL, Some(ErrorKind::VersionChanged))]);
+    bench.script.next([slow(), Step::fails(ErrorKind::VersionChanged).after(USUAL)]);
     assert_eq!(bench.read().await.unwrap_err().kind, ErrorKind::VersionChanged);
-    assert_eq!((bench.hedges(), bench.script.ranges.lock().len()), ((1, 0), 12));
+    assert_eq!((bench.hedges(), bench.script.count(Op::Get)), ((1, 0), 12));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_hedged_before_it_is_known_what_is_usual() {
     let bench = used(9).await;
-    assert!(bench.read_with([(SLOW, None)]).await >= SLOW);
+    assert!(bench.read_with([slow()]).await >= SLOW);
     assert_eq!(bench.hedges(), (0, 0));
 }
 
@@ -204,14 +130,14 @@ async fn nothing_is_hedged_before_it_is_known_what_is_usual() {
 async fn a_spent_budget_fills_up_with_further_gets() {
     let bench = used(10).await;
     assert_eq!(bench.metrics.hedge_budget.get(), 1);
-    bench.read_with([(SLOW, None)]).await;
+    bench.read_with([slow()]).await;
     assert_eq!((bench.hedges(), bench.metrics.hedge_budget.get()), ((1, 1), 0));
-    assert!(bench.read_with([(SLOW, None)]).await >= SLOW);
+    assert!(bench.read_with([slow()]).await >= SLOW);
     assert_eq!(bench.hedges(), (1, 1));
     for _ in 0..20 {
         bench.read().await.unwrap();
     }
-    bench.read_with([(SLOW, None)]).await;
+    bench.read_with([slow()]).await;
     assert_eq!(bench.hedges(), (2, 2));
 }
 
@@ -222,7 +148,7 @@ async fn at_most_one_in_twenty_is_hedged() {
         for _ in 0..9 {
             bench.read().await.unwrap();
         }
-        bench.read_with([(SLOW, None)]).await;
+        bench.read_with([slow()]).await;
     }
     let (hedged, gets) = (bench.hedges().0, 10 + 100 * 10);
     assert!((10..=1 + gets / 20).contains(&hedged), "{hedged} of {gets}");
@@ -232,7 +158,7 @@ async fn at_most_one_in_twenty_is_hedged() {
 async fn silence_of_the_whole_store_costs_one_request() {
     let bench = used(500).await;
     assert_eq!(bench.metrics.hedge_budget.get(), 4);
-    bench.script.steps.lock().extend(vec![(SLOW, None); 50]);
+    bench.script.next(vec![slow(); 50]);
     bench.read_at_once(40).await;
     assert_eq!(bench.hedges(), (1, 0));
 }
@@ -240,7 +166,7 @@ async fn silence_of_the_whole_store_costs_one_request() {
 #[tokio::test(start_paused = true)]
 async fn of_several_that_are_late_the_next_is_hedged_when_one_was_answered() {
     let bench = used(500).await;
-    bench.script.steps.lock().extend(vec![(SLOW, None); 4]);
+    bench.script.next(vec![slow(); 4]);
     let start = Instant::now();
     bench.read_at_once(4).await;
     assert!(start.elapsed() < 15 * USUAL, "{:?}", start.elapsed());
@@ -250,28 +176,28 @@ async fn of_several_that_are_late_the_next_is_hedged_when_one_was_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_throttles_is_not_asked_for_more() {
     let bench = used(100).await;
-    bench.read_with([(USUAL, Some(ErrorKind::Throttled))]).await;
-    assert!(bench.read_with([(SLOW, None)]).await >= SLOW);
+    bench.read_with([Step::fails(ErrorKind::Throttled).after(USUAL)]).await;
+    assert!(bench.read_with([slow()]).await >= SLOW);
     assert_eq!(bench.hedges(), (0, 0));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    bench.read_with([(SLOW, None)]).await;
+    bench.read_with([slow()]).await;
     assert_eq!(bench.hedges(), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_listing_counts_as_well() {
     let bench = used(100).await;
-    bench.script.steps.lock().push_back((USUAL, Some(ErrorKind::Throttled)));
+    bench.script.next([Step::fails(ErrorKind::Throttled).after(USUAL)]);
     let request = ListRequest { prefix: String::new(), delimited: true, max_keys: 1, continuation: None };
     bench.store.list(&request).await.unwrap();
-    bench.read_with([(SLOW, None)]).await;
+    bench.read_with([slow()]).await;
     assert_eq!(bench.hedges(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_that_waits_for_a_full_line_is_not_hedged() {
     // 64 KiB at 12 MB/s: the last of a hundred waits for half a second, where 30 ms are usual.
-    let bench = bench(Script { line: Some(Duration::from_micros(5_500)), ..Script::default() });
+    let bench = bench(Scripted::of_size(1000).on_line(Duration::from_micros(5_500)));
     for _ in 0..100 {
         bench.read().await.unwrap();
     }
@@ -285,9 +211,9 @@ async fn a_burst_that_waits_for_a_full_line_is_not_hedged() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_lost_in_a_burst_is_hedged() {
     let bench = used(100).await;
-    let mut steps = vec![(USUAL, None); 100];
-    steps[40].0 = SLOW;
-    bench.script.steps.lock().extend(steps);
+    let mut steps = vec![Step::answers().after(USUAL); 100];
+    steps[40] = slow();
+    bench.script.next(steps);
     let start = Instant::now();
     bench.read_at_once(100).await;
     assert!(start.elapsed() < 10 * USUAL, "{:?}", start.elapsed());
@@ -298,8 +224,8 @@ async fn one_that_is_lost_in_a_burst_is_hedged() {
 async fn a_store_that_turns_slow_is_the_new_usual() {
     let bench = used(100).await;
     for _ in 0..200 {
-        bench.read_with([(SLOW, None), (SLOW, None)]).await;
-        bench.script.steps.lock().clear();
+        bench.read_with([slow(), slow()]).await;
+        bench.script.forget_next();
     }
     assert!(bench.hedges().0 <= 4, "{:?}", bench.hedges());
 }
@@ -307,13 +233,13 @@ async fn a_store_that_turns_slow_is_the_new_usual() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_gives_up_leaves_nothing_behind() {
     let bench = used(10).await;
-    bench.script.steps.lock().extend([(SLOW, None), (SLOW, None)]);
+    bench.script.next([slow(), slow()]);
     assert!(tokio::time::timeout(500 * MS, bench.read()).await.is_err());
     assert_eq!((bench.hedges(), bench.metrics.in_flight.get()), ((1, 0), 0));
     tokio::time::sleep(Duration::from_secs(1)).await;
     for _ in 0..20 {
         bench.read().await.unwrap();
     }
-    bench.read_with([(SLOW, None)]).await;
+    bench.read_with([slow()]).await;
     assert_eq!(bench.hedges(), (2, 1), "it does not wait for its turn for ever");
 }

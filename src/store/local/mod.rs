@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use self::files::{Files, Opened};
 use self::listing::Listings;
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
 
 /// Threads that wait for the disk at once, at most: as many GETs as the reader has in flight on a fast line.
 const MAX_BLOCKED: usize = 48;
@@ -102,8 +102,8 @@ impl Store for LocalStore {
         crate::printable::printable(&format!("{}/{key}", self.id)).into_owned()
     }
 
-    fn lists_in_order(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ordered_listings: true, ..Capabilities::default() }
     }
 
     /// There are no connections.

@@ -1,143 +1,31 @@
 //! Retries against a store that follows a script, in paused time.
 
-use std::collections::VecDeque;
-use std::time::SystemTime;
-
 use futures::stream::TryStreamExt;
-use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
 use crate::metrics::PaceMeter;
+use crate::store::scripted::{self, Rest, Scripted, Step, content};
 use crate::store::{Metered, Version};
 
 const SIZE: u64 = 1000;
 
-/// What the store does at one request.
-#[derive(Clone, Debug)]
-enum Step {
-    Fail(ErrorKind),
-    /// Asks for so long a wait.
-    Busy(Duration),
-    Hang,
-    /// Sends so many bytes, then this.
-    Send(u64, Then),
-}
-
-#[derive(Clone, Debug)]
-enum Then {
-    End,
-    Fail(ErrorKind),
-    Stall,
-    /// Sends the rest, a byte each time that so long has passed.
-    Drip(Duration),
-}
-
-#[derive(Debug, Default)]
-struct Script {
-    steps: Mutex<VecDeque<Step>>,
-    /// The last step repeats.
-    asked: Mutex<Vec<(Range<u64>, Version)>>,
-    times: Mutex<Vec<Instant>>,
-}
-
-impl Script {
-    fn step(&self) -> Step {
-        self.times.lock().push(Instant::now());
-        let mut steps = self.steps.lock();
-        if steps.len() > 1 { steps.pop_front().unwrap() } else { steps[0].clone() }
-    }
-}
-
-fn byte(position: u64) -> u8 {
-    (position % 251) as u8
-}
-
-#[async_trait]
-impl Store for Script {
-    fn id(&self) -> &str {
-        "script"
-    }
-
-    fn url(&self, key: &str) -> String {
-        format!("script://{key}")
-    }
-
-    fn lists_in_order(&self) -> bool {
-        true
-    }
-
-    async fn touch(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
-        self.head("").await.map(|_| ListPage::default())
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        self.asked.lock().push((0..0, Version::default()));
-        match self.step() {
-            Step::Fail(kind) => Err(StoreError::new(kind, "scripted")),
-            Step::Busy(time) => Err(busy(time)),
-            Step::Hang => std::future::pending().await,
-            Step::Send(..) => Ok(object(key, None)),
-        }
-    }
-
-    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
-        let head = self.get(&object(key, None), 0..len).await?;
-        Ok(Peeked { object: object(key, Some("\"v\"")), head })
-    }
-
-    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        self.asked.lock().push((range.clone(), object.version.clone()));
-        let (count, then) = match self.step() {
-            Step::Fail(kind) => return Err(StoreError::new(kind, "scripted")),
-            Step::Busy(time) => return Err(busy(time)),
-            Step::Hang => return std::future::pending().await,
-            Step::Send(count, then) => (count, then),
-        };
-        let sent: Bytes = (range.start..(range.start + count).min(range.end)).map(byte).collect();
-        let head = futures::stream::iter((!sent.is_empty()).then_some(Ok(sent)));
-        let tail = match then {
-            Then::End => futures::stream::empty().boxed(),
-            Then::Fail(kind) => futures::stream::iter([Err(StoreError::new(kind, "scripted"))]).boxed(),
-            Then::Stall => futures::stream::pending().boxed(),
-            Then::Drip(time) => futures::stream::iter(range.start + count..range.end)
-                .then(move |position| async move {
-                    tokio::time::sleep(time).await;
-                    Ok(Bytes::copy_from_slice(&[byte(position)]))
-                })
-                .boxed(),
-        };
-        let version = Version { etag: Some("\"v\"".into()), id: None };
-        Ok(Body { version, stream: head.chain(tail).boxed() })
-    }
-}
-
-fn busy(time: Duration) -> StoreError {
-    StoreError { retry_after: Some(time), ..StoreError::new(ErrorKind::Throttled, "scripted") }
-}
-
-fn object(key: &str, etag: Option<&str>) -> ObjectMeta {
-    ObjectMeta {
-        key: key.to_owned(),
-        size: SIZE,
-        last_modified: SystemTime::UNIX_EPOCH,
-        version: Version { etag: etag.map(Into::into), id: None },
-        storage_class: None,
-    }
+fn object() -> ObjectMeta {
+    ObjectMeta { version: Version::default(), ..scripted::object("k", SIZE) }
 }
 
 struct Bench {
-    script: Arc<Script>,
+    script: Arc<Scripted>,
     store: Retry,
     metrics: Arc<Metrics>,
 }
 
+/// The store with a script whose last step repeats.
 fn bench(steps: impl IntoIterator<Item = Step>) -> Bench {
-    let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Default::default() });
+    let script = Arc::new(Scripted::of_size(SIZE));
+    let mut steps: Vec<_> = steps.into_iter().collect();
+    steps.pop().into_iter().for_each(|last| script.always(last));
+    script.next(steps);
     let metrics = Arc::new(Metrics::new());
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
     let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
@@ -147,25 +35,21 @@ fn bench(steps: impl IntoIterator<Item = Step>) -> Bench {
 
 impl Bench {
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let body = self.store.get(&object("k", None), range).await?;
+        let body = self.store.get(&object(), range).await?;
         let chunks: Vec<Bytes> = body.stream.try_collect().await?;
         Ok(chunks.concat())
     }
 
     fn requests(&self) -> usize {
-        self.script.asked.lock().len()
+        self.script.asked().len()
     }
-}
-
-fn bytes(range: Range<u64>) -> Vec<u8> {
-    range.map(byte).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn transient_errors_are_repeated_until_they_pass() {
     let mut steps =
-        vec![Step::Fail(ErrorKind::Throttled), Step::Fail(ErrorKind::Network), Step::Fail(ErrorKind::Server)];
-    steps.push(Step::Send(SIZE, Then::End));
+        vec![Step::fails(ErrorKind::Throttled), Step::fails(ErrorKind::Network), Step::fails(ErrorKind::Server)];
+    steps.push(Step::answers());
     let bench = bench(steps);
     assert_eq!(bench.store.head("k").await.unwrap().key, "k");
     let snapshot = bench.metrics.snapshot();
@@ -176,7 +60,7 @@ async fn transient_errors_are_repeated_until_they_pass() {
 #[tokio::test(start_paused = true)]
 async fn permanent_errors_are_not_repeated_and_keep_their_message() {
     for kind in [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::VersionChanged, ErrorKind::Archived] {
-        let bench = bench([Step::Fail(kind)]);
+        let bench = bench([Step::fails(kind)]);
         let error = bench.store.head("k").await.unwrap_err();
         assert_eq!((error.kind, error.message.as_str(), bench.requests()), (kind, "scripted", 1));
     }
@@ -184,7 +68,7 @@ async fn permanent_errors_are_not_repeated_and_keep_their_message() {
 
 #[tokio::test(start_paused = true)]
 async fn metadata_ends_at_its_deadline_with_the_last_error_and_its_attempts() {
-    for step in [Step::Fail(ErrorKind::Throttled), Step::Hang] {
+    for step in [Step::fails(ErrorKind::Throttled), Step::hangs()] {
         let bench = bench([step]);
         let start = Instant::now();
         let error = bench.store.head("k").await.unwrap_err();
@@ -199,7 +83,7 @@ async fn metadata_ends_at_its_deadline_with_the_last_error_and_its_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn nonsense_is_worth_few_attempts() {
-    let bench = bench([Step::Fail(ErrorKind::BadResponse)]);
+    let bench = bench([Step::fails(ErrorKind::BadResponse)]);
     assert_eq!(bench.read(0..10).await.unwrap_err().kind, ErrorKind::BadResponse);
     assert_eq!(bench.requests(), 4);
 }
@@ -207,16 +91,16 @@ async fn nonsense_is_worth_few_attempts() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_or_stalls_goes_on_from_its_byte_at_its_version() {
     let bench = bench([
-        Step::Send(300, Then::Fail(ErrorKind::Network)),
-        Step::Fail(ErrorKind::Throttled),
-        Step::Send(200, Then::Stall),
-        Step::Send(SIZE, Then::End),
+        Step::sends(300, Rest::Fails(ErrorKind::Network)),
+        Step::fails(ErrorKind::Throttled),
+        Step::sends(200, Rest::Stalls),
+        Step::answers(),
     ]);
-    assert_eq!(bench.read(100..900).await.unwrap(), bytes(100..900));
-    let asked = bench.script.asked.lock().clone();
-    let ranges: Vec<_> = asked.iter().map(|(range, _)| range.clone()).collect();
+    assert_eq!(bench.read(100..900).await.unwrap(), content(100..900));
+    let asked = bench.script.asked();
+    let ranges: Vec<_> = asked.iter().map(|asked| asked.range.clone()).collect();
     assert_eq!(ranges, [100..900, 400..900, 400..900, 600..900]);
-    let pinned: Vec<_> = asked.iter().map(|(_, version)| version.etag.as_deref()).collect();
+    let pinned: Vec<_> = asked.iter().map(|asked| asked.version.etag.as_deref()).collect();
     assert_eq!(pinned, [None, Some("\"v\""), Some("\"v\""), Some("\"v\"")]);
     let snapshot = bench.metrics.snapshot();
     assert_eq!((snapshot.counters.bytes_fetched, snapshot.counters.retries, snapshot.in_flight), (800, 3, 0));
@@ -224,14 +108,14 @@ async fn a_body_that_breaks_off_or_stalls_goes_on_from_its_byte_at_its_version()
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_gains_a_byte_each_time_ends() {
-    let bench = bench([Step::Send(1, Then::Fail(ErrorKind::Network))]);
+    let bench = bench([Step::sends(1, Rest::Fails(ErrorKind::Network))]);
     assert_eq!(bench.read(0..SIZE).await.unwrap_err().kind, ErrorKind::Network);
     assert_eq!(bench.requests(), RetryPolicy::default().max_failures as usize);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_ends_at_its_deadline() {
-    for step in [Step::Hang, Step::Send(0, Then::Stall), Step::Fail(ErrorKind::Server)] {
+    for step in [Step::hangs(), Step::sends(0, Rest::Stalls), Step::fails(ErrorKind::Server)] {
         let bench = bench([step]);
         let start = Instant::now();
         assert!(bench.read(0..SIZE).await.is_err());
@@ -241,7 +125,7 @@ async fn a_body_that_never_comes_ends_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_changes_in_the_middle_is_an_error() {
-    let bench = bench([Step::Send(300, Then::Fail(ErrorKind::Network)), Step::Fail(ErrorKind::VersionChanged)]);
+    let bench = bench([Step::sends(300, Rest::Fails(ErrorKind::Network)), Step::fails(ErrorKind::VersionChanged)]);
     let error = bench.read(0..SIZE).await.unwrap_err();
     assert_eq!((error.kind, bench.requests()), (ErrorKind::VersionChanged, 2));
 }
@@ -258,42 +142,43 @@ proptest! {
     #[test]
     fn any_sequence_of_breaks_yields_the_exact_bytes_or_an_error(cuts in proptest::collection::vec(0u64..200, 0..20)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let steps = cuts.iter().map(|count| Step::Send(*count, Then::Fail(ErrorKind::Network)));
-        let bench = bench(steps.chain([Step::Send(SIZE, Then::End)]));
+        let steps = cuts.iter().map(|count| Step::sends(*count, Rest::Fails(ErrorKind::Network)));
+        let bench = bench(steps.chain([Step::answers()]));
         let read = runtime.block_on(bench.read(7..SIZE));
         if let Ok(read) = read {
-            prop_assert_eq!(read, bytes(7..SIZE));
+            prop_assert_eq!(read, content(7..SIZE));
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peek_that_breaks_off_goes_on_at_the_version_that_it_saw() {
-    let broken = Step::Send(40, Then::Fail(ErrorKind::Network));
-    let bench = bench([Step::Fail(ErrorKind::Throttled), broken, Step::Send(SIZE, Then::End)]);
+    let broken = Step::sends(40, Rest::Fails(ErrorKind::Network));
+    let bench = bench([Step::fails(ErrorKind::Throttled), broken, Step::answers()]);
     let peeked = bench.store.peek("k", 100).await.unwrap();
     assert_eq!((peeked.object.size, peeked.object.version.etag.as_deref()), (SIZE, Some("\"v\"")));
     let chunks: Vec<Bytes> = peeked.head.stream.try_collect().await.unwrap();
-    assert_eq!(chunks.concat(), bytes(0..100));
-    let asked = bench.script.asked.lock().clone();
-    assert_eq!(asked.last(), Some(&(40..100, peeked.object.version)));
+    assert_eq!(chunks.concat(), content(0..100));
+    let asked = bench.script.asked();
+    let last = asked.last().unwrap();
+    assert_eq!((&last.range, &last.version), (&(40..100), &peeked.object.version));
     assert_eq!((asked.len(), bench.metrics.snapshot().counters.bytes_fetched), (3, 100));
 }
 
-const DRIP: Then = Then::Drip(Duration::from_secs(4));
+const DRIP: Rest = Rest::Drips(Duration::from_secs(4));
 
 #[tokio::test(start_paused = true)]
 async fn a_drip_is_resumed_where_it_was() {
-    let bench = bench([Step::Send(100, DRIP), Step::Send(SIZE, Then::End)]);
+    let bench = bench([Step::sends(100, DRIP), Step::answers()]);
     let started = Instant::now();
-    assert_eq!(bench.read(0..SIZE).await.unwrap(), bytes(0..SIZE));
+    assert_eq!(bench.read(0..SIZE).await.unwrap(), content(0..SIZE));
     assert!(started.elapsed() < 2 * rate::WINDOW, "{:?}", started.elapsed());
-    assert_eq!(bench.script.asked.lock()[1].0, 103..SIZE);
+    assert_eq!(bench.script.asked()[1].range, 103..SIZE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_always_drips_ends_at_its_deadline() {
-    let bench = bench([Step::Send(0, DRIP)]);
+    let bench = bench([Step::sends(0, DRIP)]);
     let started = Instant::now();
     assert_eq!(bench.read(0..SIZE).await.unwrap_err().kind, ErrorKind::Timeout);
     let deadline = RetryPolicy::default().data_deadline;
@@ -302,8 +187,8 @@ async fn a_body_that_always_drips_ends_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_is_no_drip() {
-    let bench = bench([Step::Send(0, Then::Drip(Duration::ZERO))]);
-    let mut body = bench.store.get(&object("k", None), 0..100).await.unwrap();
+    let bench = bench([Step::sends(0, Rest::Drips(Duration::ZERO))]);
+    let mut body = bench.store.get(&object(), 0..100).await.unwrap();
     while body.stream.try_next().await.unwrap().is_some() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
@@ -313,15 +198,15 @@ async fn a_reader_that_takes_its_time_is_no_drip() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_patience_gets_it() {
     let asked = Duration::from_secs(7);
-    let bench = bench([Step::Busy(asked), Step::Send(SIZE, Then::End)]);
+    let bench = bench([Step::is_busy(asked), Step::answers()]);
     bench.store.head("k").await.unwrap();
-    let times = bench.script.times.lock().clone();
+    let times: Vec<_> = bench.script.asked().iter().map(|asked| asked.at).collect();
     assert!(times[1] - times[0] >= asked && times[1] - times[0] < asked + Duration::from_secs(1), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_too_much_patience_is_asked_once_more_before_the_deadline() {
-    let bench = bench([Step::Busy(Duration::from_secs(u64::MAX)), Step::Busy(Duration::from_secs(600))]);
+    let bench = bench([Step::is_busy(Duration::from_secs(u64::MAX)), Step::is_busy(Duration::from_secs(600))]);
     let (started, deadline) = (Instant::now(), RetryPolicy::default().metadata_deadline);
     let error = bench.store.head("k").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Throttled);

@@ -5,7 +5,9 @@
 //!   [`pool`]: when its connections are given up, [`crowd`]: how many requests run at once
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
-//! - [`encoding`]: keys, entity tags and times as S3 writes them; [`probe`]: questions for diagnosis
+//! - [`encoding`]: keys, entity tags and times as S3 writes them
+//! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
+//!   it, [`probe`]
 //!
 //! One call of a [`Store`] method is one request, but for four cures that a retry of the same request is not: a wrong
 //! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
@@ -16,6 +18,7 @@ mod authorities;
 mod connection;
 mod credentials;
 mod crowd;
+mod diagnosis;
 mod document;
 mod encoding;
 mod failure;
@@ -28,6 +31,7 @@ mod pool;
 mod probe;
 mod profile;
 mod proxy;
+mod scheme;
 
 use std::error::Error;
 use std::future::Future;
@@ -50,34 +54,38 @@ use self::connection::Connector;
 use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use self::page::{page, storage_class};
-use super::{Body, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Source, Store, StoreError, Version};
+use self::scheme::is_directory_bucket;
+use super::{
+    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+};
 use crate::printable::printable;
 
 pub use credentials::{CredentialsInfo, key_tail};
 pub use options::S3Options;
 pub use probe::Probe;
+pub(super) use scheme::{BACKEND, S3};
 
-/// A bucket. All keys are raw; the prefix of a source is the caller's.
+/// A bucket. All keys are raw; the prefix of a source is the caller's, and so is the check of the bucket's name.
 #[derive(Debug)]
 pub struct S3Store {
     bucket: String,
     id: String,
     payer: Option<RequestPayer>,
     connector: Connector,
-    /// Entity tags of this store may be weak: no condition holds then (RFC 9110, 13.1.1), so that none is sent.
-    weak: AtomicBool,
+    /// No conditions are sent: entity tags may be weak, so that none holds (RFC 9110, 13.1.1), or the server ignores them.
+    unconditional: AtomicBool,
 }
 
 impl S3Store {
     /// Reads the AWS configuration files; sends nothing before the first request.
-    pub async fn open(source: &Source, options: &S3Options) -> Result<Self> {
+    pub async fn open(bucket: &str, options: &S3Options) -> Result<Self> {
         let connector = Connector::new(options).await?;
         Ok(Self {
-            id: format!("{}/{}", connector.store_id(), source.bucket),
-            bucket: source.bucket.clone(),
+            id: format!("{}/{}", connector.store_id(), bucket),
+            bucket: bucket.to_owned(),
             payer: options.requester_pays.then_some(RequestPayer::Requester),
             connector,
-            weak: AtomicBool::new(false),
+            unconditional: AtomicBool::new(false),
         })
     }
 
@@ -134,10 +142,14 @@ impl Store for S3Store {
         format!("s3://{}/{}", self.bucket, printable(key))
     }
 
-    /// Directory buckets list in no order (API reference, "ListObjectsV2"); their names end so (User Guide, "Directory
-    /// bucket naming rules").
-    fn lists_in_order(&self) -> bool {
-        !self.bucket.ends_with("--x-s3")
+    fn capabilities(&self) -> Capabilities {
+        let is_general = !is_directory_bucket(&self.bucket);
+        Capabilities {
+            ordered_listings: is_general,
+            conditional_get: !self.unconditional.load(Ordering::Relaxed),
+            version_ids: is_general,
+            restore: is_general.then_some("aws s3api restore-object"),
+        }
     }
 
     /// API reference, "HeadBucket".
@@ -272,17 +284,17 @@ impl S3Store {
             return Err(refused);
         }
         tracing::info!(bucket = self.bucket, "If-Match is refused for versions that there are: it is left out");
-        self.weak.store(true, Ordering::Relaxed);
+        self.unconditional.store(true, Ordering::Relaxed);
         self.call(name, send).await
     }
 
     /// Whether requests for this version name it.
     fn sends_conditions(&self, version: &Version) -> bool {
-        version.etag.is_some() && !self.weak.load(Ordering::Relaxed)
+        version.etag.is_some() && !self.unconditional.load(Ordering::Relaxed)
     }
 
     fn note_tag(&self, etag: Option<&str>) {
-        self.weak.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
+        self.unconditional.fetch_or(etag.is_some_and(is_weak), Ordering::Relaxed);
     }
 
     fn send_get(

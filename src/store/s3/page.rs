@@ -2,7 +2,6 @@
 //!
 //! An entry that makes no sense hides no other: it is left out, and named.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -10,7 +9,7 @@ use aws_sdk_s3::types::{EncodingType, Object};
 
 use super::encoding::{decode_key, whole_seconds};
 use super::version;
-use crate::store::{ListPage, ObjectMeta};
+use crate::store::{ListPage, ObjectMeta, StorageClass};
 
 /// A page of a listing, or what is wrong with it.
 pub(super) fn page(answer: &ListObjectsV2Output) -> Result<ListPage, &'static str> {
@@ -55,9 +54,14 @@ fn named(key: Option<&str>, decode: impl Fn(&str) -> Option<String>) -> String {
     decode(key).unwrap_or_else(|| key.to_owned())
 }
 
+/// Storage classes whose objects must be restored before they can be read (API reference, "GetObject",
+/// InvalidObjectState).
+const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+
 /// A storage class that is not the standard one.
-pub(super) fn storage_class(name: &str) -> Option<Arc<str>> {
-    (!matches!(name, "" | "STANDARD")).then(|| name.into())
+pub(super) fn storage_class(name: &str) -> Option<StorageClass> {
+    let class = || StorageClass { name: name.into(), is_archived: ARCHIVE_CLASSES.contains(&name) };
+    (!matches!(name, "" | "STANDARD")).then(class)
 }
 
 #[cfg(test)]
@@ -74,6 +78,14 @@ mod tests {
         let page = page(&answer).unwrap();
         assert_eq!(page.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["a b"]);
         assert_eq!(page.senseless, ["c ", "%FF", "(an entry without a key)"]);
+    }
+
+    #[test]
+    fn an_entry_says_whether_it_must_be_restored() {
+        let is_archived = |class: &str| storage_class(class).map(|class| class.is_archived);
+        assert_eq!((is_archived(""), is_archived("STANDARD")), (None, None));
+        assert_eq!((is_archived("STANDARD_IA"), is_archived("GLACIER_IR")), (Some(false), Some(false)));
+        assert_eq!((is_archived("GLACIER"), is_archived("DEEP_ARCHIVE")), (Some(true), Some(true)));
     }
 
     #[test]

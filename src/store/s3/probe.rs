@@ -1,6 +1,7 @@
 //! Questions to a bucket that only a diagnosis asks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use aws_credential_types::provider::ProvideCredentials;
@@ -70,7 +71,10 @@ impl S3Store {
             get.range("bytes=0-0").if_match("\"no-such-version\"").set_request_payer(self.payer.clone()).send()
         };
         match self.call(&name, send).await {
-            Ok(_) => Ok(false),
+            Ok(_) => {
+                self.unconditional.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
             Err(error) if error.kind == ErrorKind::VersionChanged => Ok(true),
             Err(error) => Err(error),
         }

@@ -540,7 +540,7 @@ impl Namespace {
     }
 
     fn lists_in_order(&self) -> bool {
-        self.source.store().lists_in_order()
+        self.source.store().capabilities().ordered_listings
     }
 
     /// A page of keys, and its age.

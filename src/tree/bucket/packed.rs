@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Node};
-use crate::store::{ObjectMeta, Version};
+use crate::store::{ObjectMeta, StorageClass, Version};
 
 /// At most so many entries are dropped at a time: about those of a page of a listing. Tests list less.
 const CHUNK: usize = if cfg!(test) { 4 } else { 1024 };
@@ -55,7 +55,7 @@ struct File<'a> {
     modified: i128,
     etag: Option<&'a str>,
     id: Option<&'a str>,
-    class: Option<&'a str>,
+    class: Option<(&'a str, bool)>,
 }
 
 impl Packed {
@@ -179,7 +179,7 @@ impl<'a> Item<'a> {
                 modified: since_1970(object.last_modified),
                 etag: object.version.etag.as_deref(),
                 id: object.version.id.as_deref(),
-                class: object.storage_class.as_deref(),
+                class: object.storage_class.as_ref().map(StorageClass::parts),
             }),
         };
         Self { name: &entry.name, file }
@@ -194,7 +194,7 @@ impl<'a> Item<'a> {
                 size: file.size,
                 last_modified: time_of(file.modified),
                 version: Version { etag: file.etag.map(Arc::from), id: file.id.map(Arc::from) },
-                storage_class: file.class.map(Arc::from),
+                storage_class: file.class.map(StorageClass::from),
             })),
         };
         Entry { name: name.into(), node }
@@ -232,7 +232,7 @@ mod tests {
                 size,
                 last_modified: time_of(i128::from(modified)),
                 version: Version { etag: text.as_deref().map(Arc::from), id: None },
-                storage_class: text.as_deref().map(Arc::from),
+                storage_class: text.as_deref().map(|name| StorageClass::from((name, modified % 2 == 0))),
             })),
         };
         Entry { name: name.into(), node }

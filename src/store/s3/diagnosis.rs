@@ -1,14 +1,11 @@
-//! What a bucket answers: reachable, credentials, clock, region, listing, ranges, pinned versions, archive tiers.
+//! Why a bucket cannot be mounted: the endpoint, the credentials, the clock, the region, and what to do about each.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::stream::TryStreamExt;
+use async_trait::async_trait;
 
-use super::{Check, Outcome};
-use crate::store::{
-    CredentialsInfo, ErrorKind, ListPage, ListRequest, ObjectMeta, Probe, Result, S3Options, S3Store, Source, Store,
-    StoreError,
-};
+use super::{CredentialsInfo, Probe, S3Options, S3Store};
+use crate::store::{Check, Diagnosis, ErrorKind, ObjectMeta, Question, Reached, Result, Store, StoreError};
 
 /// S3 refuses signatures whose time differs by more (API reference, "Error responses": RequestTimeTooSkewed).
 const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
@@ -16,42 +13,62 @@ const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 /// A clock that is this wrong is not kept by anything, and will be wrong enough one day.
 const ODD_SKEW: Duration = Duration::from_secs(60);
 
-/// The first bytes of an object: one FITS block.
-const BLOCK: u64 = 2880;
+/// A bucket that is asked why it cannot be mounted.
+pub(super) struct S3Diagnosis {
+    options: S3Options,
+    store: S3Store,
+    /// The same bucket without credentials: any bucket answers that somehow.
+    unsigned: S3Store,
+    /// The region that requests went to at first.
+    begun_in: String,
+    /// The region that an answer to an unsigned request has told.
+    told: Option<String>,
+}
 
-/// The checks of a bucket. `unsigned` is the same bucket without credentials.
-pub(super) async fn checks(source: &Source, options: &S3Options, store: &S3Store, unsigned: &S3Store) -> Vec<Check> {
-    let start = Instant::now();
-    let probe = match unsigned.probe().await {
-        Ok(probe) => probe,
-        Err(error) => return vec![unreachable(store, &error)],
-    };
-    let mut checks = vec![reachable(store, &probe, start.elapsed())];
-    let credentials = store.credentials().await;
-    checks.push(self::credentials(&credentials, &probe));
-    checks.extend(clock(probe.date, SystemTime::now()));
-    if credentials.is_err() || probe.status == 404 {
-        return checks;
+impl S3Diagnosis {
+    pub(super) async fn open(bucket: &str, options: &S3Options) -> Result<Self> {
+        let without = S3Options { no_sign_request: true, ..options.clone() };
+        let (store, unsigned) = (S3Store::open(bucket, options).await?, S3Store::open(bucket, &without).await?);
+        Ok(Self { options: options.clone(), begun_in: store.region(), store, unsigned, told: None })
     }
-    let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
-    let begun_in = store.region();
-    let listed = store.list(&request).await;
-    // A signed request may be told the region where an unsigned one is not.
-    let corrected = Some(store.region()).filter(|region| *region != begun_in);
-    let told = probe.bucket_region.or(corrected);
-    checks.push(region(options.region.as_deref(), &begun_in, told.as_deref()));
-    checks.push(listing(&listed, options));
-    let Ok(page) = listed else { return checks };
-    checks.extend(archive(&page));
-    if let Some(object) = page.objects.iter().find(|object| object.size > 0 && !is_archived(object)) {
-        let ranges = ranges(store, object).await;
-        let readable = ranges.outcome == Outcome::Ok;
-        checks.push(ranges);
-        if readable {
-            checks.push(pinning(object, &store.enforces_if_match(object).await));
+}
+
+#[async_trait]
+impl Diagnosis for S3Diagnosis {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn reach(&mut self) -> Reached {
+        let start = Instant::now();
+        let probe = match self.unsigned.probe().await {
+            Ok(probe) => probe,
+            Err(error) => return Reached { checks: vec![unreachable(&self.store, &error)], answers: false },
+        };
+        let found = self.store.credentials().await;
+        let mut checks = vec![reachable(&self.store, &probe, start.elapsed()), credentials(&found, &probe)];
+        checks.extend(clock(probe.date, SystemTime::now()));
+        self.told = probe.bucket_region;
+        Reached { checks, answers: found.is_ok() && probe.status != 404 }
+    }
+
+    /// A signed request may be told the region where an unsigned one is not.
+    fn learnt(&self) -> Vec<Check> {
+        let corrected = Some(self.store.region()).filter(|region| *region != self.begun_in);
+        let told = self.told.clone().or(corrected);
+        vec![region(self.options.region.as_deref(), &self.begun_in, told.as_deref())]
+    }
+
+    async fn versions(&self, object: &ObjectMeta) -> Check {
+        pinning(object, &self.store.enforces_if_match(object).await)
+    }
+
+    fn remedy(&self, question: Question, error: &StoreError) -> &'static str {
+        match question {
+            Question::Listing => remedy_of_listing(error.kind, self.options.requester_pays),
+            Question::Range => remedy_of_range(error.kind),
         }
     }
-    checks
 }
 
 fn unreachable(store: &S3Store, error: &StoreError) -> Check {
@@ -120,20 +137,9 @@ fn region(given: Option<&str>, begun_in: &str, told: Option<&str>) -> Check {
     }
 }
 
-fn listing(listed: &Result<ListPage>, options: &S3Options) -> Check {
-    const NAME: &str = "listing";
-    let error = match listed {
-        Ok(page) if page.objects.is_empty() => {
-            return Check::warn(NAME, "no key begins with the prefix", "check the prefix; case counts");
-        }
-        Ok(page) => {
-            let more = if page.continuation.is_some() { " or more" } else { "" };
-            return Check::ok(NAME, format!("{}{more} keys", page.objects.len()));
-        }
-        Err(error) => error,
-    };
-    let remedy = match error.kind {
-        ErrorKind::AccessDenied if !options.requester_pays => {
+fn remedy_of_listing(kind: ErrorKind, pays: bool) -> &'static str {
+    match kind {
+        ErrorKind::AccessDenied if !pays => {
             "allow s3:ListBucket; if the bucket is requester-pays: --requester-pays; if it is public: --no-sign-request"
         }
         ErrorKind::AccessDenied => "allow s3:ListBucket to these credentials",
@@ -141,44 +147,22 @@ fn listing(listed: &Result<ListPage>, options: &S3Options) -> Check {
         ErrorKind::NotFound => "check the bucket's name",
         ErrorKind::BadResponse => "what answers is not S3: check --endpoint-url and proxies",
         _ => "try again; if it persists, check --endpoint-url and the network",
-    };
-    Check::fail(NAME, &error.message, remedy)
+    }
 }
 
-fn archive(page: &ListPage) -> Option<Check> {
-    let archived: Vec<_> = page.objects.iter().filter(|object| is_archived(object)).collect();
-    let class = archived.first()?.storage_class.as_deref().unwrap_or_default();
-    let finding = format!("{} of the first {} objects are archived ({class})", archived.len(), page.objects.len());
-    Some(Check::warn("archive", finding, "restore them before reading: aws s3api restore-object"))
+fn remedy_of_range(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AccessDenied => "allow s3:GetObject to these credentials",
+        ErrorKind::BadResponse => "the server or a proxy does not serve byte ranges: ask it directly",
+        _ => "try again; if it persists, check the network",
+    }
 }
 
-/// Storage classes whose objects must be restored before a GET (API reference, "GetObject").
-fn is_archived(object: &ObjectMeta) -> bool {
-    matches!(object.storage_class.as_deref(), Some("GLACIER" | "DEEP_ARCHIVE"))
-}
-
-async fn ranges(store: &S3Store, object: &ObjectMeta) -> Check {
-    const NAME: &str = "ranges";
-    let start = Instant::now();
-    let range = 0..object.size.min(BLOCK);
-    let read = async {
-        let chunks: Vec<_> = store.get(object, range.clone()).await?.stream.try_collect().await?;
-        Ok::<_, StoreError>(chunks.concat())
-    };
-    match read.await {
-        Ok(bytes) => {
-            let what = if bytes.starts_with(b"SIMPLE  =") { "a FITS header" } else { "not a FITS header" };
-            let ms = start.elapsed().as_millis();
-            Check::ok(NAME, format!("the first {} bytes of {:?} in {ms} ms, {what}", bytes.len(), object.key))
-        }
-        Err(error) => {
-            let remedy = match error.kind {
-                ErrorKind::AccessDenied => "allow s3:GetObject to these credentials",
-                ErrorKind::BadResponse => "the server or a proxy does not serve byte ranges: ask it directly",
-                _ => "try again; if it persists, check the network",
-            };
-            Check::fail(NAME, error.message, remedy)
-        }
+/// What to do about options with which no bucket can be opened.
+pub(super) fn remedy_of_options(error: &StoreError) -> &'static str {
+    match error.kind {
+        ErrorKind::Invalid => "correct --endpoint-url, its environment variable, or the profile",
+        _ => "look at ~/.aws/config and the AWS_* environment",
     }
 }
 
@@ -201,6 +185,7 @@ fn pinning(object: &ObjectMeta, enforced: &Result<bool>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Outcome;
 
     #[test]
     fn clocks() {
@@ -221,11 +206,9 @@ mod tests {
 
     #[test]
     fn listings_that_are_refused_name_the_ways_in() {
-        let denied = Err(StoreError::new(ErrorKind::AccessDenied, "no"));
-        let remedy = listing(&denied, &S3Options::default()).remedy.unwrap();
+        let remedy = remedy_of_listing(ErrorKind::AccessDenied, false);
         assert!(remedy.contains("--requester-pays") && remedy.contains("--no-sign-request"));
-        let paying = S3Options { requester_pays: true, ..Default::default() };
-        assert!(!listing(&denied, &paying).remedy.unwrap().contains("--requester-pays"));
+        assert!(!remedy_of_listing(ErrorKind::AccessDenied, true).contains("--requester-pays"));
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! Why a store cannot be mounted: what `fitsfs check` asks of every store, answered in the store's own terms.
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{ObjectMeta, Store, StoreError};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// A mount works, with a restriction.
+    Warn,
+    /// A mount or its reads fail.
+    Fail,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked, in one or two words that do not change between versions.
+    pub name: &'static str,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found, in one line.
+    pub finding: String,
+    /// What to do about it, in one line.
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    /// As it should be.
+    pub fn ok(name: &'static str, finding: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Ok, finding: finding.into(), remedy: None }
+    }
+
+    /// A restriction, and what to do about it.
+    pub fn warn(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Warn, finding: finding.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// What prevents a mount or its reads, and what to do about it.
+    pub fn fail(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Fail, finding: finding.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// A question that is the same for every store, and what to do about its failure is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The first page of a listing.
+    Listing,
+    /// The first bytes of an object.
+    Range,
+}
+
+/// What was found before the first listing.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// In the order in which a mount would fail.
+    pub checks: Vec<Check>,
+    /// Whether there is any point in asking for more.
+    pub answers: bool,
+}
+
+/// A store that is asked why it cannot be mounted. Nothing is retried: a check shows what the first answer is.
+#[async_trait]
+pub trait Diagnosis: Send + Sync {
+    /// The store as a mount would have it, but for retries.
+    fn store(&self) -> &dyn Store;
+
+    /// Whether it answers at all, to whom, and what else can go wrong before a listing.
+    async fn reach(&mut self) -> Reached;
+
+    /// What the store has told of itself along with the first listing.
+    fn learnt(&self) -> Vec<Check>;
+
+    /// Whether an object that is replaced can be told from its former self.
+    async fn versions(&self, object: &ObjectMeta) -> Check;
+
+    /// What to do about a question that failed.
+    fn remedy(&self, question: Question, error: &StoreError) -> &'static str;
+}

@@ -1,0 +1,16 @@
+//! How to reach the stores.
+
+use super::S3Options;
+
+/// How to reach the stores: the options of each, of which a source needs those of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Those of S3.
+    pub s3: S3Options,
+}
+
+impl From<S3Options> for StoreOptions {
+    fn from(s3: S3Options) -> Self {
+        Self { s3 }
+    }
+}

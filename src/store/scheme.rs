@@ -1,0 +1,65 @@
+//! What tells one kind of store from another before a source of it is opened: its URLs, its variables, its options.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Diagnosis, Result, Store, StoreError, StoreOptions};
+
+/// Looks up a variable of the environment.
+pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A kind of store.
+#[async_trait]
+pub(super) trait Scheme: fmt::Debug + Sync {
+    /// What its URLs begin with, in lower case.
+    fn name(&self) -> &'static str;
+
+    /// What `STORAGE_BACKEND` calls it.
+    fn backend(&self) -> &'static str;
+
+    /// How the root of a source is written: a URL without prefix.
+    fn form(&self) -> &'static str;
+
+    /// What the root of a source is, in a word.
+    fn root_word(&self) -> &'static str;
+
+    /// Splits what follows `scheme://` into the root, which is checked, and the raw path in it.
+    fn split(&self, rest: &str) -> Result<Place>;
+
+    /// The source that `STORAGE_BUCKET`, `STORAGE_PREFIX` and what else belongs to the backend name. An empty variable
+    /// counts as unset.
+    fn of_env(&self, env: Env<'_>) -> Result<Place>;
+
+    /// Fills what this store's options leave open from the environment, and checks them. Those of others stay as they
+    /// are: only the credentials that a source needs are looked for.
+    fn resolve(&self, options: StoreOptions, env: Env<'_>) -> Result<StoreOptions>;
+
+    /// What to do about options with which no store can be opened.
+    fn remedy(&self, error: &StoreError) -> &'static str;
+
+    /// Opens the store at a root. Sends no request.
+    async fn open(&self, root: &str, options: &StoreOptions) -> Result<Arc<dyn Store>>;
+
+    /// The same for `fitsfs check`.
+    async fn diagnose(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>>;
+}
+
+/// Two are the same if their URLs begin alike.
+impl PartialEq for dyn Scheme {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for dyn Scheme {}
+
+/// A place in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What is opened as one store, such as a bucket.
+    pub root: String,
+    /// A raw prefix or key in it.
+    pub path: String,
+}

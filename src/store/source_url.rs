@@ -1,0 +1,201 @@
+//! The URL of a source: SOURCE words of the command line and the `STORAGE_*` environment, as a place in a store.
+//!
+//! Pure. A prefix is raw: no percent-decoding, no normalisation, since keys may hold any character. What a user wrote
+//! is echoed in an error only where it cannot hold a secret.
+
+use std::fmt;
+
+use super::registry;
+use super::scheme::{Place, Scheme};
+use super::{Result, StoreError, StoreOptions};
+
+const OR_A_MOUNTPOINT: &str = "; a mountpoint begins with / or ., such as ./data";
+
+/// Where the keys of a mount come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceUrl {
+    pub(super) scheme: &'static dyn Scheme,
+    /// What is opened as one store, as its URLs name it: the bucket of S3.
+    pub root: String,
+    /// Only keys that begin with this; empty, or with a final `/`.
+    pub prefix: String,
+}
+
+impl SourceUrl {
+    /// The source that the command line names, or the environment where it names none.
+    pub fn resolve(arguments: &[String], env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        match arguments {
+            [] => Self::from_env(env),
+            [one] => Self::parse(one),
+            [..] => Err(StoreError::invalid(format!(
+                "{} sources given: {}{OR_A_MOUNTPOINT}",
+                arguments.len(),
+                registry::supported()
+            ))),
+        }
+    }
+
+    /// Parses `scheme://root[/prefix]`.
+    pub fn parse(text: &str) -> Result<Self> {
+        split(text).map(|(scheme, place)| Self::new(scheme, place))
+    }
+
+    /// Parses the URL of an object: its source, which is all of its store, and its key.
+    pub fn parse_object(text: &str) -> Result<(Self, String)> {
+        let (scheme, Place { root, path: key }) = split(text)?;
+        if key.is_empty() || key.ends_with('/') {
+            return Err(StoreError::invalid(format!("{text} names no object: give it as {}/key", scheme.form())));
+        }
+        Ok((Self { scheme, root, prefix: String::new() }, key))
+    }
+
+    /// The source that `STORAGE_BACKEND` and the variables of that backend name.
+    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let backend = env("STORAGE_BACKEND").filter(|value| !value.is_empty());
+        let scheme = registry::of_backend(backend.as_deref().unwrap_or(registry::default_backend()))?;
+        Ok(Self::new(scheme, scheme.of_env(&env)?))
+    }
+
+    /// What the root of this source is, in a word: `bucket`.
+    pub fn root_is_a(&self) -> &'static str {
+        self.scheme.root_word()
+    }
+
+    /// Fills what the options leave open for this source from the environment, and checks them.
+    pub fn resolve_options(&self, options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Result<StoreOptions> {
+        self.scheme.resolve(options, &env)
+    }
+
+    /// What to do about options with which this source cannot be opened.
+    pub fn remedy(&self, error: &StoreError) -> &'static str {
+        self.scheme.remedy(error)
+    }
+
+    fn new(scheme: &'static dyn Scheme, Place { root, path: mut prefix }: Place) -> Self {
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            prefix.push('/');
+        }
+        Self { scheme, root, prefix }
+    }
+}
+
+impl fmt::Display for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, root) = (self.scheme.name(), &self.root);
+        match self.prefix.as_str() {
+            "" => write!(f, "{scheme}://{root}"),
+            prefix => write!(f, "{scheme}://{root}/{prefix}"),
+        }
+    }
+}
+
+fn split(text: &str) -> Result<(&'static dyn Scheme, Place)> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let supported = registry::supported();
+        return Err(StoreError::invalid(format!("presets and manifests are not known: {supported}{OR_A_MOUNTPOINT}")));
+    };
+    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    if authority.contains('@') {
+        return Err(StoreError::invalid(
+            "credentials in a source URL are refused: use a profile or the AWS_* environment",
+        ));
+    }
+    let scheme = registry::named(scheme)?;
+    Ok((scheme, scheme.split(rest)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn source(bucket: &str, prefix: &str) -> SourceUrl {
+        let scheme = registry::named("s3").unwrap();
+        SourceUrl { scheme, root: bucket.to_owned(), prefix: prefix.to_owned() }
+    }
+
+    #[test]
+    fn buckets_and_raw_prefixes() {
+        for (text, bucket, prefix) in [
+            ("s3://stpubdata", "stpubdata", ""),
+            ("s3://stpubdata/", "stpubdata", ""),
+            ("S3://stpubdata/jwst/public", "stpubdata", "jwst/public/"),
+            ("s3://stpubdata/jwst/public/", "stpubdata", "jwst/public/"),
+            ("s3://my.bucket-1//odd", "my.bucket-1", "/odd/"),
+            ("s3://b-1/a b+%41/é?#", "b-1", "a b+%41/é?#/"),
+            ("s3://b-1/user@host", "b-1", "user@host/"),
+        ] {
+            assert_eq!(SourceUrl::parse(text).unwrap(), source(bucket, prefix), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_says_what_is() {
+        for text in ["gs://bucket", "az://a/c", "https://host/d/", "file:///d", "mast", "list.txt", "x://y"] {
+            let error = SourceUrl::parse(text).unwrap_err();
+            assert!(error.message.contains("s3://bucket[/prefix]"), "{text}: {error}");
+        }
+        let two = ["s3://one".to_owned(), "s3://two".to_owned()];
+        let message = SourceUrl::resolve(&two, |_| None).unwrap_err().message;
+        assert!(message.starts_with("2 sources") && message.contains("./data"), "{message}");
+    }
+
+    #[test]
+    fn an_object_is_its_raw_key_in_all_of_its_store() {
+        for (text, bucket, key) in [
+            ("s3://b-1/a/b.fits", "b-1", "a/b.fits"),
+            ("S3://b-1/a//b c+%41?#", "b-1", "a//b c+%41?#"),
+            ("s3://b-1//x", "b-1", "/x"),
+        ] {
+            assert_eq!(SourceUrl::parse_object(text).unwrap(), (source(bucket, ""), key.to_owned()), "{text}");
+        }
+        for text in ["s3://b-1", "s3://b-1/", "s3://b-1/a/"] {
+            let message = SourceUrl::parse_object(text).unwrap_err().message;
+            assert!(message.ends_with("names no object: give it as s3://bucket/key"), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_echoed() {
+        for text in [
+            "s3://AKIA:hunter2@bucket/x",
+            "https://me:hunter2@host/",
+            "https://host/k?X-Amz-Signature=hunter2",
+            "s3://bucket?hunter2",
+            "hunter2:hunter2",
+        ] {
+            assert!(!SourceUrl::parse(text).unwrap_err().message.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_environment_names_a_source() {
+        let env = |set: &'static [(&str, &str)]| {
+            move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        };
+        let both = &[("STORAGE_BUCKET", "stpubdata"), ("STORAGE_PREFIX", "hst/public")];
+        assert_eq!(SourceUrl::from_env(env(both)).unwrap(), source("stpubdata", "hst/public/"));
+        assert_eq!(SourceUrl::resolve(&[], env(both)).unwrap(), source("stpubdata", "hst/public/"));
+        let azure = &[("STORAGE_BACKEND", "azure"), ("STORAGE_BUCKET", "b")];
+        assert!(SourceUrl::from_env(env(azure)).unwrap_err().message.contains("azure"));
+        let empty = &[("STORAGE_BACKEND", ""), ("STORAGE_BUCKET", "")];
+        assert!(SourceUrl::from_env(env(empty)).unwrap_err().message.contains("STORAGE_BUCKET"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_source_is_its_display(bucket in "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", prefix in "\\PC{0,40}") {
+            let parsed = SourceUrl::parse(&format!("s3://{bucket}/{prefix}")).unwrap();
+            prop_assert!(parsed.prefix.is_empty() || parsed.prefix.ends_with('/'));
+            prop_assert_eq!(SourceUrl::parse(&parsed.to_string()).unwrap(), parsed);
+        }
+
+        #[test]
+        fn any_text_parses_or_fails_in_one_line(text in "\\PC{0,60}") {
+            if let Err(error) = SourceUrl::parse(&text) {
+                prop_assert!(!error.message.contains('\n'));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The lab's S3 server, bare and as a mount has it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fitsfs::metrics::{Metrics, PaceMeter};
+use fitsfs::store::{self, S3Options, SourceUrl, Store, StoreOptions};
+use fitsfs_lab::{Fault, Kind, Lab, Op};
+
+use super::suite::{Contents, Subject};
+
+const BUCKET: &str = "conformance";
+
+#[async_trait]
+impl Contents for Lab {
+    async fn put(&self, key: &str, bytes: Vec<u8>) {
+        Lab::put(self, BUCKET, key, bytes);
+    }
+
+    async fn delete(&self, key: &str) {
+        assert!(Lab::delete(self, BUCKET, key), "{key:?} is there");
+    }
+
+    async fn archive(&self, key: &str) -> bool {
+        self.set_storage_class(BUCKET, key, "GLACIER");
+        true
+    }
+}
+
+async fn opened(lab: &Lab) -> Arc<dyn Store> {
+    let s3 = S3Options { endpoint_url: Some(lab.endpoint()), no_sign_request: true, ..S3Options::default() };
+    let source = SourceUrl::parse(&format!("s3://{BUCKET}")).unwrap();
+    store::open(&source, &StoreOptions::from(s3)).await.unwrap()
+}
+
+fn lab() -> Lab {
+    let lab = Lab::builder().anonymous().start().unwrap();
+    lab.create_bucket(BUCKET);
+    lab
+}
+
+#[tokio::test]
+async fn s3_conforms() {
+    let lab = lab();
+    Subject { store: opened(&lab).await, contents: Box::new(lab), lacks: &[] }.conforms().await;
+}
+
+/// Retries, hedges and meters change no answer.
+#[tokio::test]
+async fn the_store_of_a_mount_conforms() {
+    let lab = lab();
+    let store = store::resilient(opened(&lab).await, &Arc::new(Metrics::new()), &PaceMeter::default());
+    Subject { store, contents: Box::new(lab), lacks: &[] }.conforms().await;
+}
+
+/// A suite that finds nothing proves nothing.
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let lab = lab();
+    lab.fault(Fault::new(Kind::IgnoreRange).on(Op::GetObject));
+    let store = opened(&lab).await;
+    let lacks = &[("ranges_are_exact", "as the test wants it"), ("listing_has_all_keys", "which is not so")];
+    let wrong = Subject { store, contents: Box::new(lab), lacks }.wrong().await;
+    let names: Vec<_> = wrong.iter().filter_map(|line| line.split([':', ' ']).next()).collect();
+    assert!(names.contains(&"many_ranges_at_once_are_exact"), "{wrong:?}");
+    assert!(!names.contains(&"ranges_are_exact"), "{wrong:?}");
+    assert!(wrong.contains(&"listing_has_all_keys passes, and was said to be lacking".to_owned()), "{wrong:?}");
+}
