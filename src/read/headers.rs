@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::planner::Planned;
+use super::planned::Planned;
 use super::stride::PAGE;
 use crate::cache::Origin;
 use crate::fits::{Chain, Hdu, Layout, Need};

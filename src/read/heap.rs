@@ -9,7 +9,6 @@
 use std::ops::Range;
 
 use super::ascent::Ascent;
-use super::tiles::Lead;
 use crate::fits::Hdu;
 use crate::metrics::Pace;
 
@@ -37,6 +36,15 @@ const READ_ON: u64 = 16 << 10;
 /// How many bytes arrive in the time that one waits for the first of them.
 pub(super) fn one_round(pace: &Pace) -> u64 {
     ((pace.latency * pace.bandwidth) as u64).clamp(MIN_FIRST, MAX_FIRST)
+}
+
+/// What to fetch ahead of a reader of a heap.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Readahead {
+    /// Tiles of a cutout: whole pages.
+    Pieces(Vec<Range<u64>>),
+    /// More of the heap, for a reader that goes through it, if it is not planned already.
+    Run(Option<Range<u64>>),
 }
 
 /// A reader that began with the first byte of a heap.
@@ -116,7 +124,7 @@ pub(super) struct InHeap {
     /// The rows of the table, with the descriptors of all arrays.
     pub rows: Option<Range<u64>>,
     /// What is led ahead in the heap. None if the reader shows none of the orders known here.
-    pub lead: Option<Lead>,
+    pub lead: Option<Readahead>,
 }
 
 impl Arrays {
@@ -135,7 +143,7 @@ impl Arrays {
             self.run = Some(Run::likely(heap.clone()));
         }
         if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
-            return Some(InHeap { rows: None, lead: Some(Lead::Run(lead)) });
+            return Some(InHeap { rows: None, lead: Some(Readahead::Run(lead)) });
         }
         let lead = self.ascent.advance(read, pace, max_ahead);
         let lead = lead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
@@ -144,7 +152,7 @@ impl Arrays {
         let is_worth_it = self.ascent.has_places() && !self.has_rows && rows.end - rows.start <= one_round(pace);
         self.has_rows |= is_worth_it;
         let is_led = lead.is_some() || self.ascent.leads();
-        Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Lead::Run(lead)) })
+        Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Readahead::Run(lead)) })
     }
 
     /// `range` was planned and will not be fetched.

@@ -47,6 +47,7 @@ mod idle;
 mod looked_up;
 mod parts;
 mod place;
+mod planned;
 mod planner;
 mod pusher;
 mod ranges;
@@ -65,7 +66,8 @@ pub use headers::Sibling;
 pub use idle::MAX_LOOKS;
 pub use looked_up::{HEAD, Head};
 pub use parts::{MAX_PART, MIN_PART, parts};
-pub use planner::{Decision, Given, Planned, Planner};
+pub use planned::Planned;
+pub use planner::{Decision, Given, Planner};
 pub use pusher::{PageCache, Pusher, SENTINEL};
 pub use reader::{
     HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig, SMALL, SMALL_SLOTS, prefetch_slots,

@@ -28,6 +28,7 @@ use super::compressed::{Compressed, Expected, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::heap::Arrays;
 use super::place::is_tail;
+use super::planned::Planned;
 use super::regions::{Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::Streams;
@@ -43,15 +44,6 @@ const TAIL: u64 = 64 << 10;
 
 /// Files up to this size are fetched whole: the bytes cost less time than a second round trip.
 const WHOLE_FILE: u64 = 256 << 10;
-
-/// A range to fetch before it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// Bytes of the object; whole pages.
-    pub range: Range<u64>,
-    /// The decision behind it.
-    pub origin: Origin,
-}
 
 /// What is there when a program reads.
 #[derive(Clone, Copy, Debug, Default)]

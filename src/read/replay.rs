@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::parts::MAX_PART;
-use super::planner::Planned;
+use super::planned::Planned;
 use super::ranges::Ranges;
 use super::stride::PAGE;
 use super::tiles::Tiles;

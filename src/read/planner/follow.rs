@@ -6,16 +6,16 @@
 
 use std::ops::Range;
 
-use super::{Decision, Given, Planned, Planner};
+use super::{Decision, Given, Planner};
 use crate::cache::Origin;
 use crate::fits::{Hdu, HduKind};
 use crate::metrics::Pace;
 use crate::read::compressed::{Followed, MAX_EAGER_TABLE};
-use crate::read::heap::InHeap;
+use crate::read::heap::{InHeap, Readahead};
 use crate::read::place::{SHOWING, grid, is_plane, is_start, is_tail, near};
+use crate::read::planned::Planned;
 use crate::read::stream::{Advance, UNIT_START};
 use crate::read::stride::{LONG_ROW, PAGE, Row, is_sparse};
-use crate::read::tiles::Lead;
 
 /// A stream has crossed a header when it has read so much beyond it, which is more than the kernel asks for at once.
 const BEYOND_HEADER: u64 = 128 << 10;
@@ -141,10 +141,10 @@ impl Planner {
         self.ascent.leads()
     }
 
-    fn plan_lead(&mut self, lead: Lead) -> Vec<Planned> {
+    fn plan_lead(&mut self, lead: Readahead) -> Vec<Planned> {
         match lead {
-            Lead::Pieces(pieces) => self.pieces(pieces),
-            Lead::Run(run) => {
+            Readahead::Pieces(pieces) => self.pieces(pieces),
+            Readahead::Run(run) => {
                 let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
                 run.into_iter().collect()
             }
