@@ -48,7 +48,7 @@ impl Reader {
                         reader.walk(&file, Some(&segment));
                     }
                     reader.idle.add(&file, &segment);
-                    reader.keep_head(&file, &segment).await;
+                    reader.on_disk.keep_head(&file, &segment).await;
                 }
                 // Of a kind that reads get over: they fetch it themselves.
                 _ => file.give_up(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),

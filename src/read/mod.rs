@@ -45,6 +45,7 @@ mod headers;
 mod heap;
 mod idle;
 mod looked_up;
+mod on_disk;
 mod parts;
 mod place;
 mod planned;
@@ -54,6 +55,7 @@ mod ranges;
 mod reader;
 mod regions;
 mod replay;
+mod slots;
 mod stream;
 mod stride;
 mod tiles;
@@ -69,8 +71,7 @@ pub use parts::{MAX_PART, MIN_PART, parts};
 pub use planned::Planned;
 pub use planner::{Decision, Given, Planner};
 pub use pusher::{PageCache, Pusher, SENTINEL};
-pub use reader::{
-    HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig, SMALL, SMALL_SLOTS, prefetch_slots,
-};
+pub use reader::{HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig};
 pub use regions::Wait;
+pub use slots::{SMALL, SMALL_SLOTS, prefetch_slots};
 pub use stride::PAGE;

@@ -12,12 +12,14 @@ use bytes::{Bytes, BytesMut};
 use moka::Entry;
 use moka::ops::compute::Op;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::classes::Classes;
 use super::file::{Core, FileState};
+use super::fill::Filler;
 use super::idle::Idle;
+use super::on_disk::{OnDisk, demanded, is_from_disk};
 use super::replay::PIECE as PIECE_BETWEEN;
+use super::slots::Slots;
 use super::stride::PAGE;
 use super::{Given, Planner, Pusher, SENTINEL, Wait};
 use crate::cache::disk::DiskCache;
@@ -27,10 +29,6 @@ use crate::fits;
 use crate::metrics::{Cause, Metrics};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 use crate::trace::{FileFacts, Journal, Trace};
-
-use fetching::DISK_SLOTS;
-use fetching::LargeSlots;
-pub use fetching::{SMALL, SMALL_SLOTS, prefetch_slots};
 
 /// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
 const DISK_LATENCY: f64 = 1e-4;
@@ -83,10 +81,10 @@ pub struct ReaderConfig {
 pub struct Reader {
     pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
-    pub(super) pusher: Pusher,
-    large_slots: LargeSlots,
-    small_slots: Arc<Semaphore>,
-    disk_slots: Arc<Semaphore>,
+    pub(super) on_disk: Arc<OnDisk>,
+    filler: Filler,
+    slots: Arc<Slots>,
+    pusher: Arc<Pusher>,
     pub(super) idle: Arc<Idle>,
     classes: Classes,
     /// Where that is kept for the next mount.
@@ -103,7 +101,11 @@ impl Reader {
     pub fn new(config: ReaderConfig) -> Arc<Self> {
         let idle = Arc::new(Idle::new(config.budget.clone()));
         let journal = Arc::new(Journal::default());
-        let pusher = Pusher::new(config.metrics.clone(), journal.clone());
+        let pusher = Arc::new(Pusher::new(config.metrics.clone(), journal.clone()));
+        let on_disk = Arc::new(OnDisk::new(config.disk.clone(), config.runtime.clone()));
+        let slots = Arc::new(Slots::new(config.metrics.clone()));
+        let store = config.store.clone();
+        let filler = Filler { store, on_disk: on_disk.clone(), slots: slots.clone(), pusher: pusher.clone() };
         let remembered = (config.budget.total() / REMEMBERED_DIVISOR).max(MIN_REMEMBERED);
         Arc::new(Self {
             config,
@@ -112,10 +114,10 @@ impl Reader {
                 .weigher(|_, file: &Arc<FileState>| file.weight())
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),
+            on_disk,
+            filler,
+            slots,
             pusher,
-            large_slots: LargeSlots::default(),
-            small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
-            disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
             classes: Classes::default(),
             notes: OnceLock::new(),
@@ -132,7 +134,7 @@ impl Reader {
 
     /// The cache on disk.
     pub fn disk(&self) -> Option<&Arc<DiskCache>> {
-        self.config.disk.as_ref()
+        self.on_disk.cache()
     }
 
     /// Where to record what happens.
@@ -184,7 +186,7 @@ impl Reader {
     pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.opened_in_kernel(file, direct);
         file.core.lock().failures.clear();
-        self.keep_held(file);
+        self.on_disk.keep_held(file);
         self.served_after_all(file, direct).await;
     }
 
@@ -194,7 +196,7 @@ impl Reader {
         self.push_replayed(file);
         self.walk(file, None);
         // What is on disk decides what is fetched ahead, from the first read on.
-        self.cached(file).await;
+        self.on_disk.files(file).await;
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
         let is_ahead = |head: &Arc<Segment>| head.origin() != Origin::Demand && !head.is_pushed() && !direct;
         let Some(head) = head.filter(is_ahead) else { return };
@@ -220,7 +222,7 @@ impl Reader {
                 Some(known) if std::ptr::eq(Arc::as_ptr(&known), file) => Op::Put(known),
                 _ => Op::Nop,
             });
-            self.check_for_kernel(file);
+            self.on_disk.check_for_kernel(file);
             file.close();
             self.journal.closed(file.ino());
             self.idle.trim_closed();
@@ -230,7 +232,7 @@ impl Reader {
 
     /// No program has any file open.
     pub fn rest(&self) {
-        if let Some(disk) = self.config.disk.clone() {
+        if let Some(disk) = self.disk().cloned() {
             self.config.runtime.spawn(async move { disk.rest().await });
         }
     }
@@ -249,7 +251,7 @@ impl Reader {
     async fn obtain(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>) -> Result<(Bytes, Option<Cause>)> {
         let (mut joins, mut cause) = (0, Cause::Unforeseen);
         file.note_asked();
-        self.look_on_disk(file, range).await;
+        self.on_disk.look(file, range).await;
         loop {
             let (segments, seen) = self.cover(file, range, joins == 0);
             cause = if joins == 0 { seen } else { cause };
@@ -309,7 +311,7 @@ impl Reader {
         let (mut ahead, mut cause) = (Vec::new(), Cause::Unforeseen);
         if first {
             let mut pace = self.config.metrics.pace.pace();
-            if self.is_from_disk(file) {
+            if is_from_disk(file) {
                 pace.latency = DISK_LATENCY;
             }
             let given = Given { held, unseen: unseen_before(&core.segments, range.start) };
@@ -321,7 +323,7 @@ impl Reader {
             forget_passed(&mut core, range.start);
         }
         if !held {
-            demand = self.demanded(file, &core.segments, range, demand);
+            demand = demanded(file, &core.segments, range, demand);
         }
         // What is on disk is there sooner than another thread is awake.
         let at_once = file.has_all_so_far() && file.held().is_some();
