@@ -8,6 +8,7 @@
 //!
 //! A guess counts only when the walk comes to it along proven offsets ([`Chain`]); a wrong one costs its bytes.
 
+mod step;
 mod walks;
 
 use std::ops::Range;
@@ -20,19 +21,13 @@ use super::stride::PAGE;
 use crate::cache::Origin;
 use crate::fits::{Chain, Hdu, Layout, Need};
 use crate::metrics::Pace;
+pub(super) use step::HEADER_GUESS;
+use step::{READ_ON, step};
 use walks::{Lengths, Purpose, Walks};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
 pub(super) const HEAD: u64 = 64 << 10;
-
-/// A header that is fetched ahead is assumed to have this many bytes or fewer: three FITS blocks (FITS Standard 4.0,
-/// section 3.1), which covers all but primary headers and long tables.
-pub(super) const HEADER_GUESS: u64 = 3 * 2880;
-
-/// A program that reads a header reads on by up to so many bytes: a buffer of the size that the file system advises
-/// (`st_blksize`), and a page.
-const READ_ON: u64 = (16 << 10) + PAGE;
 
 /// Programs in C read from multiples of this on (`BUFSIZ` of glibc, which `fseek` aligns to), in bytes.
 const BUFFER: u64 = 8 << 10;
@@ -448,17 +443,6 @@ impl Headers {
         });
         Some(places.take_while(|at| *at < self.size).take(n).collect())
     }
-}
-
-/// Feeds a walk with what `held` has of the bytes that it needs next. Returns whether it came further.
-fn step(chain: &mut Chain, held: &impl Fn(&Range<u64>) -> Option<Bytes>) -> bool {
-    let Need::Bytes { offset, len } = chain.need() else { return false };
-    let size = chain.layout_so_far().file_size;
-    let wanted = offset..offset.saturating_add(len).min(size);
-    let start = offset..offset.saturating_add(HEADER_GUESS).min(size);
-    let page = offset..(offset + 1).next_multiple_of(PAGE).min(size);
-    let bytes = held(&wanted).or_else(|| held(&start)).or_else(|| held(&page));
-    bytes.is_some_and(|bytes| chain.feed(offset, &bytes))
 }
 
 /// The whole pages of ranges, from the buffer on in which they begin, those joined that are closer to each other than a request for a header is long.

@@ -18,8 +18,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use parking_lot::Mutex;
 
 use super::brake::Brake;
-use super::walk::Found;
-use super::{Failure, Observer, Task, Warmed};
+use super::task::{Failure, Observer, Task, Warmed};
+use super::walk::Target;
 use crate::fits;
 use crate::fs::xattr::{CACHED, LAYOUT};
 
@@ -38,12 +38,12 @@ pub struct Pass {
     /// The counts.
     pub warmed: Warmed,
     /// The files of which all was read.
-    pub read: Vec<Found>,
+    pub read: Vec<Target>,
 }
 
 /// A file that is being read, shared by its parts.
 struct Source {
-    found: Found,
+    found: Target,
     file: File,
     failed: AtomicBool,
 }
@@ -57,7 +57,7 @@ struct Part {
 /// Fetches all files, each once.
 pub fn all(
     task: &Task,
-    files: Box<dyn Iterator<Item = Result<Found, Failure>> + Send>,
+    files: Box<dyn Iterator<Item = Result<Target, Failure>> + Send>,
     observer: &dyn Observer,
 ) -> Pass {
     let pass = Mutex::new(Pass { warmed: Warmed::default(), read: Vec::new() });
@@ -90,7 +90,7 @@ pub fn all(
 
 /// Hands a file out in parts, unless there is nothing to fetch of it.
 fn hand_out(
-    found: Found,
+    found: Target,
     headers: bool,
     parts: &SyncSender<Part>,
     pass: &Mutex<Pass>,

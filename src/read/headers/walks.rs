@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{READ_ON, step};
+use super::step::{READ_ON, step};
 use crate::fits::header::{BLOCK_LEN, is_extension_start};
 use crate::fits::{Chain, Hdu, Need};
 use crate::metrics::Pace;
