@@ -23,7 +23,7 @@ use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, S3Store, Store, StoreError, Warm};
+use crate::store::{self, ErrorKind, Preconnect, S3Store, Store, StoreError};
 use crate::trace::Trace;
 
 /// The store must answer the first listing within this time, or the mount fails.
@@ -32,10 +32,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(15);
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A sequential reader is led by at most this many bytes: twice what 700 MB/s deliver in 50 ms.
+/// Readahead of a sequential reader has at most this many bytes: twice what 700 MB/s deliver in 50 ms.
 pub const MAX_AHEAD: u64 = 64 << 20;
 
-/// No single reader's lead may take more than this share of the memory budget, and of the memory of the control group
+/// Readahead of a single reader may not take more than this share of the memory budget, and of the memory of the control group
 /// that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
@@ -90,7 +90,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     let metrics = Arc::new(Metrics::new());
     let s3 = S3Store::open(&config.source, &config.s3).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
-    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(s3, &metrics)));
+    let store: Arc<dyn Store> = Arc::new(Preconnect::new(store::resilient(s3, &metrics)));
     let memory = memory_budget(config.memory);
     let cache = cache::open(config, store.id(), memory, &metrics).await?;
     // Outermost: what is remembered opens no connections.

@@ -8,10 +8,10 @@
 mod error;
 mod hedge;
 mod metered;
+mod preconnect;
 mod retry;
 mod s3;
 mod source;
-mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::metrics::Metrics;
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
 pub use metered::Metered;
+pub use preconnect::Preconnect;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{CredentialsInfo, Probe, S3Options, S3Store, key_tail};
 pub use source::Source;
-pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

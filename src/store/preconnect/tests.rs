@@ -10,7 +10,7 @@ struct Counts {
     fails: AtomicBool,
     touched: AtomicUsize,
     /// How long a touch takes, but for the first ones, which find idle connections.
-    far: Mutex<Option<(Duration, usize)>>,
+    latency: Mutex<Option<(Duration, usize)>>,
     /// Those beyond take ten times as long.
     given: Mutex<Option<usize>>,
 }
@@ -27,8 +27,8 @@ impl Store for Counts {
 
     async fn touch(&self) -> Result<()> {
         let before = self.touched.fetch_add(1, Ordering::SeqCst);
-        let far = *self.far.lock();
-        if let Some((time, _)) = far.filter(|(_, idle)| before >= *idle) {
+        let latency = *self.latency.lock();
+        if let Some((time, _)) = latency.filter(|(_, idle)| before >= *idle) {
             let is_given = self.given.lock().is_none_or(|given| before < given);
             tokio::time::sleep(time * if is_given { 1 } else { 10 }).await;
         }
@@ -60,10 +60,10 @@ impl Store for Counts {
 }
 
 /// How many connections a LIST had opened.
-async fn touched_by_list(warm: &Warm, counts: &Counts) -> usize {
+async fn touched_by_list(store: &Preconnect, counts: &Counts) -> usize {
     let before = counts.touched.load(Ordering::SeqCst);
     let request = ListRequest { prefix: String::new(), delimited: true, max_keys: 1, continuation: None };
-    let _ = warm.list(&request).await;
+    let _ = store.list(&request).await;
     all_tasks_ended().await;
     counts.touched.load(Ordering::SeqCst) - before
 }
@@ -78,40 +78,40 @@ async fn all_tasks_ended() {
 #[tokio::test]
 async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
     let counts = Arc::new(Counts::default());
-    let warm = Warm::new(counts.clone());
+    let store = Preconnect::new(counts.clone());
     counts.fails.store(true, Ordering::SeqCst);
-    assert_eq!(touched_by_list(&warm, &counts).await, 0, "nobody answers there");
+    assert_eq!(touched_by_list(&store, &counts).await, 0, "nobody answers there");
     counts.fails.store(false, Ordering::SeqCst);
-    assert_eq!(touched_by_list(&warm, &counts).await, FEW);
-    assert_eq!(touched_by_list(&warm, &counts).await, 0, "they are there");
-    warm.opened.lock().last -= REST;
-    assert_eq!(touched_by_list(&warm, &counts).await, FEW);
-    assert_eq!(touched_by_list(&warm, &counts).await, 0);
+    assert_eq!(touched_by_list(&store, &counts).await, FEW);
+    assert_eq!(touched_by_list(&store, &counts).await, 0, "they are there");
+    store.opened.lock().last -= REST;
+    assert_eq!(touched_by_list(&store, &counts).await, FEW);
+    assert_eq!(touched_by_list(&store, &counts).await, 0);
 }
 
 /// How many connections are opened in all, where some of the first are idle and only so many are given.
 async fn opened(idle: usize, given: usize, reads: bool) -> usize {
     let counts = Arc::new(Counts::default());
-    (*counts.far.lock(), *counts.given.lock()) = (Some((AFAR, idle)), Some(given));
-    let warm = Warm::new(counts.clone());
-    touched_by_list(&warm, &counts).await;
+    (*counts.latency.lock(), *counts.given.lock()) = (Some((HIGH_LATENCY, idle)), Some(given));
+    let store = Preconnect::new(counts.clone());
+    touched_by_list(&store, &counts).await;
     if reads {
-        let _ = warm.peek("k", 1).await;
+        let _ = store.peek("k", 1).await;
     }
     all_tasks_ended().await;
     counts.touched.load(Ordering::SeqCst)
 }
 
 #[tokio::test]
-async fn many_are_opened_over_a_long_way_for_those_that_read() {
-    let (near, far, names, small) = futures::join!(
+async fn many_are_opened_at_a_high_latency_for_programs_that_read() {
+    let (region, home, names, small) = futures::join!(
         opened(6, MANY, true),
         opened(3, MANY, true),
         opened(3, MANY, false),
         opened(3, SOME / 2, true),
     );
-    assert_eq!(near, FEW, "the way is short");
-    assert_eq!(far, MANY, "although some connections were there");
+    assert_eq!(region, FEW, "the latency is low");
+    assert_eq!(home, MANY, "although some connections were there");
     assert_eq!(names, SOME, "names need few");
     assert_eq!(small, SOME, "the server gives no more");
 }
