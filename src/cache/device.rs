@@ -108,10 +108,10 @@ impl Drop for Step<'_> {
     }
 }
 
-/// The states of an operation: it waits for a thread, is under way, was abandoned after its deadline, has ended.
+/// The states of an operation: it waits for a thread, is under way, has missed its deadline, has ended.
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
-const GIVEN_UP: u8 = 2;
+const TIMED_OUT: u8 = 2;
 const ENDED: u8 = 3;
 
 /// An operation that is under way until this is dropped, however it ends.
@@ -123,7 +123,7 @@ struct Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.state.swap(ENDED, Ordering::SeqCst) == GIVEN_UP {
+        if self.state.swap(ENDED, Ordering::SeqCst) == TIMED_OUT {
             self.device.hung.fetch_sub(1, Ordering::SeqCst);
         }
     }
@@ -171,15 +171,16 @@ impl Device {
         match tokio::time::timeout(self.patience, answer).await {
             Ok(answer) => answer,
             Err(_) => {
-                self.give_up(&state);
+                self.timed_out(&state);
                 None
             }
         }
     }
 
-    fn give_up(&self, state: &AtomicU8) {
+    /// An operation has not ended by its deadline: it counts as hanging until it does.
+    fn timed_out(&self, state: &AtomicU8) {
         self.hung.fetch_add(1, Ordering::SeqCst);
-        if state.compare_exchange(BEGUN, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if state.compare_exchange(BEGUN, TIMED_OUT, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             // It had no place, or has just ended.
             self.hung.fetch_sub(1, Ordering::SeqCst);
         }
@@ -214,7 +215,7 @@ impl Device {
     pub fn finish(&self, patience: Duration) {
         let (done, is_done) = mpsc::channel();
         self.surely(move || {
-            // Whoever waits may have lost patience.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         });
         let _ = is_done.recv_timeout(patience);

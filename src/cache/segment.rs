@@ -288,7 +288,7 @@ impl Segment {
         }
     }
 
-    /// Gives the fetch up unless someone waits for it or it has all arrived. True if it was given up.
+    /// Cancels the fetch unless a reader waits for it or it has all arrived. True if it was cancelled.
     pub fn cancel(&self) -> bool {
         if self.waiters.load(Ordering::SeqCst) > 0 || self.is_complete() {
             return false;
@@ -298,7 +298,7 @@ impl Segment {
         true
     }
 
-    /// Waits until the fetch is given up.
+    /// Waits until the fetch is cancelled.
     pub async fn cancelled(&self) {
         if !self.cancelled.load(Ordering::SeqCst) {
             self.cancel.notified().await;

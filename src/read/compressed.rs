@@ -217,8 +217,8 @@ impl Compressed {
         self.wanted.clear();
     }
 
-    /// What a reader was to be led by is left for later.
-    pub fn leads_no_further(&mut self, range: &Range<u64>) {
+    /// Readahead in `range` is left for later.
+    pub fn postpone(&mut self, range: &Range<u64>) {
         self.readers.iter_mut().for_each(|tiles| tiles.cut_run(range));
     }
 

@@ -15,7 +15,7 @@ use super::file::FileState;
 use super::on_disk::{Downloaded, OnDisk};
 use super::slots::{Slot, Slots, Turns, wait_for};
 use super::stride::PAGE;
-use crate::cache::disk::{CachedObject, DiskCache, PIECE};
+use crate::cache::disk::{BUFFER_SIZE, CachedObject, DiskCache};
 use crate::cache::{Origin, Segment};
 use crate::store::{ErrorKind, Result, Store, StoreError};
 use crate::trace::Fetching;
@@ -138,7 +138,7 @@ impl Filling<'_, '_> {
     async fn copy(&mut self, cache: &DiskCache, object: &Arc<CachedObject>, range: Range<u64>) -> u64 {
         let mut at = range.start;
         while at < range.end {
-            let piece = at..range.end.min(at + PIECE);
+            let piece = at..range.end.min(at + BUFFER_SIZE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
             self.file.note_from_disk(bytes.len());
             self.noted.found_on_disk(bytes.len());

@@ -162,8 +162,8 @@ impl Headers {
         let Some(sibling) = self.sibling.as_ref().filter(|s| s.layout.file_size == self.size) else {
             return planned(std::iter::once(0..HEAD.min(self.size)), self.size, Origin::Chain).collect();
         };
-        let leading = sibling.layout.hdus.iter().take_while(|hdu| hdu.header_offset < HEAD);
-        let head = 0..leading.map(|hdu| hdu.data_offset + READ_ON).max().unwrap_or(HEAD).min(self.size);
+        let in_head = sibling.layout.hdus.iter().take_while(|hdu| hdu.header_offset < HEAD);
+        let head = 0..in_head.map(|hdu| hdu.data_offset + READ_ON).max().unwrap_or(HEAD).min(self.size);
         let known = sibling.layout.hdus.iter().take((sibling.reach + 1).min(MAX_LOOKAHEAD));
         let headers = known.map(|hdu| hdu.header_offset..hdu.data_offset.max(hdu.header_offset + READ_ON));
         planned(std::iter::once(head).chain(headers), self.size, Origin::Predicted).collect()
@@ -373,7 +373,7 @@ impl Headers {
         matches!(self.chain.need(), Need::Bytes { offset, .. } if offset < end)
     }
 
-    /// Whether `range` has bytes of a header: those are kept for whoever opens the file again.
+    /// Whether `range` has bytes of a header: those are kept for the next program that opens the file.
     pub fn touches(&self, range: &Range<u64>) -> bool {
         let hdus = &self.layout().hdus;
         let first = hdus.partition_point(|hdu| hdu.data_offset <= range.start);

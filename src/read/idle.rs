@@ -55,7 +55,7 @@ impl Idle {
 
     /// Drops old segments until `bytes` more may be fetched ahead or none is found: those that the kernel has been given
     /// too, and what reads of a part of a block have left. The caller holds the core of `file`. Others are not waited
-    /// for, since whoever holds one may be waiting here for that of `file`.
+    /// for, since the holder of one may be waiting here for that of `file`.
     pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
         for look in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {

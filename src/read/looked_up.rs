@@ -50,8 +50,8 @@ impl Reader {
                     reader.idle.add(&file, &segment);
                     reader.on_disk.keep_head(&file, &segment).await;
                 }
-                // Of a kind that reads get over: they fetch it themselves.
-                _ => file.give_up(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),
+                // Reads recover from this error: they fetch the head themselves.
+                _ => file.fail(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),
             }
         });
     }

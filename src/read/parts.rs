@@ -1,10 +1,10 @@
-//! What is led by a lot is fetched by several requests at once.
+//! Long readahead is fetched by several requests at once.
 
 use std::ops::Range;
 
 use crate::cache::BLOCK;
 
-/// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
+/// Long readahead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
 pub const MIN_PART: u64 = 512 << 10;
 /// The largest part, in bytes.

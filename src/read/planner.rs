@@ -93,7 +93,7 @@ pub struct Planner {
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same class has shown; `max_ahead` is how many bytes a sequential reader may be led by. Regions in which
+    /// a file of the same class has shown; `max_ahead` is how many bytes are read ahead of a sequential reader at most. Regions in which
     /// programs have waited long enough are fetched whole if they have at most `max_region` bytes.
     pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64, max_region: u64) -> Self {
         Self {
@@ -320,8 +320,7 @@ impl Planner {
         planned
     }
 
-    /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
-    /// asked for again.
+    /// A planned range could not be fetched: readahead ends at its start, and a header in it may be asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.regions.note_missing(range);
         self.streams.cut(range);
@@ -333,16 +332,16 @@ impl Planner {
         self.started &= range.start > 0;
     }
 
-    /// What a stream was to be led by in a planned range is left for later.
-    pub fn leads_no_further(&mut self, range: &Range<u64>) {
+    /// Readahead in a planned range is left for later.
+    pub fn postpone(&mut self, range: &Range<u64>) {
         self.regions.note_missing(range);
         self.streams.cut(range);
-        self.compressed.leads_no_further(range);
+        self.compressed.postpone(range);
         self.arrays.cut(range);
         self.ascent.cut(range);
     }
 
-    /// No program has the file open: nobody is led any more.
+    /// No program has the file open: all readahead ends.
     pub fn on_closed(&mut self) {
         self.streams.clear();
         self.strides.clear();

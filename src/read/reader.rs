@@ -18,7 +18,7 @@ use super::file::{Core, FileState};
 use super::fill::Filler;
 use super::idle::Idle;
 use super::on_disk::{OnDisk, demanded, is_from_disk};
-use super::replay::PIECE as PIECE_BETWEEN;
+use super::replay::REPLAY_PIECE;
 use super::slots::Slots;
 use super::stride::PAGE;
 use super::{Given, Planner, Pusher, SENTINEL, Wait};
@@ -33,13 +33,13 @@ use crate::trace::{FileFacts, Journal, Trace};
 /// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
 const DISK_LATENCY: f64 = 1e-4;
 
-/// How often a read starts over because a fetch that it shared was given up by others.
+/// How often a read starts over because a fetch that it shared was cancelled by others.
 const MAX_JOINS: usize = 4;
 
 /// The kernel may drop what it was given ahead of the reader, so a segment stays in memory until a reader is this far
-/// beyond it (its readahead goes back and forth by as much); looked for as far back as a lead can have gone.
+/// beyond it (its readahead goes back and forth by as much); looked for as far back as readahead can have gone.
 pub const LEFT_BEHIND: u64 = 256 << 10;
-/// How far back half of that search goes, in bytes: as far as a reader is led at most.
+/// How far back half of that search goes, in bytes: the longest readahead.
 pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 
 /// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
@@ -66,7 +66,7 @@ pub struct ReaderConfig {
     pub disk: Option<Arc<DiskCache>>,
     /// The bound on bytes in memory.
     pub budget: Arc<Budget>,
-    /// How many bytes one reader may be led by.
+    /// How many bytes are read ahead of one reader at most.
     pub max_ahead: u64,
     /// Up to how many bytes a region is fetched whole because programs have waited in it.
     pub max_region: u64,
@@ -152,7 +152,7 @@ impl Reader {
         })
     }
 
-    /// The state of an inode: the same for all who read it.
+    /// The state of an inode: the same for all its readers.
     pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
         let fresh = || {
             let named_fits = fits::is_fits_name(&object.key);
@@ -265,7 +265,7 @@ impl Reader {
                     }
                     return Ok((bytes, fetched.then_some(cause)));
                 }
-                // What failed was repeated as often as it may be, for whoever began it.
+                // What failed was repeated as often as it may be, by the read that began it.
                 Err(error) if error.kind == ErrorKind::Cancelled && joins < MAX_JOINS => joins += 1,
                 Err(error) => return Err(error),
             }
@@ -375,12 +375,12 @@ impl Reader {
     /// Gives the kernel what was replayed, but for a page now and then: by asking for it readers show that it was right. What
     /// is short they ask for altogether.
     fn push_between(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        if segment.len() <= PIECE_BETWEEN || !file.wants_pushes() || segment.is_pushed() {
+        if segment.len() <= REPLAY_PIECE || !file.wants_pushes() || segment.is_pushed() {
             return;
         }
         let Range { start, end } = segment.range();
-        let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
-        let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
+        let pieces = (start..end).step_by(REPLAY_PIECE as usize);
+        let pieces = pieces.map(|at| at + PAGE..end.min(at + REPLAY_PIECE)).filter(|piece| !piece.is_empty());
         pieces.for_each(|piece| self.pusher.push(file, segment, piece));
     }
 }
@@ -409,8 +409,8 @@ fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
     let Some(part) = before.first().filter(|part| part.arrived().end >= position) else { return 0 };
     let asked_for = match part.origin() {
         Origin::Sequential => part.range().start,
-        Origin::Replayed if part.len() > PIECE_BETWEEN => {
-            position - 1 - (position - 1 - part.range().start) % PIECE_BETWEEN
+        Origin::Replayed if part.len() > REPLAY_PIECE => {
+            position - 1 - (position - 1 - part.range().start) % REPLAY_PIECE
         }
         _ => return 0,
     };
@@ -418,7 +418,7 @@ fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
 }
 
 /// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that
-/// comes by asks for some of each segment; one that nobody has asked for is led to another reader, further back.
+/// comes by asks for some of each segment; one that no READ has asked for is readahead of another reader, further back.
 fn forget_passed(core: &mut Core, position: u64) {
     let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
     let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end && !core.keeps(s);
@@ -436,8 +436,8 @@ async fn await_bytes(segments: Vec<Arc<Segment>>, range: &Range<u64>) -> Result<
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
         let waits = segment.arrived().end < within.end;
         segment.wait_for(within.end).await?;
-        let given_up = || StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled");
-        Ok((segment.slice(within).ok_or_else(given_up)?, waits && segment.is_from_store()))
+        let cancelled = || StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled");
+        Ok((segment.slice(within).ok_or_else(cancelled)?, waits && segment.is_from_store()))
     };
     let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;
     if parts.len() == 1 {

@@ -169,7 +169,7 @@ impl TileReader {
         self.cut_run(range);
     }
 
-    /// A reader that goes through the heap is led up to the start of `range` only.
+    /// Readahead of a reader that goes through the heap ends at the start of `range`.
     pub fn cut_run(&mut self, range: &Range<u64>) {
         self.run.iter_mut().for_each(|run| run.cut(range));
     }
@@ -196,8 +196,8 @@ impl TileReader {
     /// with the first of all tiles is taken to want them all; `near` says up to where it may be without a sign: what
     /// came with the head of the file, or with the table.
     pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Readahead> {
-        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
-            return Some(Readahead::Run(lead));
+        if let Some(ahead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(Readahead::Run(ahead));
         }
         let tile = self.tile_at(read)?;
         let is_first = tile == 0 || (self.heap.start < near && read.start <= near);

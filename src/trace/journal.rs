@@ -340,9 +340,9 @@ mod tests {
     fn a_fetch_that_ends_without_a_word_has_failed() {
         let journal = Journal::default();
         drop(journal.fetching(1, 0..9, Origin::Demand));
-        let mut given_up = journal.fetching(1, 9..18, Origin::Sequential);
-        given_up.cancelled();
-        drop(given_up);
+        let mut cancelled = journal.fetching(1, 9..18, Origin::Sequential);
+        cancelled.cancelled();
+        drop(cancelled);
         let outcomes: Vec<_> = journal.trace(false, known).files[0].fetches.iter().map(|f| f.outcome).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Cancelled]);
     }

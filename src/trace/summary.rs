@@ -28,7 +28,7 @@ pub struct Summary {
     pub fetches: u64,
     /// Fetches that failed.
     pub fetches_failed: u64,
-    /// Fetches that were given up, before or after they were sent.
+    /// Fetches that were cancelled, before or after they were sent.
     pub fetches_cancelled: u64,
     /// Bytes that arrived.
     pub fetched_bytes: u64,
@@ -192,7 +192,7 @@ impl Summary {
     /// Failed and cancelled fetches, if there are any.
     pub(super) fn mishaps(&self) -> Option<String> {
         let part = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
-        let parts = [part(self.fetches_failed, "failed"), part(self.fetches_cancelled, "given up")];
+        let parts = [part(self.fetches_failed, "failed"), part(self.fetches_cancelled, "cancelled")];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }

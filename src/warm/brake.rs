@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::control;
 
 /// Readers wait while this share of a daemon's memory waits to be written. It drops what comes when that is a quarter, and
-/// what it leads its readers by arrives all the same.
+/// its readahead arrives all the same.
 const WAITING_SHARE: u64 = 64;
 
 /// How often the daemons are asked.

@@ -23,9 +23,9 @@ use super::walk::Target;
 use crate::fits;
 use crate::fs::xattr::{CACHED, LAYOUT};
 
-/// Files are read in parts of this many bytes, in order: whoever is free takes the next one. So all that read a file go
-/// side by side, and the daemon leads them as one, by many parallel requests. With parts of 64 MiB each reader was led
-/// into the part of the next one, and two thirds of a file were read twice.
+/// Files are read in parts of this many bytes, in order: a thread that is free takes the next one. So all that read a file go
+/// side by side, and the daemon reads ahead of them as of one, by many parallel requests. With parts of 64 MiB readahead
+/// of each reader went into the part of the next one, and two thirds of a file were read twice.
 const PART: u64 = 2 << 20;
 
 /// So many bytes are read by one call, into memory that begins at a multiple of this: where the kernel reads the disk
@@ -48,7 +48,7 @@ struct Source {
     failed: AtomicBool,
 }
 
-/// A part of a file, for whoever is free.
+/// A part of a file, for the next thread that is free.
 struct Part {
     source: Arc<Source>,
     range: Range<u64>,

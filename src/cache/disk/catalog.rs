@@ -217,7 +217,7 @@ fn clear_one(directory: &Directory, name: &str, seen: Option<Seen>, cleared: &mu
     cleared.in_use += 1;
     let Some(Seen { object, .. }) = seen else { return Ok(()) };
     for record in object.records() {
-        cleared.bytes += object.give_up(record?.0, u64::MAX, true)?;
+        cleared.bytes += object.evict(record?.0, u64::MAX, true)?;
     }
     cleared.left += object.present()?;
     Ok(())

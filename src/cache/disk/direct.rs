@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::PAGE;
-use super::buffers::{Buffer, Buffers, PIECE, is_large};
+use super::buffers::{BUFFER_SIZE, Buffer, Buffers, is_large};
 use super::file;
 
 /// Memory to write from, of a piece.
@@ -82,7 +82,7 @@ impl Way {
             return None;
         }
         if self.direct.is_none() {
-            self.direct = self.buffers.take(PIECE as usize).ok().map(Direct);
+            self.direct = self.buffers.take(BUFFER_SIZE as usize).ok().map(Direct);
         }
         self.direct.as_mut()
     }

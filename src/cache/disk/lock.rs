@@ -28,7 +28,7 @@ pub fn try_lock(file: &File, range: &Range<u64>, mode: Mode) -> io::Result<bool>
     }
 }
 
-/// Locks a range, and waits for it as long as `patience`: who has it may have been stopped. False if that was too short.
+/// Locks a range, and waits for it as long as `patience`: the process that has it may have been stopped. False if that was too short.
 pub fn lock(file: &File, range: &Range<u64>, mode: Mode, patience: Duration) -> io::Result<bool> {
     let began = Instant::now();
     loop {

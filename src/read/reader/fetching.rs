@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 
 use super::Reader;
-use crate::cache::disk::PIECE;
+use crate::cache::disk::BUFFER_SIZE;
 use crate::cache::{BLOCK, Origin, Segment};
 use crate::read::Planned;
 use crate::read::file::{Core, FileState};
@@ -42,7 +42,7 @@ impl Reader {
         }
         let mut denied = false;
         let from_disk = is_from_disk(file);
-        let sizes = if from_disk { (PIECE, PIECE) } else { (MIN_PART, MAX_PART) };
+        let sizes = if from_disk { (BUFFER_SIZE, BUFFER_SIZE) } else { (MIN_PART, MAX_PART) };
         for Planned { range, origin } in planned {
             // Only a stream says that the reader comes from where it is.
             let stream = reader.filter(|_| origin == Origin::Sequential);
@@ -59,7 +59,7 @@ impl Reader {
             for part in gaps.filter(is_worth_it).flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) {
-                    core.planner.leads_no_further(&(part.start..range.end));
+                    core.planner.postpone(&(part.start..range.end));
                     break;
                 }
                 if is_needless(file, &part) {
@@ -151,7 +151,7 @@ impl Reader {
             }
             Err(error) => {
                 std::mem::forget(unfinished);
-                file.give_up(&segment, error);
+                file.fail(&segment, error);
             }
         }
         self.ended(&file, &segment);
@@ -166,7 +166,7 @@ impl Reader {
     ) -> Result<Vec<Downloaded>> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
-            // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
+            // What is idle is looked at after the wait has begun: what becomes idle later sees the wait.
             let relieved = async { self.idle.relieve() };
             let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
             segment.grant(permit);
@@ -175,7 +175,7 @@ impl Reader {
     }
 }
 
-/// A fetch that has not come to its end. Dropped in the middle, by a fault, it must not leave its readers waiting.
+/// A fetch that has not come to its end. Dropped in the middle, by a panic, it must not leave its readers waiting.
 struct Unfinished<'a> {
     file: &'a FileState,
     segment: &'a Arc<Segment>,
@@ -183,6 +183,6 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.file.give_up(self.segment, StoreError::new(ErrorKind::Cancelled, "the fetch ended by a bug of fitsfs"));
+        self.file.fail(self.segment, StoreError::new(ErrorKind::Cancelled, "the fetch ended by a bug of fitsfs"));
     }
 }

@@ -19,7 +19,7 @@ const NOTING_DELAY: Duration = Duration::from_secs(2);
 impl Reader {
     /// Keeps what is learnt of classes in `notes`, where that of mounts before may be. Once.
     pub fn note_in(&self, notes: Arc<Notes>) {
-        // A second call would be a fault without consequence.
+        // A second call changes nothing.
         let _ = self.notes.set(notes);
     }
 
