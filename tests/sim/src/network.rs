@@ -149,7 +149,7 @@ impl<T: Copy> Network<T> {
         self.delivered
     }
 
-    /// Bytes that all requests so far have transferred, or will, as nobody has given them up.
+    /// Bytes that all requests so far have transferred, or will, as they were not cancelled.
     pub fn transferred(&self) -> u64 {
         let of = |get: &Get<T>| if let State::Cancelled(bytes) = get.state { bytes } else { get.length };
         self.gets.iter().map(of).sum()

@@ -356,7 +356,7 @@ impl<M: Mount> Run<'_, M> {
         self.waiting += 1;
     }
 
-    /// So many threads wait no more. Who is answered at once has not waited.
+    /// So many threads wait no more. A thread that is answered at once has not waited.
     fn end_waits(&mut self, count: usize) {
         self.waiting -= count;
         let waited = self.world.now() - self.since;
