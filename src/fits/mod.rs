@@ -12,7 +12,7 @@
 //! | an HDU: offsets, data size, geometry | [`hdu`] | 4.4.1 (eq. 1, 2), 6.1.1 (eq. 4), 7.1 to 7.3 |
 //! | heap and tiles of a table | [`table`] | 7.3.5, 10.1 |
 //! | the HDUs of a file and how it ends | [`layout`] | 3.1, 3.5 |
-//! | the walk along the chain, and guesses ahead of it | [`chain`], `repeat` | 3.1 |
+//! | the walk along the chain, and where the headers behind it are expected | [`chain`], `repeat` | 3.1 |
 //! | the index of the HDUs in files of Rubin | [`index`] | - |
 //! | the same for ASDF files, whose blocks are told as HDUs | [`asdf`] | - |
 //! | the choice between the two, by the first bytes of a file | [`walk`] | - |

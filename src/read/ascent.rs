@@ -1,7 +1,7 @@
 //! Places that ascend: rows of a table here and there, points of an image in the order of their rows.
 //!
-//! Which place comes next nobody knows, but what lies between two of them may take less time to transfer than the next
-//! wait does.
+//! The next place cannot be predicted, but what lies between two of them may take less time to transfer than the wait for
+//! the next one.
 
 use std::ops::Range;
 

@@ -47,7 +47,7 @@ pub(super) struct Compressed {
     read: Vec<usize>,
     /// The HDUs of which the same part is wanted as of the one that was read, once their table is there.
     expected: Vec<usize>,
-    /// The HDUs of which that was wanted already.
+    /// The HDUs of which that was planned already.
     served: Vec<usize>,
     /// Where the last read of a header ended, with what its buffer took in behind it; and of a table.
     header_end: u64,

@@ -96,7 +96,7 @@ impl Filling<'_, '_> {
             at = self.copy(cache, object, at..gap.start).await;
             if at < end && self.is_needless(cache, object).await {
                 self.noted.cancelled();
-                return Err(StoreError::new(ErrorKind::Cancelled, "not on disk, and nobody has asked for it yet"));
+                return Err(StoreError::new(ErrorKind::Cancelled, "not on disk, and no program has asked for it yet"));
             }
             if at == gap.start && at < end {
                 self.download(gap.clone()).await?;

@@ -41,11 +41,11 @@ const MAX_LOOKAHEAD: usize = 64;
 /// HDUs shorter than this, in bytes, are fetched whole rather than looked for: some times what is fetched of a header.
 const SHORT_HDU: u64 = 4 * READ_ON;
 
-/// Where short HDUs are fetched whole they are counted so far ahead; what ends it are their bytes.
+/// Where short HDUs are fetched whole, so many are planned ahead at most; mostly their bytes are the bound.
 const MAX_RUN: usize = 10_000;
 
 /// So many further headers are guessed at first (all HDUs of a JWST product), and at most. Each place that was
-/// foretold rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
+/// predicted rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
 const FIRST_GUESSES: usize = 7;
 const MAX_GUESSES: usize = 64;
 const GUESSES_LEFT: usize = 16;
@@ -88,7 +88,7 @@ pub(super) struct Headers {
     furthest: Range<u64>,
     /// How many headers are guessed at a time.
     guesses: usize,
-    /// How often the place of a header was foretold wrongly since many were guessed.
+    /// How often the place of a header was predicted wrongly since many were guessed.
     surprises: usize,
     walks: Walks,
 }
@@ -199,13 +199,13 @@ impl Headers {
         let known = self.layout().hdus.len();
         while let Need::Bytes { offset, .. } = self.chain.need() {
             let count = self.layout().hdus.len();
-            let foretold = self.places(offset, 1).first().copied();
+            let predicted = self.places(offset, 1).first().copied();
             if !step(&mut self.chain, &held) {
                 break;
             }
             if let Some(hdu) = self.chain.layout_so_far().hdus.get(count) {
                 let end = hdu.end();
-                self.judge(foretold, end);
+                self.judge(predicted, end);
             }
         }
         if self.layout().hdus.len() > known {
@@ -217,9 +217,9 @@ impl Headers {
         }
     }
 
-    /// An HDU ends at `end`, where the next header was `foretold`.
-    fn judge(&mut self, foretold: Option<u64>, end: u64) {
-        let Some(at) = foretold.filter(|_| end < self.size) else { return };
+    /// An HDU ends at `end`; the next header was `predicted` to begin there, or elsewhere.
+    fn judge(&mut self, predicted: Option<u64>, end: u64) {
+        let Some(at) = predicted.filter(|_| end < self.size) else { return };
         let is_right = at.saturating_sub(READ_BEFORE) <= end && end < at + READ_ON - HEADER_GUESS;
         self.surprises = match is_right {
             true if self.guesses >= FIRST_GUESSES => 0,
@@ -445,7 +445,8 @@ impl Headers {
     }
 }
 
-/// The whole pages of ranges, from the buffer on in which they begin, those joined that are closer to each other than a request for a header is long.
+/// The whole pages of ranges, from the buffer on in which they begin. Those that are closer to each other than a request
+/// for a header is long are joined.
 fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) -> impl Iterator<Item = Planned> {
     let mut ranges: Vec<_> = ranges.collect();
     ranges.sort_by_key(|range| range.start);

@@ -1,7 +1,7 @@
 //! What a look-up brings along: the head of a file, before any program reads it.
 //!
-//! The headers behind it are another matter. They are many requests, and a program that only looks wants none of them:
-//! the walk begins when the file is open and its head is there, whichever comes last.
+//! The headers behind it do not come along: they are many requests, and a program that only looks wants none of them. The
+//! walk begins when the file is open and its head is there, whichever comes last.
 
 use std::sync::Arc;
 

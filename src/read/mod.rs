@@ -4,7 +4,7 @@
 //!  READ -> Planner: what to fetch for it, what ahead, what to cancel
 //!       -> Reader:  gaps become segments, a GET each; waits until the bytes of the READ have arrived
 //!       -> Pusher:  completed segments that no READ asked for go into the kernel's page cache
-//!       -> Planner: how long the READ has waited; what that has earned
+//!       -> Planner: how long the READ has waited; whether a region is fetched whole for that
 //! ```
 //!
 //! # How a decision is made
@@ -30,8 +30,8 @@
 //! A segment's first bytes are not pushed: the READ that asks for them shows that the reader has come so far, which is
 //! what the planner needs to fetch further ahead. They are answered from memory.
 //!
-//! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
-//! core while holding one, nor for a core while holding the list, and no lock is held across an await.
+//! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. A second core is
+//! never waited for while one is held, nor a core while the list is held, and no lock is held across an await.
 
 mod ascent;
 mod backlog;

@@ -1,7 +1,7 @@
 //! Puts data into the kernel's page cache before a program asks for it.
 //!
-//! Storing blocks while a page is locked by a READ that is not answered, so it happens on threads of its own that
-//! nobody waits for, never two on one inode: a slow object holds up one thread and nobody else. Pages under a known
+//! Storing blocks while a page is locked by a READ that is not answered, so it happens on threads of its own, without a
+//! caller that waits, and never on two for one inode: a slow object blocks one thread and nothing else. Pages under a known
 //! unanswered READ are left out. Pieces go in from the last one to the first, since the reader's own READs lock
 //! pages at the start.
 

@@ -1,4 +1,4 @@
-//! Turns reads into range GETs: one outstanding fetch per byte, within one budget, and no wait but for one's own bytes.
+//! Turns reads into range GETs: one fetch in flight per byte, within one budget. A read waits for its own bytes only.
 
 mod fetching;
 mod learning;
@@ -42,13 +42,13 @@ pub const LEFT_BEHIND: u64 = 256 << 10;
 /// How far back half of that search goes, in bytes: the longest readahead.
 pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 
-/// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
-/// it: some times what that takes.
+/// How long an open waits for the head of the file, which the program reads next anyway, and for that to be pushed into
+/// the page cache: some times what each takes.
 pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
-/// A layout is walked for so many headers, each of which may take a request, and so many bytes of them: no instrument has
-/// as many HDUs.
+/// The walk for a layout ends after so many headers, each of which may take a request, and so many bytes of them: no
+/// instrument writes as many HDUs.
 const MAX_LAYOUT_READS: usize = 4096;
 const MAX_LAYOUT_BYTES: u64 = 64 << 20;
 
@@ -87,9 +87,9 @@ pub struct Reader {
     pusher: Arc<Pusher>,
     pub(super) idle: Arc<Idle>,
     classes: Classes,
-    /// Where that is kept for the next mount.
+    /// Where what is known of classes is kept for the next mount.
     notes: OnceLock<Arc<Notes>>,
-    /// Whether a task is going to write some of it down.
+    /// Whether a task is going to write some of that.
     is_noting: AtomicBool,
     pub(super) journal: Arc<Journal>,
     /// When it was made: what waits are counted from.
@@ -212,7 +212,7 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                // Some look at the first bytes, which came with the open, and open the file once more to read it.
+                // Some programs look at the first bytes, which came with the open, and open the file once more to read it.
                 if file.is_asked() {
                     self.classes.learn(&file.object().key, &core.planner, false);
                 }
@@ -295,7 +295,7 @@ impl Reader {
                 return Ok(None);
             }
             let range = offset..(offset + len).min(size);
-            // That it waits here earns a file nothing: its data are not what is asked for.
+            // These waits do not count towards fetching a region: its data are not what is asked for.
             let (bytes, _) = self.obtain(file, &range).await?;
             chain.feed(offset, &bytes);
         }
@@ -372,8 +372,8 @@ impl Reader {
         complete.iter().for_each(|segment| self.push_between(file, segment));
     }
 
-    /// Gives the kernel what was replayed, but for a page now and then: by asking for it readers show that it was right. What
-    /// is short they ask for altogether.
+    /// Pushes what was replayed, but for one page in each piece: READs that ask for these pages show that the replay was
+    /// right. Short ranges are not pushed at all.
     fn push_between(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
         if segment.len() <= REPLAY_PIECE || !file.wants_pushes() || segment.is_pushed() {
             return;
@@ -385,8 +385,8 @@ impl Reader {
     }
 }
 
-/// A walk along the headers of a file, for its layout. When it ends, for whatever reason, what was to come of a file that
-/// no program has open is not wanted any more.
+/// A walk along the headers of a file, for its layout. When it ends, for whatever reason, what is in flight of a file that
+/// no program has open is cancelled.
 struct Walk<'a> {
     reader: &'a Reader,
     file: &'a FileState,

@@ -30,7 +30,7 @@ pub(super) const REPLAY_PIECE: u64 = 256 << 10;
 /// Not more than this is replayed of a file. It takes longer to transfer than any number of rounds that are saved.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// A program that reads at more places than this goes its own way, which no other file will tell.
+/// A program that reads at more places than this has a pattern of its own, which other files do not tell.
 const MAX_SPANS: usize = 1024;
 
 /// The tiles of so many compressed images are known at once: 1.6 MB each at most.

@@ -1,4 +1,4 @@
-//! The record of what happens: a ring in memory, always on, since nobody knows beforehand that he will ask.
+//! The record of what happens: a ring in memory. It is always on, since a trace is asked for after the fact.
 //!
 //! An event is some 70 bytes. Recording one takes a short lock, which is the innermost of all, and allocates nothing:
 //! 0.06 us for a READ, 0.15 us for a fetch and 0.01 us for each chunk of it that arrives.
@@ -233,7 +233,7 @@ impl Fetching<'_> {
         self.fetch.outcome = Outcome::Done;
     }
 
-    /// Nobody wants it any more.
+    /// It is not wanted any more.
     pub fn cancelled(&mut self) {
         self.fetch.outcome = Outcome::Cancelled;
     }
@@ -304,7 +304,7 @@ mod tests {
         for ino in 1..=14 {
             journal.opened(ino);
         }
-        // Its place is another event's now.
+        // Another event has its place now.
         old.sent();
         drop(old);
         let trace = journal.trace(true, known);

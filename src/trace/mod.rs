@@ -183,7 +183,7 @@ pub enum Outcome {
     Done,
     /// It failed, after all repetitions.
     Failed,
-    /// Nobody was expected to want it any more.
+    /// No reader was expected to want it any more.
     Cancelled,
 }
 

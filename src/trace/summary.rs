@@ -1,4 +1,4 @@
-//! The sums of a trace: how much, for which decision, and how much of it for nothing.
+//! The sums of a trace: how much, for which decision, and how much of it was not used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -198,8 +198,8 @@ impl Summary {
     }
 }
 
-/// When something happened to a file. That it was opened and closed counts only where that is all: a person may take
-/// his time in between.
+/// When something happened to a file. That it was opened and closed counts only where that is all: an interactive
+/// user may pause in between.
 fn moments(file: &FileTrace, now: u64) -> impl Iterator<Item = u64> + Clone {
     let reads = file.reads.iter().flat_map(|read| [read.asked_us, read.answered_us]);
     let fetches = file.fetches.iter().flat_map(move |fetch| [fetch.decided_us, fetch.end_or(now)]);

@@ -1,5 +1,5 @@
-//! Keeps reading from running away from the disk: a daemon drops what it fetches faster than it can write, which would
-//! have to be fetched again.
+//! Limits reading to the speed of the disk: a daemon drops what it fetches faster than it can write, which would have to
+//! be fetched again.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

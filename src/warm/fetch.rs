@@ -1,7 +1,7 @@
 //! Reads files through their mount, several at a time, and large ones in parts.
 //!
 //! They are opened with `O_DIRECT`: what is read is wanted on disk, and neither in the page cache, where it would take
-//! the place of what programs use, nor from there, where the daemon would not come to know of it.
+//! the place of what programs use, nor from there, where the daemon would not see the read.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -23,9 +23,9 @@ use super::walk::Target;
 use crate::fits;
 use crate::fs::xattr::{CACHED, LAYOUT};
 
-/// Files are read in parts of this many bytes, in order: a thread that is free takes the next one. So all that read a file go
-/// side by side, and the daemon reads ahead of them as of one, by many parallel requests. With parts of 64 MiB readahead
-/// of each reader went into the part of the next one, and two thirds of a file were read twice.
+/// Files are read in parts of this many bytes, in order: a thread that is free takes the next one. So all threads that read
+/// a file go side by side, and the daemon reads ahead of them as of one reader, by many parallel requests. With parts of
+/// 64 MiB the readahead of each went into the part of the next one, and two thirds of a file were read twice.
 const PART: u64 = 2 << 20;
 
 /// So many bytes are read by one call, into memory that begins at a multiple of this: where the kernel reads the disk

@@ -23,8 +23,8 @@ use fetch::cached;
 pub use task::{Failure, Incomplete, Observer, Task, Warmed};
 use walk::{Target, Walk};
 
-/// What could not be kept, as the disk was slower than the network all the same, is read again: as long as that helps,
-/// and so often.
+/// What could not be kept, since the disk was slower than the network in spite of the brake, is read again: as long as
+/// that helps, and at most so often.
 const MAX_PASSES: usize = 4;
 
 /// How long a daemon may take to write something of what waits, and how often to look. What is not complete after that

@@ -13,20 +13,20 @@ use crate::cache::pieces::{HUGE_PAGE, map_huge_page};
 /// As much as is read at once, in bytes.
 pub const BUFFER_SIZE: u64 = HUGE_PAGE as u64;
 
-/// What is at least so large, and no more than a piece, gets one: nothing takes much more than it is charged for.
+/// What is at least so large, and no larger than a buffer, gets one: nothing takes much more than it is charged for.
 const NEARLY_FULL: u64 = BUFFER_SIZE / 4 * 3;
 
 /// What is larger than this is worth reading past the page cache.
 const SMALL: usize = 256 << 10;
 
-/// So many pieces are kept while nobody uses them: a stream has some of them on their way to the kernel.
+/// So many buffers are kept while they are not in use: a stream has some of them on their way to the kernel.
 const MAX_FREE: usize = 8;
 
-/// Pieces that are free.
+/// Buffers that are free.
 #[derive(Debug, Default)]
 pub(super) struct Buffers(Mutex<Vec<Pages>>);
 
-/// Memory that begins at a page; a piece begins at a huge one.
+/// Memory that begins at a page; a buffer of full size begins at a huge one.
 #[derive(Debug)]
 struct Pages {
     map: MmapMut,
@@ -71,7 +71,7 @@ impl Buffers {
         free.map_or_else(Pages::piece, Ok)
     }
 
-    /// Lets go of what is free.
+    /// Unmaps what is free.
     pub fn trim(&self) {
         self.0.lock().clear();
     }

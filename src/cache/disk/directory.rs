@@ -1,7 +1,7 @@
 //! The cache directory: where its files are, and whether it can be trusted.
 //!
 //! ```text
-//! DIR/CACHEDIR.TAG              tells backup programs to pass it over
+//! DIR/CACHEDIR.TAG              tells backup programs to skip it
 //! DIR/usage                     what it takes ([`super::usage`])
 //! DIR/objects/ab/ab...ef.map    what is there of an object version, and its checksums ([`super::map`])
 //! DIR/objects/ab/ab...ef.data   its bytes

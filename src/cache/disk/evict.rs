@@ -49,7 +49,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Something that can be evicted. What is evicted first comes first in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// Objects that nobody has open go before others.
+    /// Objects that are not open go before others.
     is_open: bool,
     /// When it was last used, in ms since 1970, as if what is opened often had been used later.
     rank: u64,

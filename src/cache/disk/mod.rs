@@ -1,8 +1,8 @@
 //! The cache on disk: what was fetched once is not fetched again, by no mount, process or container that shares it.
 //!
 //! One sparse file per object version holds its bytes, a map beside it tells which pages are there, with a checksum for
-//! each ([`map`]). Pages are written when their fetch is complete, by a thread that nobody waits for, and checked
-//! whenever they are read: what does not match is not there, and is fetched again. So nothing is ever synced, and a crash
+//! each ([`map`]). Pages are written when their fetch is complete, by a thread of its own, and checked whenever they are
+//! read: what does not match is not there, and is fetched again. So nothing is ever synced, and a crash
 //! costs at most what was being written.
 //!
 //! - [`directory`]: where the files are, and who may write them
@@ -55,7 +55,7 @@ pub use map::{PAGE, Worth};
 pub use object::{CachedObject, Claim, DiskRead};
 pub use writer::Fetched;
 
-/// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again. No longer,
+/// Objects that are not read stay open for so long, and so many of them: their files need not be opened again. No longer,
 /// since what is open is evicted last, whether programs come back to it or not.
 const LINGER: Duration = Duration::from_millis(100);
 const MAX_OPEN: u64 = 128;
@@ -92,7 +92,7 @@ pub struct DiskCache {
     rests: AtomicU64,
 }
 
-/// What became of the wish to fetch something.
+/// What became of a claim to fetch something.
 enum Claimed {
     /// It is there by now.
     IsThere,

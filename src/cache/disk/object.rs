@@ -300,8 +300,8 @@ impl CachedObject {
         if self.is_intact(page, entry)? {
             return Ok(false);
         }
-        // It may have been evicted and written anew during that: while nobody else can, it is looked at again. Where
-        // the kernel reads the file nobody can either.
+        // It may have been evicted and written anew during that: while no other process can, it is looked at again. Where
+        // the kernel reads the file no process can either.
         let lock = region_locks(page / PAGES_OF_RECORD..page / PAGES_OF_RECORD + 1);
         let _locked = lock::try_lock(&self.map, &lock, Mode::Exclusive)?.then(|| LockedRegion(&self.map, lock));
         let entry = read_number(&self.map, map::entry_at(page))?;
@@ -384,7 +384,7 @@ impl CachedObject {
         Ok(())
     }
 
-    /// The region, for this one alone. None while the kernel has the file, or someone else writes.
+    /// The region, locked exclusively. None while the kernel has the file, or another process writes.
     fn lock_region(&self, region: u64) -> io::Result<Option<LockedRegion<'_>>> {
         let range = region_locks(region..region + 1);
         let locked = lock::lock(&self.map, &range, Mode::Exclusive, REGION_PATIENCE)?;
@@ -472,7 +472,7 @@ pub(super) fn read_identity(map: &File) -> io::Result<Option<Identity>> {
     Ok(Identity::parse(&header[..read]))
 }
 
-/// Removes the files of an object, unless someone has it open. True if they are gone.
+/// Removes the files of an object, unless it is open somewhere. True if they are gone.
 pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<bool> {
     let map_path = directory.map(name);
     let map = match directory.open_file(&map_path, false) {

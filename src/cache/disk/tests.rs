@@ -86,7 +86,7 @@ impl Rig {
     }
 }
 
-/// Waits until what nobody waits for is written.
+/// Waits until what is written without a caller that waits is written.
 pub(super) fn settle(cache: &DiskCache) {
     cache.device.finish(Duration::from_secs(60));
 }

@@ -146,7 +146,7 @@ impl Usage {
         Ok(lock::try_lock(&self.eviction, &EVICTION, Mode::Exclusive)?.then_some(Eviction(&self.eviction)))
     }
 
-    /// What is there was counted while nobody evicted: `counted` bytes. `before` is what was known when that began;
+    /// What is there was counted while no process evicted: `counted` bytes. `before` is what was known when that began;
     /// what others have taken since then is not part of it.
     pub fn correct(&self, before: Option<u64>, counted: u64, _eviction: &Eviction<'_>) {
         let corrected = self.locked(|used| {
@@ -170,7 +170,7 @@ impl Usage {
         Ok((stat.f_bavail * stat.f_frsize).saturating_sub(floor))
     }
 
-    /// Looks at the number, and writes a new one if told to, while nobody else does. It is stored twice, the second time
+    /// Looks at the number, and writes a new one if told to, while no other process does. It is stored twice, the second time
     /// with all bits turned: none if they do not agree, or there is no number yet.
     fn locked<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
         let mut file = self.file.lock();

@@ -1,8 +1,8 @@
 //! Which pattern a read of data belongs to, and what comes next in it.
 //!
 //! The patterns that know most of the data are asked first: tiles and heaps of tables by their descriptors, rows and planes
-//! by the shape of the image. Where none of them has foreseen a read, places that ascend and streams read ahead of it, with what the
-//! place of the read says ([`place`](super::super::place)).
+//! by the shape of the image. Where none of them has foreseen a read, ascents and streams decide on readahead, with what
+//! the place of the read says ([`place`](super::super::place)).
 
 use std::ops::Range;
 
@@ -171,7 +171,7 @@ impl Planner {
         decision.ahead.extend(self.pieces(others.into_iter().map(|row| row.range).collect()));
     }
 
-    /// Pieces of a pattern, those that touch joined, as many as readahead may have bytes.
+    /// Pieces of a pattern, adjacent ones joined, up to the bound on readahead.
     pub(super) fn pieces(&mut self, mut ranges: Vec<Range<u64>>) -> Vec<Planned> {
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<u64>> = Vec::new();
@@ -197,8 +197,8 @@ impl Planner {
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
-    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the middle of an image cuts
-    /// some rows out.
+    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the
+    /// middle of an image cuts some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         let from_start = is_start(hdu, read.start);
         let packed = matches!(&hdu.kind, HduKind::AsdfBlock { compression: Some(_), .. });

@@ -29,7 +29,8 @@ impl Reader {
         }
     }
 
-    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
+    /// Starts what the planner wants fetched ahead, as far as memory allows. `reader` is where the reader is, if a read asks
+    /// for this.
     pub(super) fn fetch_ahead(
         self: &Arc<Self>,
         file: &Arc<FileState>,
@@ -44,7 +45,7 @@ impl Reader {
         let from_disk = is_from_disk(file);
         let sizes = if from_disk { (BUFFER_SIZE, BUFFER_SIZE) } else { (MIN_PART, MAX_PART) };
         for Planned { range, origin } in planned {
-            // Only a stream says that the reader comes from where it is.
+            // Only of a stream it is known that the reader comes from where it is.
             let stream = reader.filter(|_| origin == Origin::Sequential);
             let (reader, horizon) =
                 (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));

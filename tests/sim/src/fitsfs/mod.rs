@@ -267,7 +267,8 @@ impl Fitsfs {
         true
     }
 
-    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
+    /// Starts what the planner wants fetched ahead, as far as memory allows. `reader` is where the reader is, if a READ asks
+    /// for this.
     fn fetch_ahead(&mut self, world: &mut World<Token>, file: usize, planned: Vec<Planned>, reader: Option<u64>) {
         let mut denied = false;
         for Planned { range, origin } in planned {
@@ -348,7 +349,7 @@ impl Fitsfs {
         }
     }
 
-    /// Cancels a fetch unless someone waits for it, or all has arrived. True if it was cancelled.
+    /// Cancels a fetch unless a READ waits for it, or all has arrived. True if it was cancelled.
     fn cancel(&mut self, world: &mut World<Token>, id: SegmentId) -> bool {
         let was = self.segments[id].stage;
         if self.segments[id].waiters > 0 || matches!(was, Stage::Complete | Stage::Gone) {
