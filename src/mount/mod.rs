@@ -33,11 +33,11 @@ const STORE_PATIENCE: Duration = Duration::from_secs(15);
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The readahead of a sequential reader, in bytes, at most: twice what 700 MB/s deliver in 50 ms.
+/// Readahead of a sequential reader has at most this many bytes: twice what 700 MB/s deliver in 50 ms.
 pub const MAX_AHEAD: u64 = 64 << 20;
 
-/// The readahead of a single reader may take no more than this share of the memory budget, and of the memory of the control group
-/// that the pushed pages are charged to.
+/// Readahead of a single reader may not take more than this share of the memory budget, and of the memory of the control
+/// group that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
 /// A region that is fetched whole may take this share of the cache on disk, or of the memory budget where there is none.

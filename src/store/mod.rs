@@ -2,8 +2,8 @@
 //!
 //! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
 //! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
-//! that bytes of two versions are never mixed. A source XX
-//! decorator that is itself a [`Store`].
+//! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
+//! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
 mod capabilities;
 mod class;

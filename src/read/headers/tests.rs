@@ -241,9 +241,9 @@ fn a_thousand_small_hdus_come_whole_in_a_few_rounds() {
 #[test]
 fn far_away_bytes_are_spared_and_near_by_rounds() {
     let file = File::images(&lengths(4, 99, MIB, 8 * MIB));
-    let (far, near) = (listing(&file, HOME), listing(&file, REGION));
-    assert!(near.rounds < far.rounds && far.bytes < near.bytes, "{near:?} near by, {far:?} far away");
-    assert!(far.rounds < 75 && far.bytes < 16 * MIB, "{far:?}");
+    let (home, region) = (listing(&file, HOME), listing(&file, REGION));
+    assert!(region.rounds < home.rounds && home.bytes < region.bytes, "{region:?} in the region, {home:?} from home");
+    assert!(home.rounds < 75 && home.bytes < 16 * MIB, "{home:?}");
     let unknown = listing(&file, UNMEASURED);
     assert!(unknown.rounds < 60, "{unknown:?}");
 }

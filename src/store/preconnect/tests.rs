@@ -51,15 +51,15 @@ async fn opened(idle: usize, given: usize, reads: bool) -> usize {
 }
 
 #[tokio::test]
-async fn many_are_opened_over_a_long_way_for_those_that_read() {
-    let (near, far, names, small) = futures::join!(
+async fn many_are_opened_at_a_high_latency_for_programs_that_read() {
+    let (region, home, names, small) = futures::join!(
         opened(6, MANY, true),
         opened(3, MANY, true),
         opened(3, MANY, false),
         opened(3, SOME / 2, true),
     );
-    assert_eq!(near, FEW, "the way is short");
-    assert_eq!(far, MANY, "although some connections were there");
+    assert_eq!(region, FEW, "the latency is low");
+    assert_eq!(home, MANY, "although some connections were there");
     assert_eq!(names, SOME, "names need few");
     assert_eq!(small, SOME, "the server gives no more");
 }

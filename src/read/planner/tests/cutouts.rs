@@ -1,4 +1,4 @@
-//! What comes with the first touch of an image, over a long way.
+//! What comes with the first touch of an image, at a high latency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,7 +117,7 @@ fn a_cutout_takes_three_rounds_wherever_its_rows_meet_pages() {
     }
 }
 
-/// What has arrived is read without the planner's knowledge, so the reads of one who reads all may be a row apart as well.
+/// What has arrived is read without the planner's knowledge, so the reads of a program that reads all may be a row apart as well.
 #[test]
 fn who_has_read_whole_rows_is_no_cutout() {
     let (mut planner, hdu) = opened("IMAGE", &[4_222, 4_225]);
