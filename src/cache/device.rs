@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_is_bounded_and_tells_that_the_disk_hangs() {
+    async fn what_no_caller_waits_for_is_bounded_and_tells_that_the_disk_hangs() {
         let device = Device::start("a test".to_owned(), PATIENCE).unwrap();
         let (answer, hang) = hanging();
         device.surely(hang);

@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_no_more_keeps_no_fetch_going() {
+    async fn a_reader_that_waits_no_more_keeps_no_fetch_going() {
         let segment = Segment::new(0..10, Origin::Sequential, None);
         let wait = tokio::time::timeout(std::time::Duration::from_millis(1), segment.wait_for(10));
         assert!(wait.await.is_err());

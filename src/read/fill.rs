@@ -127,7 +127,8 @@ impl Filling<'_, '_> {
         at
     }
 
-    /// Whether a part that is not on disk is better left there, as [`is_needless`](super::on_disk::is_needless) has it. The disk may be asked.
+    /// Whether a part that is not on disk is better left in the store, as for [`is_needless`](super::on_disk::is_needless).
+    /// The disk may be asked.
     async fn is_needless(&mut self, cache: &DiskCache, object: &Arc<CachedObject>) -> bool {
         let ahead = self.segment.origin() != Origin::Demand && self.file.has_all_so_far();
         ahead && cache.has(object, &(0..PAGE.min(object.size()))).await

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_along_never_reaches_the_end_of_what_was_planned() {
+    fn a_reader_that_comes_along_never_reaches_the_end_of_readahead() {
         let mut run = Run::new(0..100 * MIB);
         let mut planned = 0;
         // Parts of half a megabyte are seen when they are entered.

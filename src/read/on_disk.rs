@@ -126,14 +126,14 @@ impl OnDisk {
     }
 }
 
-/// Whether a part that would be fetched ahead is better left where it is. Says no while the file's place on disk is not
+/// Whether a part that would be fetched ahead is better left in the store. Says no while the file's place on disk is not
 /// open yet; it is looked at again before a request is sent.
 pub(super) fn is_needless(file: &FileState, part: &Range<u64>) -> bool {
     let lacks = |object: &CachedObject| object.missing_at_once(part).is_ok_and(|missing| missing.is_some());
     file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
 }
 
-/// Whether readahead of a file comes from disk: what is not there is left where it is.
+/// Whether readahead of a file comes from disk: what is not there is left in the store.
 pub(super) fn is_from_disk(file: &FileState) -> bool {
     file.held().is_some_and(|object| is_remembered(file, &object))
 }

@@ -93,8 +93,8 @@ pub struct Planner {
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same class has shown; `max_ahead` is how many bytes are read ahead of a sequential reader at most. Regions in which
-    /// programs have waited long enough are fetched whole if they have at most `max_region` bytes.
+    /// a file of the same class has shown; `max_ahead` is how many bytes are read ahead of a sequential reader at most.
+    /// Regions in which programs have waited long enough are fetched whole if they have at most `max_region` bytes.
     pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64, max_region: u64) -> Self {
         Self {
             size,

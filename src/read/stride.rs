@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_is_not_repeated_is_given_up() {
+    fn a_shape_that_is_not_repeated_is_dropped() {
         let grid = grid(&[80_000]);
         let mut strides = Strides::default();
         let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;

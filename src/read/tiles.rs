@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_with_the_first_tile_wants_them_all() {
+    fn a_program_that_begins_with_the_first_tile_wants_them_all() {
         let hdu = image();
         let mut tiles = reader(&hdu);
         let first = place(&hdu, 0, 0);

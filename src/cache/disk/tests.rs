@@ -286,7 +286,7 @@ fn another_process_finds_what_one_has_fetched() {
 }
 
 #[test]
-fn who_claims_and_does_not_fetch_is_waited_for_no_longer_than_a_moment() {
+fn a_claim_without_a_fetch_is_waited_for_no_longer_than_a_moment() {
     let rig = Rig::new();
     let (one, two) = (rig.cache(QUOTA), rig.cache(QUOTA));
     let object = object("a.fits", 1_000_000);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_replace_it_or_what_it_is_in() {
+    fn no_other_user_may_replace_it_or_what_it_is_in() {
         let judged = |above: &[Facts], shared| {
             let directory = facts(USER, if shared { 0o2770 } else { 0o700 });
             let way = above.iter().copied().chain([directory]).map(|facts| (PathBuf::from("/"), facts)).collect();

@@ -262,7 +262,7 @@ fn data_that_look_like_headers_cost_bytes_and_nothing_else() {
 }
 
 #[test]
-fn whoever_opens_the_first_hdus_gets_little() {
+fn a_program_that_opens_the_first_hdus_gets_little() {
     let file = File::images(&lengths(2, 99, 3 * MIB, 5 * MIB));
     for (last, most) in [(0, 750_000), (1, 750_000), (2, 900_000)] {
         let mut reading = Reading::of(&file, REGION);

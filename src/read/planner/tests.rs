@@ -198,7 +198,7 @@ fn small_files_come_whole() {
 }
 
 #[test]
-fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
+fn readahead_of_a_reader_of_one_data_unit_ends_with_it() {
     let (headers, size) = images(3, 32);
     let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     read(&mut planner, &headers, 0..16 << 10);
