@@ -7,7 +7,8 @@
 //! - [`warm`]: fetches files into the cache of their mount, by reading them
 //! - [`check`]: why a source cannot be mounted, question by question
 //! - [`fuse`]: decodes the kernel's requests and replies to them
-//! - [`fs`]: file operations without a kernel: names, inodes, attributes, directories
+//! - [`fs`]: file operations without a kernel: inodes, open files and directories, errors
+//! - [`tree`]: which names there are: the keys of a bucket
 //! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
 //! - [`trace`]: what the network did for each file: recorded for `fitsfs trace`, and drawn
 //! - [`cache`]: bytes in flight, under one budget, and names on disk; [`fits`]: the structure of FITS files, pure
@@ -29,4 +30,5 @@ mod printable;
 pub mod read;
 pub mod store;
 pub mod trace;
+pub mod tree;
 pub mod warm;

@@ -17,8 +17,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn gather() -> Self {
-        // SAFETY: geteuid has no preconditions and cannot fail.
-        let root = unsafe { libc::geteuid() } == 0;
+        let root = rustix::process::geteuid().as_raw() == 0;
         Self {
             root,
             device: File::options().read(true).write(true).open("/dev/fuse").map(drop),

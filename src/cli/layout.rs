@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::args::LayoutArgs;
 use crate::fits::{Chain, Layout, Need, render};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PaceMeter};
 use crate::printable::{printable_json, printable_lines};
 use crate::store::{self, ObjectMeta, SourceUrl, Store, StoreOptions};
 
@@ -56,7 +56,8 @@ fn of_url(url: &str, options: StoreOptions) -> Result<Layout, String> {
     let walked = runtime()?.block_on(async {
         let (source, key) = SourceUrl::parse_object(url)?;
         let opened = store::open(&source, &source.resolve_options(options, super::environment)?).await?;
-        walk(store::resilient(opened, &Arc::new(Metrics::new())).as_ref(), &key).await
+        let store = store::resilient(opened, &Arc::new(Metrics::new()), &PaceMeter::default());
+        walk(store.as_ref(), &key).await
     });
     walked.map_err(|error| error.to_string())
 }

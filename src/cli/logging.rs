@@ -41,8 +41,7 @@ pub fn file_for(mountpoint: &Path) -> Result<PathBuf, String> {
 }
 
 fn folder() -> Option<PathBuf> {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
+    if rustix::process::geteuid().as_raw() == 0 {
         return Some(PathBuf::from("/var/log/fitsfs"));
     }
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -16,7 +16,7 @@ use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
 use crate::config::{MountConfig, Ownership};
 use crate::control;
-use crate::fs::Found;
+use crate::fs::Shown;
 use crate::mount::{self, point};
 use crate::printable::printable;
 use crate::store::SourceUrl;
@@ -36,7 +36,7 @@ pub fn run(args: MountArgs, arguments: &[OsString]) -> Result<(), String> {
     keep_memory_small();
     allow_open_files();
     config.mountpoint = point::prepare(&config.mountpoint)?;
-    mount::run(&config, |found| announce(&config, found, log_file.is_some()))
+    mount::run(&config, |shown| announce(&config, shown, log_file.is_some()))
 }
 
 /// Takes a mount away and waits for its daemon to finish.
@@ -127,15 +127,15 @@ fn leave_caller() -> std::io::Result<()> {
 
 /// Says that the mount answers. A process in the background lets go of the terminal then, and of the folder that it was
 /// started in: not before, for the arguments may be relative to it.
-fn announce(config: &MountConfig, found: Found, background: bool) {
+fn announce(config: &MountConfig, shown: Shown, background: bool) {
     if background && let Err(error) = std::env::set_current_dir("/") {
         tracing::warn!(%error, "cannot let go of the current folder");
     }
     let mut stdout = std::io::stdout();
-    let note = match found {
-        Found::Names => "",
-        Found::Nothing => "; it holds no keys: is the prefix right?",
-        Found::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
+    let note = match shown {
+        Shown::Names => "",
+        Shown::Nothing => "; it holds no keys: is the prefix right?",
+        Shown::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
     };
     // Whoever started us may not listen.
     let line = format!("{} is mounted at {}{note}", config.source, config.mountpoint.display());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::geteuid;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
@@ -77,17 +78,12 @@ fn socket_in(folder: &Path, mountpoint: &Path) -> PathBuf {
 
 /// `/run/fitsfs` for root, `$XDG_RUNTIME_DIR/fitsfs` or `/tmp/fitsfs-UID` for others.
 fn runtime_dir() -> PathBuf {
-    let uid = user();
+    let uid = geteuid().as_raw();
     match std::env::var_os("XDG_RUNTIME_DIR") {
         _ if uid == 0 => PathBuf::from("/run/fitsfs"),
         Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("fitsfs"),
         _ => PathBuf::from(format!("/tmp/fitsfs-{uid}")),
     }
-}
-
-fn user() -> u32 {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    unsafe { libc::geteuid() }
 }
 
 /// The open socket of a mount; its file is removed when this is dropped, unless the daemon of a later mount at the same
@@ -192,7 +188,7 @@ fn connect(folder: &Path, mountpoint: &Path) -> io::Result<(UnixStream, u32)> {
         std::thread::sleep(Duration::from_millis(10));
     }
     let peer = rustix::net::sockopt::socket_peercred(&socket)?;
-    if peer.uid.as_raw() != user() {
+    if peer.uid.as_raw() != geteuid().as_raw() {
         return Err(io::Error::other("the socket is another user's"));
     }
     let client = UnixStream::from(socket);
@@ -250,7 +246,7 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
 /// What somebody else can put into the folder must not be believed.
 fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
-    match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
+    match metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0 {
         true => Ok(()),
         false => Err(io::Error::other(format!("{} is not a private folder of this user", path.display()))),
     }
@@ -374,7 +370,7 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
         assert!(connect(&link, &mountpoint).is_err());
-        if user() == 0 {
+        if geteuid().as_raw() == 0 {
             std::os::unix::fs::chown(folder.path(), Some(1000), None).unwrap();
             assert!(connect(folder.path(), &mountpoint).is_err());
         }

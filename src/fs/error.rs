@@ -30,6 +30,8 @@ impl Errno {
     pub const EINTR: Self = Self(libc::EINTR);
     /// It took too long.
     pub const ETIMEDOUT: Self = Self(libc::ETIMEDOUT);
+    /// The handle is none of this.
+    pub const EBADF: Self = Self(libc::EBADF);
     /// The argument makes no sense.
     pub const EINVAL: Self = Self(libc::EINVAL);
     /// The file name is too long.

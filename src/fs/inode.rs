@@ -1,14 +1,13 @@
 //! Inode numbers and what they stand for.
 //!
-//! A file's number is a hash of store, key, version and size: the same after a restart, another one for another
-//! version. A directory's is a hash of store and prefix. Two contents with one hash (2^-64 a pair) get different
-//! numbers by hashing on. What a number stands for never changes: size and time are those of the version.
+//! A file's number is a hash of its path and the identity of its object: the same after a restart, another one for
+//! another version. A directory's is a hash of its path. Two nodes with one hash (2^-64 a pair) get different numbers by
+//! hashing on. What a number stands for never changes: size and time are those of the version.
 //!
 //! The kernel knows inodes until it forgets them, and forgets them when its own memory is short. Where those of files
 //! take more than their share of ours, it is asked to forget the ones that were looked up first.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
@@ -17,7 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::cache::disk::Backing;
 use crate::metrics::Metrics;
 use crate::read::FileState;
-use crate::store::ObjectMeta;
+use crate::tree::Node;
 
 /// The number of the root directory (`FUSE_ROOT_ID`).
 pub const ROOT: u64 = 1;
@@ -25,26 +24,13 @@ pub const ROOT: u64 = 1;
 /// What an inode takes beside its texts, in bytes, about.
 const INODE: usize = 320;
 
-/// What an inode is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
-    /// A directory: the key prefix of its entries, empty or ending with `/`.
-    Directory {
-        /// The prefix.
-        prefix: Arc<str>,
-    },
-    /// A version of an object.
-    File {
-        /// What the listing told.
-        object: Arc<ObjectMeta>,
-    },
-}
-
 /// An inode that the kernel knows.
 #[derive(Debug)]
 pub struct Inode {
     /// Its number.
     pub ino: u64,
+    /// Its path in the tree.
+    pub path: Arc<str>,
     /// What it is.
     pub node: Node,
     /// Held while the file is open.
@@ -67,7 +53,6 @@ pub struct Open {
 /// The inodes that the kernel knows.
 #[derive(Debug)]
 pub struct InodeTable {
-    store_id: String,
     inodes: RwLock<Inodes>,
     /// How many bytes they may take.
     most: usize,
@@ -84,12 +69,12 @@ struct Inodes {
 
 impl InodeTable {
     /// A table with the root only. Inodes may take so many bytes.
-    pub fn new(store_id: &str, root_prefix: &str, most: usize, metrics: Arc<Metrics>) -> Self {
-        let node = Node::Directory { prefix: root_prefix.into() };
-        let root = Inode { ino: ROOT, node, open: Mutex::default(), lookups: Mutex::new(1) };
+    pub fn new(most: usize, metrics: Arc<Metrics>) -> Self {
+        let (path, node) = ("".into(), Node::Directory);
+        let root = Inode { ino: ROOT, path, node, open: Mutex::default(), lookups: Mutex::new(1) };
         let mut inodes = LruCache::unbounded();
         inodes.put(ROOT, Arc::new(root));
-        Self { store_id: store_id.to_owned(), inodes: RwLock::new(Inodes { inodes, bytes: 0 }), most, metrics }
+        Self { inodes: RwLock::new(Inodes { inodes, bytes: 0 }), most, metrics }
     }
 
     /// The inode of a number that the kernel knows.
@@ -97,19 +82,19 @@ impl InodeTable {
         self.inodes.read().inodes.peek(&ino).cloned()
     }
 
-    /// The number that a node has or would have.
-    pub fn number(&self, node: &Node) -> u64 {
-        self.number_among(&self.inodes.read().inodes, node)
+    /// The number that the node at a path has or would have.
+    pub fn number(&self, path: &str, node: &Node) -> u64 {
+        number_among(&self.inodes.read().inodes, path, node)
     }
 
-    /// The inode of a node, with one more lookup of the kernel.
-    pub fn look_up(&self, node: Node) -> Arc<Inode> {
+    /// The inode of the node at a path, with one more lookup of the kernel.
+    pub fn look_up(&self, path: &str, node: Node) -> Arc<Inode> {
         let mut known = self.inodes.write();
-        let ino = self.number_among(&known.inodes, &node);
+        let ino = number_among(&known.inodes, path, &node);
         if !known.inodes.contains(&ino) {
-            known.bytes += node.bytes();
+            known.bytes += bytes(path, &node);
         }
-        let fresh = || Arc::new(Inode { ino, node, open: Mutex::default(), lookups: Mutex::new(0) });
+        let fresh = || Arc::new(Inode { ino, path: path.into(), node, open: Mutex::default(), lookups: Mutex::new(0) });
         let inode = known.inodes.get_or_insert(ino, fresh).clone();
         *inode.lookups.lock() += 1;
         self.metrics.inodes.set(known.inodes.len() as u64);
@@ -127,7 +112,7 @@ impl InodeTable {
         };
         if left == 0 && ino != ROOT {
             let forgotten = known.inodes.pop(&ino);
-            known.bytes -= forgotten.map_or(0, |inode| inode.node.bytes());
+            known.bytes -= forgotten.map_or(0, |inode| bytes(&inode.path, &inode.node));
             self.metrics.inodes.set(known.inodes.len() as u64);
         }
     }
@@ -146,113 +131,97 @@ impl InodeTable {
             known.inodes.promote(ino);
         }
         let inodes = oldest.iter().filter_map(|ino| known.inodes.peek(ino).cloned());
-        inodes.filter(|inode| matches!(inode.node, Node::File { .. }) && inode.open.lock().is_none()).collect()
-    }
-
-    fn number_among(&self, inodes: &LruCache<u64, Arc<Inode>>, node: &Node) -> u64 {
-        for salt in 0u64.. {
-            let ino = self.hash(node, salt);
-            let free = inodes.peek(&ino).is_none_or(|inode| inode.node.is_same(node));
-            if ino > ROOT && free {
-                return ino;
-            }
-        }
-        unreachable!("2^64 salts do not all collide")
-    }
-
-    fn hash(&self, node: &Node, salt: u64) -> u64 {
-        let mut hash = Xxh3::with_seed(salt);
-        hash.update(self.store_id.as_bytes());
-        match node {
-            Node::Directory { prefix } => {
-                hash.update(b"\0d\0");
-                hash.update(prefix.as_bytes());
-            }
-            Node::File { object } => {
-                hash.update(b"\0f\0");
-                hash.update(object.key.as_bytes());
-                for part in [&object.version.etag, &object.version.id] {
-                    hash.update(b"\0");
-                    hash.update(part.as_deref().unwrap_or_default().as_bytes());
-                }
-                hash.update(&object.size.to_le_bytes());
-                if object.version == Default::default() {
-                    hash.update(&seconds(object.last_modified).to_le_bytes());
-                }
-            }
-        }
-        hash.digest()
+        inodes.filter(|inode| matches!(inode.node, Node::File(_)) && inode.open.lock().is_none()).collect()
     }
 }
 
-impl Node {
-    /// How much memory an inode takes that stands for it, in bytes, about.
-    fn bytes(&self) -> usize {
-        let texts = match self {
-            Self::Directory { prefix } => prefix.len(),
-            Self::File { object } => object.key.len() + object.version.etag.as_ref().map_or(0, |etag| etag.len()),
-        };
-        INODE + texts
-    }
-
-    /// Whether two nodes are one inode: the same directory, or the same version of the same key.
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Directory { prefix }, Self::Directory { prefix: others }) => prefix == others,
-            (Self::File { object }, Self::File { object: other }) => object.is_same(other),
-            _ => false,
+fn number_among(inodes: &LruCache<u64, Arc<Inode>>, path: &str, node: &Node) -> u64 {
+    let identity = match node {
+        Node::Directory => None,
+        Node::File(object) => Some(object.identity().hash()),
+    };
+    for salt in 0u64.. {
+        let ino = hash(path, identity, salt);
+        let free = inodes.peek(&ino).is_none_or(|inode| *inode.path == *path && is_same(&inode.node, node));
+        if ino > ROOT && free {
+            return ino;
         }
     }
+    unreachable!("2^64 salts do not all collide")
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn hash(path: &str, identity: Option<u128>, salt: u64) -> u64 {
+    let mut hash = Xxh3::with_seed(salt);
+    hash.update(path.as_bytes());
+    if let Some(identity) = identity {
+        hash.update(&identity.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// How much memory an inode takes, in bytes, about.
+fn bytes(path: &str, node: &Node) -> usize {
+    let texts = match node {
+        Node::Directory => 0,
+        Node::File(object) => object.key().len() + object.meta.version.etag.as_ref().map_or(0, |etag| etag.len()),
+    };
+    INODE + path.len() + texts
+}
+
+/// Whether two nodes at one path are one inode: a directory, or the same version of the same object.
+fn is_same(one: &Node, other: &Node) -> bool {
+    match (one, other) {
+        (Node::Directory, Node::Directory) => true,
+        (Node::File(one), Node::File(other)) => one.is_same(other),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
-    use crate::store::Version;
+    use crate::store::{ObjectMeta, Version, nowhere};
 
     fn file(key: &str, etag: &str, size: u64) -> Node {
         let version = Version { etag: Some(etag.into()), id: None };
         let last_modified = SystemTime::UNIX_EPOCH;
-        Node::File {
-            object: Arc::new(ObjectMeta { key: key.into(), size, last_modified, version, storage_class: None }),
-        }
+        let meta = ObjectMeta { key: key.into(), size, last_modified, version, storage_class: None };
+        Node::File(nowhere::object(meta))
     }
 
     fn table() -> InodeTable {
-        InodeTable::new("s3://here/bucket", "", 4000, Arc::new(Metrics::new()))
+        InodeTable::new(4000, Arc::new(Metrics::new()))
     }
 
     #[test]
     fn numbers_are_stable_and_belong_to_a_version() {
         let (one, two) = (table(), table());
-        assert_eq!(one.number(&file("k", "a", 1)), two.number(&file("k", "a", 1)));
-        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("k", "b", 1)));
-        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("k", "a", 2)));
-        assert_ne!(one.number(&file("k", "a", 1)), one.number(&file("l", "a", 1)));
+        assert_eq!(one.number("k", &file("k", "a", 1)), two.number("k", &file("k", "a", 1)));
+        assert_ne!(one.number("k", &file("k", "a", 1)), one.number("k", &file("k", "b", 1)));
+        assert_ne!(one.number("k", &file("k", "a", 1)), one.number("k", &file("k", "a", 2)));
+        assert_ne!(one.number("k", &file("k", "a", 1)), one.number("l", &file("l", "a", 1)));
     }
 
     #[test]
     fn a_forgotten_inode_is_gone_and_comes_back_with_its_number() {
         let table = table();
-        let inode = table.look_up(file("k", "a", 1));
-        table.look_up(file("k", "a", 1));
+        let inode = table.look_up("k", file("k", "a", 1));
+        table.look_up("k", file("k", "a", 1));
         table.forget(inode.ino, 1);
         assert!(table.get(inode.ino).is_some());
         table.forget(inode.ino, 1);
         assert!(table.get(inode.ino).is_none());
-        assert_eq!(table.look_up(file("k", "a", 1)).ino, inode.ino);
+        assert_eq!(table.look_up("k", file("k", "a", 1)).ino, inode.ino);
     }
 
     #[test]
     fn the_kernel_is_asked_to_forget_the_files_that_were_looked_up_first() {
         let table = table();
-        let directory = table.look_up(Node::Directory { prefix: "d/".into() });
-        let inodes: Vec<_> = (0..100).map(|n| table.look_up(file(&format!("{n:02}"), "a", 1)).ino).collect();
-        table.look_up(file("00", "a", 1));
+        let (directory, name) = (table.look_up("d/", Node::Directory), |n: usize| format!("{n:02}"));
+        let inodes: Vec<_> = (0..100).map(|n| table.look_up(&name(n), file(&name(n), "a", 1)).ino).collect();
+        table.look_up("00", file("00", "a", 1));
         let mut asked = Vec::new();
         for _ in 0..100 {
             let surplus: Vec<_> = table.surplus(3).iter().map(|inode| inode.ino).collect();

@@ -1,30 +1,17 @@
-//! File operations on a bucket, without a kernel: what the FUSE adapter decodes ends here.
+//! File operations on a tree of names, without a kernel: what the FUSE adapter decodes ends here.
 //!
-//! - [`namespace`]: which names exist; [`ttl`]: how long they are believed; [`peek`]: the heads that come along
-//! - [`listings`]: the directories; [`listing`]: one of them; [`course`]: whether it gets on; [`known`]: what is proven by
-//!   a part of it; [`packed`]: its entries; [`marks`]: where its pages begin
 //! - [`sweep`]: which files a program that goes through directories opens next
 //! - [`xattr`]: what is told of files by name; [`layout`]: the one that takes requests
-//! - [`inode`]: numbers and what they stand for; [`entry`]: from keys to names
+//! - [`inode`]: numbers and what they stand for
 //! - [`Filesystem`]: the operations
 //!
-//! File handles carry no state: they are the flags of the open. Directory handles name a listing, so that a program
-//! sees one listing from its first entry to the last; where that is unknown the current listing takes its place.
+//! File handles carry no state: they are the flags of the open. Directory handles name a [`Directory`], so that a
+//! program sees one listing from its first entry to the last.
 
-mod course;
-mod entry;
 mod error;
 pub mod inode;
-mod known;
 mod layout;
-mod listing;
-mod listings;
-mod marks;
-mod namespace;
-mod packed;
-mod peek;
 mod sweep;
-mod ttl;
 pub mod xattr;
 
 use std::collections::HashMap;
@@ -36,20 +23,17 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use entry::{Entry, NAME_MAX};
 pub use error::{Errno, Result};
-pub use inode::{Inode, Node, ROOT};
-pub use namespace::Namespace;
-pub use ttl::Ttl;
+pub use inode::{Inode, ROOT};
 
 use crate::cache::disk::Backing;
 use crate::metrics::Metrics;
 use crate::read::{FileState, Reader, Unanswered};
-use crate::store::{ErrorKind, ObjectMeta, Store, StoreError};
+use crate::store::{ErrorKind, Object, StoreError};
 use crate::trace::Trace;
+use crate::tree::{Directory, Entry, Found, NAME_MAX, Node, Peeks, Tree, Ttl, split};
 use inode::{InodeTable, Open};
 use layout::Layouts;
-use listing::Listing;
 use sweep::{Expected, Sweeps};
 
 /// What inodes may take in memory, as a share of what data may take, and at least so many bytes.
@@ -58,32 +42,44 @@ const MIN_INODES: u64 = 1 << 20;
 
 /// What a filesystem is made of.
 pub struct Parts {
-    /// The bucket.
-    pub store: Arc<dyn Store>,
-    /// Its names.
-    pub namespace: Arc<Namespace>,
-    /// Its bytes.
+    /// Which files there are.
+    pub tree: Arc<dyn Tree>,
+    /// The heads that the tree fetches with look-ups.
+    pub peeks: Arc<Peeks>,
+    /// What reads files.
     pub reader: Arc<Reader>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
-    /// The key prefix that is the root directory: empty or ending with `/`.
-    pub prefix: String,
     /// How much memory data may take, in bytes: what is known of files takes a share of that.
     pub memory: u64,
 }
 
-/// A bucket as a filesystem.
+/// A tree as a filesystem.
 pub struct Filesystem {
-    store: Arc<dyn Store>,
-    namespace: Arc<Namespace>,
+    tree: Arc<dyn Tree>,
+    peeks: Arc<Peeks>,
     reader: Arc<Reader>,
     inodes: InodeTable,
-    directories: Mutex<HashMap<u64, Arc<Listing>>>,
+    directories: Mutex<HashMap<u64, Opened>>,
     next_directory: AtomicU64,
     sweeps: Sweeps,
     layouts: Layouts,
     mounted: SystemTime,
     metrics: Arc<Metrics>,
+}
+
+/// A directory that a program has open.
+struct Opened {
+    ino: u64,
+    entries: Arc<dyn Directory>,
+}
+
+/// Entries of a directory.
+pub struct Listed {
+    /// The path of the directory.
+    pub directory: Arc<str>,
+    /// The entries, each with the place behind it.
+    pub entries: Vec<(Entry, u64)>,
 }
 
 /// The bytes that answer a READ, and the note that it is unanswered until then.
@@ -103,19 +99,14 @@ impl Answered {
 }
 
 impl Filesystem {
-    /// The filesystem of a bucket.
+    /// The filesystem of a tree.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, namespace, reader, metrics, prefix, memory } = parts;
+        let Parts { tree, peeks, reader, metrics, memory } = parts;
         let inodes = (memory / INODES_DIVISOR).max(MIN_INODES);
         Self {
-            inodes: InodeTable::new(
-                store.id(),
-                &prefix,
-                usize::try_from(inodes).unwrap_or(usize::MAX),
-                metrics.clone(),
-            ),
-            store,
-            namespace,
+            inodes: InodeTable::new(usize::try_from(inodes).unwrap_or(usize::MAX), metrics.clone()),
+            tree,
+            peeks,
             reader,
             directories: Mutex::default(),
             next_directory: AtomicU64::new(1),
@@ -131,9 +122,9 @@ impl Filesystem {
         self.mounted
     }
 
-    /// How long names are believed.
+    /// How long names are valid.
     pub fn ttl(&self) -> Ttl {
-        self.namespace.ttl()
+        self.tree.ttl()
     }
 
     /// The inode of a number.
@@ -143,24 +134,24 @@ impl Filesystem {
 
     /// Looks a name up; none if it does not exist. The kernel then knows the inode once more.
     pub async fn look_up(&self, parent: u64, name: &str) -> Result<Option<Arc<Inode>>> {
-        let prefix = self.prefix(parent)?;
+        let directory = self.directory(parent)?;
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        match self.namespace.look_up(&prefix, name).await {
-            Ok(found) => Ok(found.map(|found| self.found(found))),
+        match self.tree.look_up(&directory, name).await {
+            Ok(found) => Ok(found.map(|found| self.found(&directory, name, found))),
             Err(error) => {
-                tracing::warn!(prefix = &*prefix, name, %error, "look-up failed");
+                tracing::warn!(directory = &*directory, name, %error, "look-up failed");
                 Err(Errno::from(&error))
             }
         }
     }
 
-    fn found(&self, found: namespace::Found) -> Arc<Inode> {
-        let inode = self.inodes.look_up(found.node);
-        if let Node::File { object } = &inode.node {
-            let head = found.ahead.map(|ahead| self.namespace.peeks().looked_up(inode.ino, ahead));
-            self.reader.looked_up(inode.ino, object, head);
+    fn found(&self, directory: &str, name: &str, found: Found) -> Arc<Inode> {
+        let inode = self.inodes.look_up(&found.node.path(directory, name), found.node);
+        if let Node::File(object) = &inode.node {
+            let head = found.head.map(|ahead| self.peeks.looked_up(inode.ino, ahead));
+            self.reader.looked_up(inode.ino, &inode.path, object, head);
         }
         inode
     }
@@ -182,13 +173,13 @@ impl Filesystem {
         self.check_restored(object).await?;
         let Open { file, backing, .. } = self.opened(&inode, object, may_back).await;
         self.metrics.open_files.add(1);
-        self.namespace.peeks().read(ino);
+        self.peeks.read(ino);
         if backing.is_none() {
-            self.reader.acquaint(&object.key).await;
+            self.reader.acquaint(object.key()).await;
             // What the program is about to read goes before what it may read later.
             self.reader.opening(&file);
         }
-        self.expect_next(&object.key);
+        self.expect_next(&inode.path);
         match &backing {
             Some(_) => {
                 self.metrics.passthrough_opens.inc();
@@ -200,13 +191,13 @@ impl Filesystem {
     }
 
     /// Notes an open. The first one decides who reads.
-    async fn opened(&self, inode: &Inode, object: &Arc<ObjectMeta>, may_back: bool) -> Open {
+    async fn opened(&self, inode: &Inode, object: &Object, may_back: bool) -> Open {
         let is_first = inode.open.lock().is_none();
         let disk = self.reader.disk().filter(|_| may_back && is_first);
         // Of several that are the first, one has its way.
-        let backing = if let Some(disk) = disk { disk.backing(object).await.map(Arc::new) } else { None };
+        let backing = if let Some(disk) = disk { disk.backing(&object.identity()).await.map(Arc::new) } else { None };
         let mut open = inode.open.lock();
-        let first = || Open { count: 0, file: self.reader.file(inode.ino, object), backing };
+        let first = || Open { count: 0, file: self.reader.file(inode.ino, &inode.path, object), backing };
         let now = open.get_or_insert_with(first);
         now.count += 1;
         now.clone()
@@ -226,28 +217,32 @@ impl Filesystem {
 
     /// A file was opened: the next ones, if a program goes through its directory, or through others like it, are going to
     /// be.
-    fn expect_next(self: &Arc<Self>, key: &str) {
-        if !crate::fits::is_fits_name(key) {
+    fn expect_next(self: &Arc<Self>, path: &str) {
+        if !crate::fits::is_fits_name(path) {
             return;
         }
-        let Expected { files, keys } = self.sweeps.opened(key, |prefix| self.namespace.listed(prefix));
-        files.iter().zip(1..).for_each(|(entry, place)| self.expect(&entry.node, place));
-        for (key, place) in keys.into_iter().zip(1..) {
+        let Expected { files, paths } = self.sweeps.opened(path, |directory| self.tree.known(directory));
+        let (directory, _) = split(path);
+        for (entry, place) in files.iter().zip(1..) {
+            if let Node::File(object) = &entry.node {
+                self.expect(&entry.node.path(directory, &entry.name), object, place);
+            }
+        }
+        for (path, place) in paths.into_iter().zip(1..) {
             let fs = self.clone();
             self.reader.spawn(async move {
-                if let Some(node) = fs.namespace.foresee(&key).await {
-                    fs.expect(&node, place);
+                if let Some((path, object)) = fs.tree.foresee(&path).await {
+                    fs.expect(&path, &object, place);
                 }
             });
         }
     }
 
     /// A file will be the next one that is opened, or that after so many others.
-    fn expect(&self, node: &Node, place: u64) {
-        if let Node::File { object } = node
-            && !object.is_archived()
-        {
-            self.reader.foresee(&self.reader.file(self.inodes.number(node), object), place);
+    fn expect(&self, path: &str, object: &Object, place: u64) {
+        if !object.meta.is_archived() {
+            let ino = self.inodes.number(path, &Node::File(object.clone()));
+            self.reader.foresee(&self.reader.file(ino, &path.into(), object), place);
         }
     }
 
@@ -271,7 +266,7 @@ impl Filesystem {
     pub async fn read(&self, ino: u64, offset: u64, length: u32) -> Result<Answered> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;
-        let range = offset.min(object.size)..offset.saturating_add(u64::from(length)).min(object.size);
+        let range = offset.min(object.size())..offset.saturating_add(u64::from(length)).min(object.size());
         self.metrics.reads.inc();
         if range.is_empty() {
             return Ok(Answered { data: Bytes::new(), unanswered: None });
@@ -285,36 +280,33 @@ impl Filesystem {
                 Ok(Answered { data, unanswered })
             }
             Err(error) => {
-                let url = self.store.url(&object.key);
-                tracing::error!(url, start = range.start, end = range.end, %error, "read failed");
+                tracing::error!(url = object.url(), start = range.start, end = range.end, %error, "read failed");
                 if error.kind == ErrorKind::VersionChanged || error.kind == ErrorKind::NotFound {
-                    self.namespace.invalidate(&object.key).await;
+                    self.tree.invalidate(&inode.path).await;
                 }
                 Err(Errno::of_read(&error))
             }
         }
     }
 
-    /// The directory and the name under which an inode was found, for the kernel to drop what it cached of it.
+    /// The directory and the name under which a file was found, for the kernel to drop what it cached of it.
     pub fn place(&self, ino: u64) -> Option<(u64, String)> {
-        self.place_of(&*self.inodes.get(ino)?, &self.prefix(ROOT).ok()?)
+        self.place_of(&*self.inodes.get(ino)?)
     }
 
-    fn place_of(&self, inode: &Inode, root: &str) -> Option<(u64, String)> {
-        let object = object_of(inode).ok()?;
-        let slash = object.key.rfind('/').map_or(0, |slash| slash + 1);
-        let (prefix, name) = object.key.split_at(slash);
-        let directory = || self.inodes.number(&Node::Directory { prefix: prefix.into() });
-        Some((if prefix == root { ROOT } else { directory() }, name.to_owned()))
+    fn place_of(&self, inode: &Inode) -> Option<(u64, String)> {
+        let Node::File(_) = inode.node else { return None };
+        let (directory, name) = split(&inode.path);
+        let parent = if directory.is_empty() { ROOT } else { self.inodes.number(directory, &Node::Directory) };
+        Some((parent, name.to_owned()))
     }
 
     /// Asks the kernel to forget files, where those that it knows take too much memory. `ask` is given the directory and
     /// the name, and says whether it can be asked. To be called with each look-up, with how many inodes it has brought.
     pub fn make_room(&self, brought: usize, mut ask: impl FnMut(u64, String) -> bool) {
-        let Ok(root) = self.prefix(ROOT) else { return };
         // Twice as many: some are open, and are passed over.
         let surplus = self.inodes.surplus(2 * brought);
-        let places = surplus.iter().filter_map(|inode| self.place_of(inode, &root));
+        let places = surplus.iter().filter_map(|inode| self.place_of(inode));
         for (parent, name) in places {
             if !ask(parent, name) {
                 return;
@@ -324,22 +316,14 @@ impl Filesystem {
 
     /// What was read and fetched since the mount, or since this was cleared; paths are those below `mountpoint`.
     pub fn trace(&self, clear: bool, mountpoint: &str) -> Trace {
-        let place = |object: &ObjectMeta| (self.path(&object.key, mountpoint), self.store.url(&object.key));
-        self.reader.trace(clear, place)
-    }
-
-    /// Where the file of a key is.
-    pub fn path(&self, key: &str, mountpoint: &str) -> String {
-        let prefix = self.prefix(ROOT).unwrap_or_default();
-        let within = key.strip_prefix(&*prefix).unwrap_or(key);
-        format!("{}/{within}", mountpoint.trim_end_matches('/'))
+        self.reader.trace(clear, |path| path_below(mountpoint, path))
     }
 
     /// Opens a directory; the handle names its listing.
     pub fn open_directory(&self, ino: u64) -> Result<u64> {
-        let listing = self.namespace.listing(&self.prefix(ino)?);
+        let entries = self.tree.open(&self.directory(ino)?);
         let handle = self.next_directory.fetch_add(1, Ordering::Relaxed);
-        self.directories.lock().insert(handle, listing);
+        self.directories.lock().insert(handle, Opened { ino, entries });
         Ok(handle)
     }
 
@@ -348,23 +332,24 @@ impl Filesystem {
         self.directories.lock().remove(&handle);
     }
 
-    /// Up to `count` entries of a directory from position `start`; none at its end.
-    pub async fn read_directory(&self, ino: u64, handle: u64, start: usize, count: usize) -> Result<Vec<Entry>> {
-        let prefix = self.prefix(ino)?;
-        let held = self.directories.lock().get(&handle).cloned();
-        let listing = held.unwrap_or_else(|| self.namespace.listing(&prefix));
-        let entries = self.namespace.entries(&prefix, &listing, start, count).await;
-        entries.map_err(|error| Errno::from(&error))
+    /// Up to `count` entries of a directory that is open, from `place` on; none at its end. A handle of another directory
+    /// is refused.
+    pub async fn read_directory(&self, ino: u64, handle: u64, place: u64, count: usize) -> Result<Listed> {
+        let directory = self.directory(ino)?;
+        let opened = self.directories.lock().get(&handle).map(|opened| (opened.ino, opened.entries.clone()));
+        let entries = opened.filter(|(of, _)| *of == ino).ok_or(Errno::EBADF)?.1;
+        let entries = entries.entries(place, count).await.map_err(|error| Errno::from(&error))?;
+        Ok(Listed { directory, entries })
     }
 
-    /// The number that a node has.
-    pub fn number(&self, node: &Node) -> u64 {
-        self.inodes.number(node)
+    /// The number of an entry of a directory.
+    pub fn number(&self, directory: &str, entry: &Entry) -> u64 {
+        self.inodes.number(&entry.node.path(directory, &entry.name), &entry.node)
     }
 
-    /// The inode of an entry that is handed to the kernel with its attributes.
-    pub fn adopt(&self, node: Node) -> Arc<Inode> {
-        self.inodes.look_up(node)
+    /// The inode of an entry of a directory that is handed to the kernel with its attributes.
+    pub fn adopt(&self, directory: &str, entry: Entry) -> Arc<Inode> {
+        self.inodes.look_up(&entry.node.path(directory, &entry.name), entry.node)
     }
 
     /// The value of an extended attribute.
@@ -374,30 +359,29 @@ impl Filesystem {
         match name {
             xattr::LAYOUT => self.layout(&inode, object).await,
             xattr::CACHED => self.cached(object).await,
-            _ => xattr::value(self.store.as_ref(), object, name).ok_or(Errno::ENODATA),
+            _ => xattr::value(object, name).ok_or(Errno::ENODATA),
         }
     }
 
     /// How much of an object is in the cache on disk.
-    async fn cached(&self, object: &ObjectMeta) -> Result<Vec<u8>> {
+    async fn cached(&self, object: &Object) -> Result<Vec<u8>> {
         let disk = self.reader.disk().ok_or(Errno::ENODATA)?;
-        let bytes = disk.present(object).await.map_err(|error| {
-            tracing::warn!(key = object.key, %error, "cannot tell what of a file is in the cache");
+        let bytes = disk.present(&object.identity()).await.map_err(|error| {
+            tracing::warn!(key = object.key(), %error, "cannot tell what of a file is in the cache");
             Errno(libc::EIO)
         })?;
         Ok(bytes.to_string().into_bytes())
     }
 
-    async fn layout(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Result<Vec<u8>> {
+    async fn layout(&self, inode: &Inode, object: &Object) -> Result<Vec<u8>> {
         let file = self.state(inode, object);
-        let url = self.store.url(&object.key);
-        self.layouts.of(&self.reader, &file, inode.ino, &url).await.map(|json| json.to_vec())
+        self.layouts.of(&self.reader, &file, inode.ino, &object.url()).await.map(|json| json.to_vec())
     }
 
     /// Where data (or a hole) begins at or after `offset`: objects have no holes but the one at their end.
     pub fn seek(&self, ino: u64, offset: i64, whence: i32) -> Result<i64> {
         let inode = self.inode(ino)?;
-        let size = i64::try_from(object_of(&inode)?.size).map_err(|_| Errno::EINVAL)?;
+        let size = i64::try_from(object_of(&inode)?.size()).map_err(|_| Errno::EINVAL)?;
         match whence {
             libc::SEEK_DATA | libc::SEEK_HOLE if offset < 0 || offset >= size => Err(Errno::ENXIO),
             libc::SEEK_DATA => Ok(offset),
@@ -407,74 +391,80 @@ impl Filesystem {
     }
 
     /// The reading state of a file: the one that is open, or one that is made now (by a READ after a take-over).
-    fn state(&self, inode: &Inode, object: &Arc<ObjectMeta>) -> Arc<FileState> {
+    fn state(&self, inode: &Inode, object: &Object) -> Arc<FileState> {
         let open = inode.open.lock().as_ref().map(|open| open.file.clone());
-        open.unwrap_or_else(|| self.reader.file(inode.ino, object))
+        open.unwrap_or_else(|| self.reader.file(inode.ino, &inode.path, object))
     }
 
     /// A file that is listed as empty, and is not, is another file: the kernel looks its name up again.
-    async fn check_empty(&self, object: &Arc<ObjectMeta>) -> Result<()> {
-        let is_empty = object.size > 0 || self.namespace.look_again(object).await.size == 0;
+    async fn check_empty(&self, object: &Object) -> Result<()> {
+        let is_empty = object.size() > 0 || self.tree.look_again(object).await.size() == 0;
         if is_empty { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
     /// Archived objects open only if they have been restored, which their first byte shows.
-    async fn check_restored(&self, object: &Arc<ObjectMeta>) -> Result<()> {
-        if !object.is_archived() || object.size == 0 {
+    async fn check_restored(&self, object: &Object) -> Result<()> {
+        if !object.meta.is_archived() || object.size() == 0 {
             return Ok(());
         }
         let first: Range<u64> = 0..1;
-        match self.store.get(object, first).await {
+        match object.get(first).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::error!(url = self.store.url(&object.key), %error, "cannot open an archived object; restore it first");
+                tracing::error!(url = object.url(), %error, "cannot open an archived object; restore it first");
                 Err(Errno::from(&error))
             }
         }
     }
 
-    fn prefix(&self, ino: u64) -> Result<Arc<str>> {
-        match &self.inode(ino)?.node {
-            Node::Directory { prefix } => Ok(prefix.clone()),
-            Node::File { .. } => Err(Errno::ENOTDIR),
+    /// The path of a directory.
+    fn directory(&self, ino: u64) -> Result<Arc<str>> {
+        let inode = self.inode(ino)?;
+        match inode.node {
+            Node::Directory => Ok(inode.path.clone()),
+            Node::File(_) => Err(Errno::ENOTDIR),
         }
     }
 }
 
-/// What the first listing of a source shows.
+/// Where the file at a path of the tree is.
+pub fn path_below(mountpoint: &str, path: &str) -> String {
+    format!("{}/{path}", mountpoint.trim_end_matches('/'))
+}
+
+/// What the root directory shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Shown {
     /// Names.
     Names,
-    /// That it can be listed and has no keys.
+    /// That it can be listed and holds nothing.
     Nothing,
     /// That it must not be listed. Known paths may be readable all the same.
     Refusal,
 }
 
-/// Lists the root directory, as the test of whether the store can be used: an error is the reason to refuse a mount.
-pub async fn probe(
-    namespace: &Arc<Namespace>,
-    prefix: &str,
-    patience: Duration,
-) -> std::result::Result<Found, StoreError> {
-    let listing = namespace.listing(&prefix.into());
-    match tokio::time::timeout(patience, namespace.entries(prefix, &listing, 0, 1)).await {
-        Ok(Ok(entries)) if entries.is_empty() => Ok(Found::Nothing),
-        Ok(Ok(_)) => Ok(Found::Names),
-        Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(Found::Refusal),
+/// Lists the root directory, as the test of whether the stores can be used: an error is the reason to refuse a mount.
+pub async fn probe(tree: &dyn Tree, patience: Duration) -> std::result::Result<Shown, StoreError> {
+    let root = tree.open("");
+    match tokio::time::timeout(patience, root.entries(0, 1)).await {
+        Ok(Ok(entries)) if entries.is_empty() => Ok(Shown::Nothing),
+        Ok(Ok(_)) => Ok(Shown::Names),
+        Ok(Err(error)) if error.kind == ErrorKind::AccessDenied => Ok(Shown::Refusal),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StoreError::new(ErrorKind::Timeout, "the store did not answer the first listing in time")),
     }
 }
 
-fn object_of(inode: &Inode) -> Result<&Arc<ObjectMeta>> {
+fn object_of(inode: &Inode) -> Result<&Object> {
     match &inode.node {
-        Node::File { object } => Ok(object),
-        Node::Directory { .. } => Err(Errno::EISDIR),
+        Node::File(object) => Ok(object),
+        Node::Directory => Err(Errno::EISDIR),
     }
 }
 
 fn is_direct(flags: i32) -> bool {
     flags & libc::O_DIRECT != 0
 }
+
+#[cfg(test)]
+mod tests;

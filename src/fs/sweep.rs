@@ -14,14 +14,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::entry::Entry;
-use super::listing::Listing;
 use crate::read::Class;
+use crate::tree::{Directory, Entry, split};
 
 /// So many files are expected ahead at most: what 30 ms of waiting take of a program that needs 1 ms for a file.
 const MAX_AHEAD: usize = 32;
 
-/// So many folders are: each takes a LIST that may be in vain.
+/// So many folders are: each takes a LIST that may find nothing.
 const MAX_FOLDERS_AHEAD: usize = 8;
 
 /// Steps of up to so many files are recognised.
@@ -38,8 +37,8 @@ const MAX_FOLLOWED: u64 = 256;
 pub struct Expected {
     /// Entries of the directory of the file that it has opened, the next one first.
     pub files: Vec<Entry>,
-    /// Keys in other directories. There may be no such file, but one that is named alike.
-    pub keys: Vec<String>,
+    /// Paths in other directories. There may be no such file, but one that is named alike.
+    pub paths: Vec<String>,
 }
 
 /// The programs that go through directories.
@@ -66,7 +65,7 @@ struct Sweep {
 /// A way through directories of one directory.
 #[derive(Debug, Default)]
 struct Across {
-    /// The key that was opened last.
+    /// The path that was opened last.
     last: Option<String>,
     /// The directory that holds those that are gone through.
     parent: String,
@@ -80,22 +79,22 @@ impl Default for Sweeps {
 }
 
 impl Sweeps {
-    /// A program opens the file `key`: those that it will open next. `listed` gives the listing of a directory, if it is
-    /// known.
-    pub fn opened(&self, key: &str, listed: impl Fn(&str) -> Option<Arc<Listing>>) -> Expected {
-        let (directory, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
-        let class = Class::of(key);
+    /// A program opens the file at `path`: those that it will open next. `listed` gives the entries of a directory, as far as
+    /// they are known.
+    pub fn opened(&self, path: &str, listed: impl Fn(&str) -> Option<Arc<dyn Directory>>) -> Expected {
+        let (directory, name) = split(path);
+        let class = Class::of(path);
         let sweep = self.within.get_with(format!("{directory}{}", Class::of(name).loosest()).into(), Arc::default);
         let files = sweep.lock().opened(name, listed(directory).as_deref(), MAX_AHEAD);
         let across = self.across.get_with(class.product_type().clone(), Arc::default);
-        let keys = across.lock().opened(key, listed);
-        Expected { files, keys }
+        let paths = across.lock().opened(path, listed);
+        Expected { files, paths }
     }
 }
 
 impl Sweep {
     /// A name was opened: those that follow, the next one first.
-    fn opened(&mut self, name: &str, listing: Option<&Listing>, most: usize) -> Vec<Entry> {
+    fn opened(&mut self, name: &str, listing: Option<&dyn Directory>, most: usize) -> Vec<Entry> {
         if self.last.as_deref() == Some(name) {
             return Vec::new();
         }
@@ -106,7 +105,7 @@ impl Sweep {
             self.repeated = (self.repeated + 1).min(8);
         } else {
             self.expected.clear();
-            let step = listing.steps(&last, name, MAX_STEP, &alike).unwrap_or(0);
+            let step = steps(listing, &last, name, MAX_STEP, &alike).unwrap_or(0);
             self.repeated = if step == self.step { (self.repeated + 1).min(8) } else { 0 };
             self.step = step;
         }
@@ -115,7 +114,7 @@ impl Sweep {
             return Vec::new();
         }
         let count = (2_usize << self.repeated).min(most);
-        let ahead = listing.ahead(name, self.step, count, &alike);
+        let ahead = ahead(listing, name, self.step, count, &alike);
         self.expected.extend(ahead.iter().map(|entry| entry.name.clone()));
         // As many as readers that share a loop may be apart.
         self.expected.drain(..self.expected.len().saturating_sub(2 * most));
@@ -124,11 +123,11 @@ impl Sweep {
 }
 
 impl Across {
-    /// A key was opened: those in the directories that follow. Only of directories that differ in one component, which the
+    /// A path was opened: those in the directories that follow. Only of directories that differ in one component, which the
     /// names below it repeat or not.
-    fn opened(&mut self, key: &str, listed: impl Fn(&str) -> Option<Arc<Listing>>) -> Vec<String> {
-        let Some(last) = self.last.replace(key.to_owned()) else { return Vec::new() };
-        let Some((parent, before, folder, below)) = difference(&last, key) else { return Vec::new() };
+    fn opened(&mut self, path: &str, listed: impl Fn(&str) -> Option<Arc<dyn Directory>>) -> Vec<String> {
+        let Some(last) = self.last.replace(path.to_owned()) else { return Vec::new() };
+        let Some((parent, before, folder, below)) = difference(&last, path) else { return Vec::new() };
         let is_repeated = last[parent.len() + before.len()..].replace(before, folder) == below;
         if below.matches('/').count() > 1 && !is_repeated {
             return Vec::new();
@@ -142,7 +141,7 @@ impl Across {
     }
 }
 
-/// Where two keys of files in different directories differ first: the directory that holds both, the component of the one
+/// Where two paths of files in different directories differ first: the directory that holds both, the component of the one
 /// and of the other, and what follows in the other, from a `/` on.
 fn difference<'a>(last: &'a str, key: &'a str) -> Option<(&'a str, &'a str, &'a str, &'a str)> {
     let common = last.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
@@ -152,23 +151,21 @@ fn difference<'a>(last: &'a str, key: &'a str) -> Option<(&'a str, &'a str, &'a 
     Some((&key[..begin], before, folder, below))
 }
 
-impl Listing {
-    /// How many files that are `alike` it is from one name to another, negative backwards.
-    fn steps(&self, from: &str, to: &str, most: usize, alike: &impl Fn(&str) -> bool) -> Option<isize> {
-        let count = |direction| {
-            let names = self.walk(from, direction, MAX_PASSED).into_iter().filter(|entry| alike(&entry.name));
-            let mut names = names.take(most).map(|entry| entry.name).enumerate();
-            names.find_map(|(n, name)| (&*name == to).then_some((n as isize + 1) * direction))
-        };
-        count(1).or_else(|| count(-1))
-    }
+/// How many files that are `alike` it is from one name to another, negative backwards.
+fn steps(listing: &dyn Directory, from: &str, to: &str, most: usize, alike: &impl Fn(&str) -> bool) -> Option<isize> {
+    let count = |direction| {
+        let names = listing.beyond(from, direction, MAX_PASSED).into_iter().filter(|entry| alike(&entry.name));
+        let mut names = names.take(most).map(|entry| entry.name).enumerate();
+        names.find_map(|(n, name)| (&*name == to).then_some((n as isize + 1) * direction))
+    };
+    count(1).or_else(|| count(-1))
+}
 
-    /// The entries at every `step`th file from a name on, of those that are `alike`.
-    fn ahead(&self, name: &str, step: isize, count: usize, alike: &impl Fn(&str) -> bool) -> Vec<Entry> {
-        let stride = step.unsigned_abs();
-        let entries = self.walk(name, step.signum(), MAX_PASSED + count * stride);
-        entries.into_iter().filter(|entry| alike(&entry.name)).skip(stride - 1).step_by(stride).take(count).collect()
-    }
+/// The entries at every `step`th file from a name on, of those that are `alike`.
+fn ahead(listing: &dyn Directory, name: &str, step: isize, count: usize, alike: &impl Fn(&str) -> bool) -> Vec<Entry> {
+    let stride = step.unsigned_abs();
+    let entries = listing.beyond(name, step.signum(), MAX_PASSED + count * stride);
+    entries.into_iter().filter(|entry| alike(&entry.name)).skip(stride - 1).step_by(stride).take(count).collect()
 }
 
 /// What two names have in common: the class of the one, as closely as the other is like it, but no closer than products of
@@ -182,18 +179,33 @@ fn likeness(a: &str, b: &str) -> Option<impl Fn(&str) -> bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Node;
-    use crate::fs::entry::Page;
+    use crate::store::Result;
+    use crate::tree::Node;
 
-    fn listing(names: &[&str]) -> Arc<Listing> {
-        let entry = |name: &&str| Entry { name: (*name).into(), node: Node::Directory { prefix: "x/".into() } };
-        let listing = Listing::new("", true, 1 << 20);
-        let entries = names.iter().map(entry).collect();
-        listing.append(Page { entries, in_order: true, complete: true, ..Page::default() }, None);
-        Arc::new(listing)
+    /// Names in order.
+    struct Names(Vec<Arc<str>>);
+
+    #[async_trait::async_trait]
+    impl Directory for Names {
+        async fn entries(&self, _: u64, _: usize) -> Result<Vec<(Entry, u64)>> {
+            unreachable!("nobody reads it")
+        }
+
+        fn beyond(&self, name: &str, direction: isize, count: usize) -> Vec<Entry> {
+            let Some(at) = self.0.iter().position(|known| **known == *name) else { return Vec::new() };
+            let entry = |name: &Arc<str>| Entry { name: name.clone(), node: Node::Directory };
+            match direction > 0 {
+                true => self.0[at + 1..].iter().take(count).map(entry).collect(),
+                false => self.0[..at].iter().rev().take(count).map(entry).collect(),
+            }
+        }
     }
 
-    fn opened(sweeps: &Sweeps, listing: &Arc<Listing>, name: &str) -> Vec<String> {
+    fn listing(names: &[&str]) -> Arc<dyn Directory> {
+        Arc::new(Names(names.iter().map(|name| (*name).into()).collect()))
+    }
+
+    fn opened(sweeps: &Sweeps, listing: &Arc<dyn Directory>, name: &str) -> Vec<String> {
         let expected = sweeps.opened(&format!("d/{name}"), |_| Some(listing.clone()));
         expected.files.iter().map(|entry| entry.name.to_string()).collect()
     }
@@ -249,10 +261,10 @@ mod tests {
         assert_eq!(opened(&sweeps, &listing, "jw1_rate.fits"), ["jw2_rate.fits", "jw3_rate.fits"]);
     }
 
-    /// The keys that are expected when a program opens these, in folders of which all are listed.
+    /// The paths that are expected when a program opens these, in folders of which all are listed.
     fn across(folders: &[&str], keys: &[&str]) -> Vec<String> {
         let (sweeps, listing) = (Sweeps::default(), listing(folders));
-        let open = |key: &str| sweeps.opened(key, |prefix| (prefix == "hst/").then(|| listing.clone())).keys;
+        let open = |key: &str| sweeps.opened(key, |prefix| (prefix == "hst/").then(|| listing.clone())).paths;
         keys.iter().fold(Vec::new(), |_, key| open(key))
     }
 

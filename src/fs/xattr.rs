@@ -2,7 +2,7 @@
 //!
 //! They are readable by name and not listed, since programs that copy files copy every attribute that is listed.
 
-use crate::store::{ObjectMeta, Store};
+use crate::store::Object;
 
 /// The attribute that holds the map of HDUs, or of the blocks of an ASDF file; the only one that may cost requests.
 pub const LAYOUT: &str = "user.fitsfs.layout";
@@ -16,14 +16,13 @@ const VERSION: &str = "user.fitsfs.version";
 const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
 
 /// The value of an attribute that needs no request; none if the file does not have it.
-pub fn value(store: &dyn Store, object: &ObjectMeta, name: &str) -> Option<Vec<u8>> {
+pub fn value(object: &Object, name: &str) -> Option<Vec<u8>> {
+    let meta = &object.meta;
     match name {
-        URL => Some(store.url(&object.key).into_bytes()),
-        ETAG => object.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
-        VERSION => object.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
-        STORAGE_CLASS => {
-            Some(object.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec())
-        }
+        URL => Some(object.url().into_bytes()),
+        ETAG => meta.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
+        VERSION => meta.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
+        STORAGE_CLASS => Some(meta.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec()),
         _ => None,
     }
 }

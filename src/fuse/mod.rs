@@ -26,14 +26,15 @@ use tokio::runtime::Handle;
 
 use crate::cache::disk::Backing;
 use crate::config::Ownership;
-use crate::fs::{Entry, Errno, Filesystem, NAME_MAX, Node, Result};
+use crate::fs::{Errno, Filesystem, Listed, Result};
+use crate::tree::{NAME_MAX, Node};
 
 use killed::unless_killed;
 use passthrough::Passthrough;
 
 pub use notify::{Invalidator, KernelPages};
 
-/// What a number stands for never changes, so its attributes are believed for ever (a year).
+/// What a number stands for never changes, so its attributes are valid for ever (a year).
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Readahead requests that the kernel may have under way: its default of 12 throttles parallel readers.
@@ -43,7 +44,7 @@ const MAX_BACKGROUND: u16 = 128;
 const DIRECTORY_BATCH: usize = 512;
 
 /// What `df` shows: a filesystem of this many blocks of [`BLOCK_SIZE`] bytes, empty and full being no notions of a
-/// bucket: 1 PiB.
+/// store: 1 PiB.
 const BLOCKS: u64 = 1 << 38;
 const BLOCK_SIZE: u32 = 4096;
 
@@ -53,7 +54,7 @@ const XATTR_SIZE_MAX: u32 = 65_536;
 /// The entries `.` and `..` come before those of the listing.
 const DOTS: u64 = 2;
 
-/// A bucket as the kernel sees it.
+/// A filesystem as the kernel sees it.
 pub struct Adapter {
     fs: Arc<Filesystem>,
     ownership: Ownership,
@@ -85,10 +86,9 @@ impl Adapter {
         ino: u64,
         handle: u64,
         offset: u64,
-    ) -> impl Future<Output = Result<Vec<Entry>>> + use<> {
-        let fs = self.fs.clone();
-        let start = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
-        async move { unless_killed(program, fs.read_directory(ino, handle, start, DIRECTORY_BATCH)).await }
+    ) -> impl Future<Output = Result<Listed>> + use<> {
+        let (fs, place) = (self.fs.clone(), offset.saturating_sub(DOTS));
+        async move { unless_killed(program, fs.read_directory(ino, handle, place, DIRECTORY_BATCH)).await }
     }
 }
 
@@ -241,13 +241,13 @@ impl fuser::Filesystem for Adapter {
                     return reply.ok();
                 }
             }
-            let entries = match entries.await {
-                Ok(entries) => entries,
+            let Listed { directory, entries } = match entries.await {
+                Ok(listed) => listed,
                 Err(errno) => return reply.error(errno.into()),
             };
-            for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
-                let kind = attributes::kind(&entry.node);
-                if reply.add(INodeNo(fs.number(&entry.node)), position, kind, &*entry.name) {
+            for (entry, place) in entries {
+                let (ino, kind) = (INodeNo(fs.number(&directory, &entry)), attributes::kind(&entry.node));
+                if reply.add(ino, place.saturating_add(DOTS), kind, &*entry.name) {
                     break;
                 }
             }
@@ -267,20 +267,21 @@ impl fuser::Filesystem for Adapter {
         let entries = self.directory_entries(request.pid(), ino.0, handle.0, offset);
         self.runtime.spawn(async move {
             for (position, name) in dots(offset) {
-                let own = ownership.attributes(ino.0, &Node::Directory { prefix: "".into() }, fs.mounted());
+                let own = ownership.attributes(ino.0, &Node::Directory, fs.mounted());
                 if reply.add(ino, position, name, &Duration::ZERO, &own, Generation(0)) {
                     return reply.ok();
                 }
             }
-            let entries = match entries.await {
-                Ok(entries) => entries,
+            let Listed { directory, entries } = match entries.await {
+                Ok(listed) => listed,
                 Err(errno) => return reply.error(errno.into()),
             };
             let (ttl, mut brought) = (fs.ttl().positive, 0);
-            for (entry, position) in entries.into_iter().zip(offset.max(DOTS) + 1..) {
-                let inode = fs.adopt(entry.node);
+            for (entry, place) in entries {
+                let (name, offset) = (entry.name.clone(), place.saturating_add(DOTS));
+                let inode = fs.adopt(&directory, entry);
                 let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
-                if reply.add(INodeNo(inode.ino), position, &*entry.name, &ttl, &attributes, Generation(0)) {
+                if reply.add(INodeNo(inode.ino), offset, &*name, &ttl, &attributes, Generation(0)) {
                     // It did not fit, so the kernel has not looked it up.
                     fs.forget(inode.ino, 1);
                     break;

@@ -29,7 +29,7 @@ pub struct Invalidator {
 }
 
 impl Invalidator {
-    /// Starts the thread. It ends when the invalidator is dropped; nobody waits for it, for it may be blocked.
+    /// Starts the thread. It ends when the invalidator is dropped; it is not waited for, since it may be blocked.
     pub fn start(&self, notifier: Notifier) -> io::Result<()> {
         let (sender, receiver) = sync_channel::<(u64, String)>(MAX_PENDING);
         std::thread::Builder::new().name("invalidator".to_owned()).stack_size(256 << 10).spawn(move || {

@@ -163,8 +163,6 @@ pub struct Metrics {
     pub inodes: Gauge,
     /// Open file handles.
     pub open_files: Gauge,
-    /// Latency and bandwidth of GETs, from which fetching is planned.
-    pub pace: PaceMeter,
     /// Keys that cannot be a path.
     pub skipped: SkippedKeys,
     /// Keys of entries of listings that make no sense.
@@ -205,7 +203,6 @@ impl Metrics {
             in_flight: Gauge::default(),
             inodes: Gauge::default(),
             open_files: Gauge::default(),
-            pace: PaceMeter::default(),
             skipped: SkippedKeys::default(),
             bad_entries: SkippedKeys::default(),
         }

@@ -77,7 +77,7 @@ impl Pace {
     }
 }
 
-/// Measures the pace of all transfers of a mount together.
+/// Measures the pace of all transfers from a source together.
 #[derive(Clone, Debug, Default)]
 pub struct PaceMeter {
     measured: Arc<Mutex<Measured>>,

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cache::disk::{Directory, DiskCache, Unfit};
-use crate::cache::names::{Belief, Names, Notes, Remembered};
+use crate::cache::names::{Names, Notes, Remembered, Ttl};
 use crate::cache::{Device, OFFLINE_PATIENCE, PATIENCE};
 use crate::config::MountConfig;
-use crate::fs::Ttl;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -53,8 +52,7 @@ fn open_on(
     let Some(directory) = directory(config)? else { return Ok(Cache::default()) };
     let (waiting, place) = (memory / WAITING_SHARE, directory.root().display());
     let failed = |error: io::Error| format!("cannot use the cache {place}: {error}");
-    let disk =
-        DiskCache::open(directory.clone(), device.clone(), store_id, config.cache_size, waiting, metrics.clone());
+    let disk = DiskCache::open(directory.clone(), device.clone(), config.cache_size, waiting, metrics.clone());
     let disk = match disk {
         Ok(disk) => disk,
         Err(error) => return go_without(config, failed(error)),
@@ -96,11 +94,11 @@ fn go_without(config: &MountConfig, why: String) -> Result<Cache, String> {
 }
 
 impl Cache {
-    /// The store with a memory of names on disk, where there is one.
-    pub fn remembering(&self, store: Arc<dyn Store>, config: &MountConfig, ttl: Ttl) -> Arc<dyn Store> {
-        let Some((names, disk)) = self.names.clone().zip(self.disk.as_ref()) else { return store };
-        let belief = Belief { found: ttl.positive, missing: ttl.negative };
-        Arc::new(Remembered::new(store, names, disk.device().clone(), belief, config.offline))
+    /// The names in a store, with a memory on disk, where there is one.
+    pub fn names(&self, store: Arc<dyn Store>, config: &MountConfig, ttl: Ttl) -> Remembered {
+        let Some((names, disk)) = self.names.clone().zip(self.disk.as_ref()) else { return Remembered::nothing(store) };
+        let ttl = (!config.offline).then_some(ttl);
+        Remembered::new(store, names, disk.device().clone(), ttl)
     }
 }
 

@@ -112,7 +112,7 @@ fn last_word(mut told: PipeReader) -> u32 {
     last
 }
 
-/// Whoever reads the daemon's output must see its end when the daemon ends.
+/// A reader of the daemon's output must see its end when the daemon ends.
 fn let_go() {
     if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {

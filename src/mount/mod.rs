@@ -19,12 +19,13 @@ use self::guardian::Guardian;
 use crate::cache::Budget;
 use crate::config::MountConfig;
 use crate::control::{self, Request};
-use crate::fs::{self, Filesystem, Found, Namespace, Parts, Ttl};
+use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Metrics, PaceMeter, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, Store, StoreError, Warm};
+use crate::store::{self, ErrorKind, ObjectSource, Offline, Preconnect, Store, StoreError};
 use crate::trace::Trace;
+use crate::tree::{Bucket, Namespace, Peeks, Ttl};
 
 /// The store must answer the first listing within this time, or the mount fails.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
@@ -32,10 +33,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(15);
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A sequential reader is led by at most this many bytes: twice what 700 MB/s deliver in 50 ms.
+/// The readahead of a sequential reader, in bytes, at most: twice what 700 MB/s deliver in 50 ms.
 pub const MAX_AHEAD: u64 = 64 << 20;
 
-/// No single reader's lead may take more than this share of the memory budget, and of the memory of the control group
+/// The readahead of a single reader may take no more than this share of the memory budget, and of the memory of the control group
 /// that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
@@ -51,7 +52,7 @@ type Layers = (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>);
 
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
 /// The error is one line with the cause and the remedy.
-pub fn run(config: &MountConfig, ready: impl FnOnce(Found)) -> Result<(), String> {
+pub fn run(config: &MountConfig, ready: impl FnOnce(Shown)) -> Result<(), String> {
     let mut guardian =
         Guardian::fork(&config.mountpoint).map_err(|error| format!("cannot start the guardian: {error}"))?;
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
@@ -65,13 +66,13 @@ fn run_on(
     runtime: &Runtime,
     config: &MountConfig,
     guardian: &mut Guardian,
-    ready: impl FnOnce(Found),
+    ready: impl FnOnce(Shown),
 ) -> Result<(), String> {
-    let (parts, found) = runtime.block_on(open(config, runtime))?;
+    let (parts, shown) = runtime.block_on(open(config, runtime))?;
     let signals = Signals::listen(runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mounted = Mounted::new(config, parts, runtime)?;
     guardian.arm(&config.mountpoint);
-    ready(found);
+    ready(shown);
     let outcome = mounted.serve(runtime, signals);
     guardian.disarm();
     outcome
@@ -86,23 +87,27 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Opens the store, makes sure that it answers, and builds the filesystem on it.
-async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found), String> {
+async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Shown), String> {
     let metrics = Arc::new(Metrics::new());
     let opened = store::open(&config.source, &config.store).await.map_err(|error| refuse(config, &error))?;
     let ttl = Ttl::new(config.metadata_ttl);
-    let store: Arc<dyn Store> = Arc::new(Warm::new(store::resilient(opened, &metrics)));
+    let pace = PaceMeter::default();
+    let store: Arc<dyn Store> = match config.offline {
+        true => Arc::new(Offline::new(opened)),
+        false => Arc::new(Preconnect::new(store::resilient(opened, &metrics, &pace))),
+    };
     let memory = memory_budget(config.memory);
     let cache = cache::open(config, store.id(), memory, &metrics).await?;
-    // Outermost: what is remembered opens no connections.
-    let store = cache.remembering(store, config, ttl);
     let handle = runtime.handle().clone();
-    let namespace = Namespace::new(store.clone(), ttl, memory, metrics.clone(), handle.clone());
-    let found = fs::probe(&namespace, &config.source.prefix, STORE_PATIENCE).await;
-    let found = found.map_err(|error| refuse(config, &error))?;
+    let peeks = Arc::new(Peeks::new(handle.clone()));
+    let names = cache.names(store.clone(), config, ttl);
+    let namespace = Namespace::new(names, ttl, memory, peeks.clone(), metrics.clone(), handle.clone());
+    let source = Arc::new(ObjectSource { store, pace });
+    let tree = Arc::new(Bucket::new(source, namespace, &config.source.prefix));
+    let shown = fs::probe(&*tree, STORE_PATIENCE).await.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
     let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
     let reader = Reader::new(ReaderConfig {
-        store: store.clone(),
         disk: cache.disk,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: MAX_AHEAD.min(memory / AHEAD_SHARE).min(cgroup::memory_limit().unwrap_or(u64::MAX) / AHEAD_SHARE),
@@ -113,9 +118,8 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Found)
     if let Some(notes) = cache.notes {
         reader.note_in(notes);
     }
-    let prefix = config.source.prefix.clone();
-    let parts = Parts { store, namespace, reader: reader.clone(), metrics: metrics.clone(), prefix, memory };
-    Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), found))
+    let parts = Parts { tree, peeks, reader: reader.clone(), metrics: metrics.clone(), memory };
+    Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), shown))
 }
 
 /// A mount that is being served.
@@ -144,7 +148,7 @@ impl Mounted {
         let (over, ended) = tokio::sync::oneshot::channel();
         let session = std::thread::spawn(move || {
             let outcome = session.run();
-            // Nobody listens any more after a signal.
+            // After a signal nothing listens any more.
             let _ = over.send(());
             outcome
         });
@@ -189,7 +193,7 @@ impl Mounted {
             }
             Err(_) => {
                 take_away(&self.mountpoint);
-                Err("the mount ended by a fault of fitsfs; the log has the details".to_owned())
+                Err("the mount ended by a bug of fitsfs; the log has the details".to_owned())
             }
         }
     }
@@ -274,13 +278,13 @@ fn serve_status(
     let _in_runtime = runtime.enter();
     let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
     let status = {
-        let (sources, mountpoint, fs) = (sources.clone(), mountpoint.clone(), fs.clone());
+        let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
         let handle = runtime.handle().clone();
         let disk = move || reader.disk().map(|disk| handle.block_on(disk.snapshot())).unwrap_or_default();
         move || {
             let mut snapshot = metrics.snapshot();
             let longest = snapshot.waits.longest_file.take();
-            snapshot.waits.longest_file = longest.map(|key| fs.path(&key, &mountpoint));
+            snapshot.waits.longest_file = longest.map(|path| fs::path_below(&mountpoint, &path));
             Snapshot { sources: sources.clone(), mountpoint: mountpoint.clone(), disk: disk(), ..snapshot }
         }
     };

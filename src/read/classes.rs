@@ -112,7 +112,7 @@ impl Classes {
 
     /// A file is opened. Returns the one of its class that was opened before it.
     pub fn opened(&self, file: &Arc<FileState>) -> Option<Arc<FileState>> {
-        let pattern = Class::of(&file.object().key).product_type().clone();
+        let pattern = Class::of(file.object().key()).product_type().clone();
         let before = std::mem::replace(&mut self.known(pattern).shown.lock().opened, Arc::downgrade(file));
         before.upgrade().filter(|before| !Arc::ptr_eq(before, file))
     }

@@ -12,7 +12,8 @@ use super::failures::Failures;
 use crate::cache::disk::CachedObject;
 use crate::cache::{Segment, SegmentMap};
 use crate::fits::{Hdu, Layout};
-use crate::store::{ObjectMeta, StoreError};
+use crate::metrics::Pace;
+use crate::store::{Object, StoreError};
 
 /// Segments with header bytes are kept up to this many bytes; larger ones are mostly data.
 pub const MAX_KEPT: u64 = 256 << 10;
@@ -44,7 +45,8 @@ impl Core {
 #[derive(Debug)]
 pub struct FileState {
     ino: u64,
-    object: Arc<ObjectMeta>,
+    path: Arc<str>,
+    object: Object,
     pub(super) core: Mutex<Core>,
     /// READ requests of the kernel that are not answered yet: their pages are locked.
     unanswered: Mutex<Vec<Range<u64>>>,
@@ -67,7 +69,7 @@ pub struct FileState {
 }
 
 impl FileState {
-    pub(super) fn new(ino: u64, object: Arc<ObjectMeta>, planner: Planner) -> Self {
+    pub(super) fn new(ino: u64, path: Arc<str>, object: Object, planner: Planner) -> Self {
         let core = Core {
             planner,
             segments: SegmentMap::default(),
@@ -76,6 +78,7 @@ impl FileState {
         };
         Self {
             ino,
+            path,
             object,
             core: Mutex::new(core),
             unanswered: Mutex::default(),
@@ -107,9 +110,19 @@ impl FileState {
         self.ino
     }
 
+    /// Where it is in the tree.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The object version that is read.
-    pub fn object(&self) -> &Arc<ObjectMeta> {
+    pub fn object(&self) -> &Object {
         &self.object
+    }
+
+    /// How fast its source is now.
+    pub(super) fn pace(&self) -> Pace {
+        self.object.source.pace.pace()
     }
 
     /// Notes an open. True if no program had it open.

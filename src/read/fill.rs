@@ -96,7 +96,7 @@ impl Reader {
         if let Some(held) = file.held() {
             return Some((cache, held));
         }
-        let object = cache.object(file.object()).await?;
+        let object = cache.object(file.object().identity()).await?;
         if file.hold(&object) {
             cache.count_open(&object);
         }
@@ -106,12 +106,12 @@ impl Reader {
     /// A program has closed the file. If it has read a good part of it from disk, the kernel may read it by itself the next
     /// time, once it was checked.
     pub(super) fn check_for_kernel(&self, file: &FileState) {
-        if file.read_from_disk() >= file.object().size / CHECK_SHARE
+        if file.read_from_disk() >= file.object().size() / CHECK_SHARE
             && let Some(cache) = &self.config.disk
             && let Some(object) = file.held()
         {
             let _in_runtime = self.config.runtime.enter();
-            cache.check(file.object(), object);
+            cache.check(&file.object().identity(), object);
         }
     }
 
@@ -265,7 +265,7 @@ impl Filling<'_, '_> {
         let at = self.copy(cache, object, range.clone()).await;
         drop(turn);
         if at < range.end {
-            self.network = Some(self.reader.network_slot(self.segment));
+            self.network = Some(self.reader.network_slot(self.file, self.segment));
         }
         at
     }
@@ -310,7 +310,7 @@ impl Filling<'_, '_> {
             self.granted = wait_for(slot, self.segment).await;
         }
         self.noted.sent();
-        let mut body = self.reader.config.store.get(self.file.object(), range).await?;
+        let mut body = self.file.object().get(range).await?;
         while let Some(chunk) = body.stream.next().await {
             let chunk = chunk?;
             self.noted.received(chunk.len());

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use super::Reader;
 use crate::cache::{Origin, Segment};
-use crate::store::{ErrorKind, ObjectMeta, StoreError};
+use crate::store::{ErrorKind, Object, StoreError};
 
 /// The head of an object version: at most [`HEAD`] bytes, less only where the object is shorter. None where it could
 /// not be had, or is not of that version.
@@ -22,10 +22,10 @@ pub const HEAD: u64 = super::headers::HEAD;
 impl Reader {
     /// A program has looked the file up by its name. `head` is on its way with the look-up; reads wait for it instead of
     /// fetching it again. What does not fit into memory is not waited for.
-    pub fn looked_up(self: &Arc<Self>, ino: u64, object: &Arc<ObjectMeta>, head: Option<Head>) {
-        let range = 0..HEAD.min(object.size);
+    pub fn looked_up(self: &Arc<Self>, ino: u64, path: &Arc<str>, object: &Object, head: Option<Head>) {
+        let range = 0..HEAD.min(object.size());
         let Some(head) = head.filter(|_| !range.is_empty()) else { return };
-        let file = self.file(ino, object);
+        let file = self.file(ino, path, object);
         let mut core = file.core.lock();
         if !core.segments.overlapping(&range).is_empty() {
             return;

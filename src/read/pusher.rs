@@ -201,7 +201,7 @@ impl Shared {
 
 /// The chunks of a part of a segment that may go into the page cache, the far ones first.
 fn pushable(file: &FileState, segment: &Segment, part: Range<u64>) -> Vec<Range<u64>> {
-    let size = file.object().size;
+    let size = file.object().size();
     let mut start = part.start;
     for delivered in segment.delivered() {
         if delivered.start <= start {

@@ -25,7 +25,7 @@ use crate::cache::names::Notes;
 use crate::cache::{Budget, Origin, Segment, SegmentMap, blocks_around};
 use crate::fits;
 use crate::metrics::{Cause, Metrics};
-use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
+use crate::store::{ErrorKind, Object, Result, StoreError};
 use crate::trace::{FileFacts, Journal, Trace};
 
 use fetching::DISK_SLOTS;
@@ -62,8 +62,6 @@ const MIN_REMEMBERED: u64 = 1 << 20;
 /// What a [`Reader`] is made of.
 #[derive(Debug)]
 pub struct ReaderConfig {
-    /// Where the bytes are.
-    pub store: Arc<dyn Store>,
     /// What was fetched before, if it is kept on disk.
     pub disk: Option<Arc<DiskCache>>,
     /// The bound on bytes in memory.
@@ -140,25 +138,24 @@ impl Reader {
         &self.journal
     }
 
-    /// What was recorded, with the layouts as far as they are known; `clear` forgets it. `place` says where an object
-    /// is, in the mount and in the store.
-    pub fn trace(&self, clear: bool, place: impl Fn(&ObjectMeta) -> (String, String)) -> Trace {
+    /// What was recorded, with the layouts as far as they are known; `clear` forgets it. `place` says where the file of a
+    /// path in the tree is.
+    pub fn trace(&self, clear: bool, place: impl Fn(&str) -> String) -> Trace {
         self.journal.trace(clear, |ino| {
             let file = self.files.get(&ino)?;
-            let (path, url) = place(file.object());
-            Some(FileFacts::new(path, url, file.core.lock().planner.layout()))
+            Some(FileFacts::new(place(file.path()), file.object().url(), file.core.lock().planner.layout()))
         })
     }
 
     /// The state of an inode: the same for all who read it.
-    pub fn file(&self, ino: u64, object: &Arc<ObjectMeta>) -> Arc<FileState> {
+    pub fn file(&self, ino: u64, path: &Arc<str>, object: &Object) -> Arc<FileState> {
         let fresh = || {
-            let named_fits = fits::is_fits_name(&object.key);
-            let planner = Planner::new(object.size, named_fits, None, self.config.max_ahead, self.config.max_region);
-            Arc::new(FileState::new(ino, object.clone(), planner))
+            let named_fits = fits::is_fits_name(path);
+            let planner = Planner::new(object.size(), named_fits, None, self.config.max_ahead, self.config.max_region);
+            Arc::new(FileState::new(ino, path.clone(), object.clone(), planner))
         };
         let known = self.files.get_with(ino, fresh);
-        if known.object().is_same(object) {
+        if known.path() == &**path && known.object().is_same(object) {
             return known;
         }
         // The number is a hash, and was that of another object until its inode was forgotten.
@@ -212,7 +209,7 @@ impl Reader {
                 let core = file.core.lock();
                 // Some look at the first bytes, which came with the open, and open the file once more to read it.
                 if file.is_asked() {
-                    self.classes.learn(&file.object().key, &core.planner, false);
+                    self.classes.learn(file.object().key(), &core.planner, false);
                 }
                 file.weigh(core.planner.layout());
             }
@@ -273,17 +270,17 @@ impl Reader {
     /// A READ had to wait for the store.
     fn waited(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, from: Duration, cause: Cause) {
         let to = self.began.elapsed();
-        self.config.metrics.waits.note(&file.object().key, cause, to.saturating_sub(from));
+        self.config.metrics.waits.note(file.path(), cause, to.saturating_sub(from));
         self.journal.waited(file.ino(), range, cause, to.saturating_sub(from));
         let mut core = file.core.lock();
         let wait = Wait { from, to, cause, is_buying: core.bought.is_busy() };
-        let bought = core.planner.on_waited(range, &wait, &self.config.metrics.pace.pace());
+        let bought = core.planner.on_waited(range, &wait, &file.pace());
         self.fetch_ahead(file, &mut core, bought, None);
     }
 
     /// The map of a FITS or ASDF file, walking its header chain to the end; none where that is too far.
     pub async fn layout(self: &Arc<Self>, file: &Arc<FileState>) -> Result<Option<fits::Layout>> {
-        let size = file.object().size;
+        let size = file.object().size();
         let mut chain = fits::Chain::new(size);
         let _walk = Walk { reader: self, file };
         let (mut reads, mut read) = (0, 0);
@@ -305,16 +302,16 @@ impl Reader {
     fn cover(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>, first: bool) -> (Vec<Arc<Segment>>, Cause) {
         let mut core = file.core.lock();
         let held = core.segments.gaps(range).is_empty();
-        let mut demand = blocks_around(range, file.object().size);
+        let mut demand = blocks_around(range, file.object().size());
         let (mut ahead, mut cause) = (Vec::new(), Cause::Unforeseen);
         if first {
-            let mut pace = self.config.metrics.pace.pace();
+            let mut pace = file.pace();
             if self.is_from_disk(file) {
                 pace.latency = DISK_LATENCY;
             }
             let given = Given { held, unseen: unseen_before(&core.segments, range.start) };
             let decision = core.planner.on_read(range.clone(), given, &pace);
-            tracing::trace!(key = file.object().key, ?range, ?decision, "read");
+            tracing::trace!(key = file.object().key(), ?range, ?decision, "read");
             demand = decision.demand;
             (ahead, cause) = (decision.ahead, decision.cause);
             self.abandon(&mut core, &decision.abandoned);
@@ -344,7 +341,7 @@ impl Reader {
         let Core { planner, segments, .. } = &mut *core;
         let of_segment = |range: &Range<u64>| segment.and_then(|segment| segment.slice(range.clone()));
         let held = |range: &Range<u64>| of_segment(range).or_else(|| segments.collect(range));
-        let planned = planner.on_arrival(held, &self.config.metrics.pace.pace());
+        let planned = planner.on_arrival(held, &file.pace());
         self.fetch_ahead(file, &mut core, planned, None);
     }
 
@@ -393,7 +390,7 @@ struct Walk<'a> {
 impl Drop for Walk<'_> {
     fn drop(&mut self) {
         if !self.file.is_open() {
-            let all = 0..self.file.object().size;
+            let all = 0..self.file.object().size();
             let mut core = self.file.core.lock();
             core.bought.clear();
             self.reader.abandon(&mut core, std::slice::from_ref(&all));

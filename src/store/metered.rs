@@ -9,19 +9,25 @@ use async_trait::async_trait;
 use futures::stream::StreamExt;
 
 use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
-use crate::metrics::{Counter, Metrics, RequestKind};
+use crate::metrics::{Counter, Metrics, PaceMeter, RequestKind};
 
 /// A store whose requests are measured.
 #[derive(Debug)]
 pub struct Metered {
     inner: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    pace: PaceMeter,
 }
 
 impl Metered {
     /// Measures the requests to `inner`.
-    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics }
+    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>, pace: PaceMeter) -> Self {
+        Self { inner, metrics, pace }
+    }
+
+    fn enter(&self) -> InFlight {
+        self.metrics.in_flight.add(1);
+        InFlight { metrics: self.metrics.clone(), pace: self.pace.clone(), sent: Instant::now() }
     }
 
     /// Counts the request and times its answer. For a GET that is up to the headers, which is the first byte.
@@ -68,13 +74,13 @@ impl Store for Metered {
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
-        let in_flight = InFlight::enter(&self.metrics);
+        let in_flight = self.enter();
         let peeked = self.measure(RequestKind::Get, self.inner.peek(key, len)).await?;
         Ok(Peeked { head: in_flight.until_the_end_of(peeked.head), ..peeked })
     }
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        let in_flight = InFlight::enter(&self.metrics);
+        let in_flight = self.enter();
         let body = self.measure(RequestKind::Get, self.inner.get(object, range)).await?;
         Ok(in_flight.until_the_end_of(body))
     }
@@ -83,18 +89,14 @@ impl Store for Metered {
 /// A request in flight that outlives the call: it ends with its body.
 struct InFlight {
     metrics: Arc<Metrics>,
+    pace: PaceMeter,
     sent: Instant,
 }
 
 impl InFlight {
-    fn enter(metrics: &Arc<Metrics>) -> Self {
-        metrics.in_flight.add(1);
-        Self { metrics: Arc::clone(metrics), sent: Instant::now() }
-    }
-
     /// The body, whose bytes and errors are counted as they come, and whose pace is measured.
     fn until_the_end_of(self, body: Body) -> Body {
-        let mut receiving = self.metrics.pace.answered(self.sent.elapsed());
+        let mut receiving = self.pace.answered(self.sent.elapsed());
         let stream = body.stream.inspect(move |chunk| match chunk {
             Ok(bytes) => {
                 self.metrics.bytes_fetched.add(bytes.len() as u64);

@@ -2,16 +2,22 @@
 //!
 //! Keys are raw strings exactly as the store has them: nothing here normalises `//`, `.` or percent signs. What the
 //! layers above know of an object is an [`ObjectMeta`]; what they ask for carries the [`Version`] that they saw, so
-//! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that is not a protocol's own (retries, hedging, metering) is a
-//! decorator that is itself a [`Store`].
+//! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
+//! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
 mod capabilities;
 mod class;
 mod diagnosis;
 mod error;
 mod hedge;
+mod identity;
 mod metered;
+#[cfg(test)]
+pub mod nowhere;
+mod object;
+mod offline;
 mod options;
+mod preconnect;
 mod registry;
 mod retry;
 mod s3;
@@ -19,29 +25,31 @@ mod scheme;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod source_url;
-mod warm;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PaceMeter};
 
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
+pub use identity::Identity;
 pub use metered::Metered;
+pub use object::{Object, Source as ObjectSource};
+pub use offline::Offline;
 pub use options::StoreOptions;
+pub use preconnect::Preconnect;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{S3Options, S3Store, key_tail};
 pub use source_url::SourceUrl;
-pub use warm::Warm;
 
 /// What identifies one immutable content of a key. At least one field is set by every store that can pin versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,7 +83,8 @@ impl ObjectMeta {
 
     /// Whether both are one version of one key.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.key == other.key && self.version == other.version && self.size == other.size
+        let is_dated = self.version != Version::default() || self.last_modified == other.last_modified;
+        self.key == other.key && self.version == other.version && self.size == other.size && is_dated
     }
 }
 
@@ -108,19 +117,6 @@ pub struct ListPage {
     pub senseless: Vec<String>,
     /// Pass on as [`ListRequest::continuation`]; none after the last page.
     pub continuation: Option<String>,
-    /// How long ago the store was asked: no time, unless the answer was remembered.
-    pub age: Duration,
-}
-
-/// What is remembered of a [`ListRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recall {
-    /// Nothing.
-    Nothing,
-    /// That its prefix is a key, or was one.
-    Key,
-    /// An answer: it would need no network.
-    Answer,
 }
 
 /// The body of a range GET. The stream yields exactly the bytes asked for, in order, or ends with an error.
@@ -160,21 +156,6 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
 
-    /// The same, with how long ago the store was asked: no time, unless the answer was remembered.
-    async fn head_and_age(&self, key: &str) -> Result<(ObjectMeta, Duration)> {
-        self.head(key).await.map(|object| (object, Duration::ZERO))
-    }
-
-    /// What is remembered of a request: nothing, unless the store is one with a memory. That is the outermost one, so
-    /// that no other has to pass this on.
-    async fn recalls(&self, _request: &ListRequest) -> Recall {
-        Recall::Nothing
-    }
-
-    /// What was remembered of a directory until now is not to be believed any more. Nothing to do where nothing is
-    /// remembered.
-    async fn forget(&self, _directory: &str) {}
-
     /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;
 
@@ -195,9 +176,9 @@ pub async fn diagnose(source: &SourceUrl, options: &StoreOptions) -> Result<Box<
     source.scheme.diagnose(&source.root, options).await
 }
 
-/// The store as a mount uses it: every attempt counted, slow GETs hedged, transient errors retried.
-pub fn resilient(store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
-    let metered = Arc::new(Metered::new(store, Arc::clone(metrics)));
+/// The store as a mount uses it: every attempt counted and its pace measured, slow GETs hedged, transient errors retried.
+pub fn resilient(store: Arc<dyn Store>, metrics: &Arc<Metrics>, pace: &PaceMeter) -> Arc<dyn Store> {
+    let metered = Arc::new(Metered::new(store, Arc::clone(metrics), pace.clone()));
     let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
     Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fitsfs::metrics::Metrics;
+use fitsfs::metrics::{Metrics, PaceMeter};
 use fitsfs::store::{self, S3Options, SourceUrl, Store, StoreOptions};
 use fitsfs_lab::{Fault, Kind, Lab, Op};
 
@@ -49,7 +49,7 @@ async fn s3_conforms() {
 #[tokio::test]
 async fn the_store_of_a_mount_conforms() {
     let lab = lab();
-    let store = store::resilient(opened(&lab).await, &Arc::new(Metrics::new()));
+    let store = store::resilient(opened(&lab).await, &Arc::new(Metrics::new()), &PaceMeter::default());
     Subject { store, contents: Box::new(lab), lacks: &[] }.conforms().await;
 }
 

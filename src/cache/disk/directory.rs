@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 use super::file;
 use super::trust::{Distrust, Reached};
@@ -81,7 +82,7 @@ impl Directory {
 
     fn trusted(root: PathBuf, reached: Reached, shared: bool) -> Result<Self, Unfit> {
         let place = root.display();
-        reached.judge(user(), shared).map_err(|Distrust { folder, why, is_above }| {
+        reached.judge(geteuid().as_raw(), shared).map_err(|Distrust { folder, why, is_above }| {
             Unfit::Untrusted(match is_above {
                 false => format!("the cache directory {place} {why}"),
                 true => format!("the cache directory {place} is in {}, which {why}", folder.display()),
@@ -192,9 +193,9 @@ fn make_folders(folder: &Path, shared: bool) -> io::Result<()> {
 /// `sudo -E` keeps those of whoever calls it.
 pub fn default_place(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name| environment(name).filter(|value: &String| value.starts_with('/')).map(PathBuf::from);
-    match set("XDG_CACHE_HOME").filter(|cache| user() != 0 || belongs_to_root(cache)) {
+    match set("XDG_CACHE_HOME").filter(|cache| geteuid().as_raw() != 0 || belongs_to_root(cache)) {
         Some(cache) => Some(cache.join("fitsfs")),
-        None if user() == 0 => Some(PathBuf::from("/var/cache/fitsfs")),
+        None if geteuid().as_raw() == 0 => Some(PathBuf::from("/var/cache/fitsfs")),
         None => set("HOME").map(|home| home.join(".cache/fitsfs")),
     }
 }
@@ -202,12 +203,6 @@ pub fn default_place(environment: impl Fn(&str) -> Option<String>) -> Option<Pat
 /// Whether a folder, or what there is above it, is root's.
 fn belongs_to_root(folder: &Path) -> bool {
     folder.ancestors().find_map(|folder| std::fs::metadata(folder).ok()).is_some_and(|found| found.uid() == 0)
-}
-
-/// The user of this process.
-pub(super) fn user() -> u32 {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]
@@ -231,12 +226,12 @@ mod tests {
             default_place(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
         };
         assert_eq!(place(&[("XDG_CACHE_HOME", "/no-x"), ("HOME", "/h")]), Some("/no-x/fitsfs".into()));
-        assert_eq!(place(&[("XDG_CACHE_HOME", "relative")]).is_some(), user() == 0);
+        assert_eq!(place(&[("XDG_CACHE_HOME", "relative")]).is_some(), geteuid().as_raw() == 0);
     }
 
     #[test]
     fn root_does_not_follow_the_variable_of_another_user() {
-        if user() != 0 {
+        if geteuid().as_raw() != 0 {
             return fitsfs_lab::untested("only root can give a folder to another user");
         }
         let folder = tempfile::tempdir().unwrap();
@@ -294,7 +289,7 @@ mod tests {
             assert!(directory.open_file(&path, false).is_err(), "{path:?}");
             assert!(directory.open_to_read(&path).is_err(), "{path:?}");
         }
-        if user() == 0 {
+        if geteuid().as_raw() == 0 {
             std::fs::write(directory.map("abe"), "forged").unwrap();
             std::os::unix::fs::chown(directory.map("abe"), Some(1000), None).unwrap();
             assert!(directory.open_file(&directory.map("abe"), false).is_err(), "it is another user's");

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// Opens a file below a folder, which is made with the mode `made` if there is one, whatever the umask: that of this
 /// process is not that of all who share the cache. No symbolic link is followed, no pipe is waited for, and what is not
@@ -23,7 +24,7 @@ pub fn open(folder: &OwnedFd, path: &Path, access: OFlags, made: Option<u32>, sh
         opened => opened,
     };
     let file = File::from(opened?);
-    let (found, user) = (file.metadata()?, super::directory::user());
+    let (found, user) = (file.metadata()?, geteuid().as_raw());
     if !found.is_file() || !(shared || found.uid() == user || found.uid() == 0) {
         return Err(io::Error::other("not a file of this user"));
     }

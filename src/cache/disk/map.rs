@@ -13,10 +13,9 @@
 //! is not there. Entries are written after their pages, and nothing is ever synced: after a crash of a process the
 //! kernel has both, after one of the machine checksums tell.
 
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::store::ObjectMeta;
+pub use crate::store::Identity;
 
 /// What is present or not, in bytes: a page of memory. The last page of an object may be shorter.
 pub const PAGE: u64 = 4096;
@@ -44,23 +43,6 @@ pub const BACKING_AT: u64 = OPENED_AT + 8;
 
 const MAGIC: &str = "fitsfs cache map 1\n";
 
-/// Which content of which key a cached file is a copy of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
-    /// The identity of the store.
-    pub store: String,
-    /// The raw key.
-    pub key: String,
-    /// The entity tag.
-    pub etag: Option<String>,
-    /// The version id.
-    pub id: Option<String>,
-    /// The time of the content in seconds since 1970, where nothing else tells its version.
-    pub modified: Option<u64>,
-    /// Its length in bytes.
-    pub size: u64,
-}
-
 /// How long a page is worth keeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worth {
@@ -70,21 +52,8 @@ pub enum Worth {
     Header,
 }
 
+/// What a map tells of what it is a map of.
 impl Identity {
-    /// The identity of an object version in the store `store`.
-    pub fn new(store: &str, object: &ObjectMeta) -> Self {
-        let unversioned = object.version == Default::default();
-        let since_1970 = object.last_modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self {
-            store: store.to_owned(),
-            key: object.key.clone(),
-            etag: object.version.etag.as_deref().map(str::to_owned),
-            id: object.version.id.as_deref().map(str::to_owned),
-            modified: unversioned.then_some(since_1970.as_secs()),
-            size: object.size,
-        }
-    }
-
     /// The first bytes of the map: none if they do not fit, as with a very long key.
     pub fn header(&self) -> Option<Vec<u8>> {
         let json = serde_json::to_string(self).ok()?;
@@ -110,18 +79,6 @@ impl Identity {
     /// What its pages are seeded with.
     pub fn seed(&self) -> u64 {
         self.hash() as u64
-    }
-
-    fn hash(&self) -> u128 {
-        let modified = self.modified.map(|seconds| seconds.to_string());
-        let parts = [Some(&self.store), Some(&self.key), self.etag.as_ref(), self.id.as_ref(), modified.as_ref()];
-        let mut bytes = self.size.to_le_bytes().to_vec();
-        for part in parts {
-            // Lengths keep parts apart, and a missing one from an empty one.
-            bytes.extend(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
-            bytes.extend(part.map_or(&[][..], |part| part.as_bytes()));
-        }
-        xxh3_128(&bytes)
     }
 }
 
@@ -174,7 +131,7 @@ mod tests {
 
     fn identity(key: &str) -> Identity {
         let etag = Some("\"a\"".to_owned());
-        Identity { store: "s3://here/bucket".into(), key: key.into(), etag, id: None, modified: None, size: 10_000 }
+        Identity { store: "s3://here/bucket".into(), key: key.into(), etag, id: None, modified_ns: None, size: 10_000 }
     }
 
     proptest! {
@@ -208,19 +165,5 @@ mod tests {
     fn places_in_the_map_do_not_overlap() {
         assert_eq!((entry_at(0), entry_at(510), entry_at(511)), (4104, 8184, 8200));
         assert_eq!((length(0), length(1), length(REGION), length(REGION + 1)), (4096, 8192, 8192, 12288));
-    }
-
-    #[test]
-    fn identities_differ_by_each_part() {
-        let one = identity("a");
-        let others = [
-            Identity { key: "b".into(), ..one.clone() },
-            Identity { etag: None, ..one.clone() },
-            Identity { etag: None, id: one.etag.clone(), ..one.clone() },
-            Identity { modified: Some(1), ..one.clone() },
-            Identity { size: 1, ..one.clone() },
-            Identity { store: "s3://here/bucke".into(), key: "ta".into(), ..one.clone() },
-        ];
-        assert!(others.iter().all(|other| other.name() != one.name()));
     }
 }

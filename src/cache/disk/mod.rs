@@ -41,7 +41,6 @@ use bytes::Bytes;
 
 use crate::cache::Device;
 use crate::metrics::{DiskSnapshot, Metrics};
-use crate::store::ObjectMeta;
 use backing::Checked;
 use buffers::Buffers;
 use map::Identity;
@@ -79,7 +78,6 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct DiskCache {
     directory: Directory,
-    store_id: String,
     usage: Arc<Usage>,
     open: moka::future::Cache<String, Arc<CachedObject>>,
     writer: Writer,
@@ -103,12 +101,11 @@ enum Claimed {
 }
 
 impl DiskCache {
-    /// The cache in `directory` of objects in the store `store_id`, of which at most `quota` bytes may be used. What
-    /// waits to be written holds at most `max_waiting` bytes of memory. May wait for the disk, which is `device`.
+    /// The cache in `directory`, of which at most `quota` bytes may be used. What waits to be written holds at most
+    /// `max_waiting` bytes of memory. May wait for the disk, which is `device`.
     pub fn open(
         directory: Directory,
         device: Arc<Device>,
-        store_id: &str,
         quota: u64,
         max_waiting: u64,
         metrics: Arc<Metrics>,
@@ -121,7 +118,6 @@ impl DiskCache {
         }
         Ok(Arc::new(Self {
             directory,
-            store_id: store_id.to_owned(),
             usage,
             open: moka::future::Cache::builder().max_capacity(MAX_OPEN).time_to_idle(LINGER).build(),
             writer,
@@ -164,8 +160,7 @@ impl DiskCache {
     }
 
     /// The files of an object version, opened or made. None where there can be none.
-    pub async fn object(self: &Arc<Self>, object: &ObjectMeta) -> Option<Arc<CachedObject>> {
-        let identity = Identity::new(&self.store_id, object);
+    pub async fn object(self: &Arc<Self>, identity: Identity) -> Option<Arc<CachedObject>> {
         let cache = self.clone();
         self.open.optionally_get_with(identity.name(), async move { cache.open_files(identity).await }).await
     }
@@ -260,8 +255,8 @@ impl DiskCache {
     }
 
     /// How many bytes of an object version are there. Makes no files for it.
-    pub async fn present(&self, object: &ObjectMeta) -> io::Result<u64> {
-        let (directory, name) = (self.directory.clone(), Identity::new(&self.store_id, object).name());
+    pub async fn present(&self, identity: &Identity) -> io::Result<u64> {
+        let (directory, name) = (self.directory.clone(), identity.name());
         let look = move || match evict::see(&directory, &name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             seen => seen?.map_or(Ok(0), |seen| seen.object.present()),
@@ -294,25 +289,25 @@ impl DiskCache {
     }
 
     /// The file of an object version for the kernel to read, if it is complete and was checked.
-    pub async fn backing(self: &Arc<Self>, object: &ObjectMeta) -> Option<Backing> {
-        let (name, size) = (Identity::new(&self.store_id, object).name(), object.size);
+    pub async fn backing(self: &Arc<Self>, identity: &Identity) -> Option<Backing> {
+        let (name, size) = (identity.name(), identity.size);
         if !self.checked.knows(&name) {
             return None;
         }
         let cache = self.clone();
         let backing = self.ask(move || cache.checked.backing(&cache.directory, &name, size, &cache.device)).await;
         backing.unwrap_or_else(|error| {
-            tracing::debug!(key = object.key, %error, "cannot hand a file to the kernel");
+            tracing::debug!(key = identity.key, %error, "cannot hand a file to the kernel");
             None
         })
     }
 
     /// Checks a file, so that the kernel may read it the next time. In the background, and once for each.
-    pub fn check(&self, object: &ObjectMeta, files: Arc<CachedObject>) {
+    pub fn check(&self, identity: &Identity, files: Arc<CachedObject>) {
         if self.is_off() {
             return;
         }
-        let name = Identity::new(&self.store_id, object).name();
+        let name = identity.name();
         let (checked, directory) = (self.checked.clone(), self.directory.clone());
         drop(tokio::task::spawn_blocking(move || {
             if let Err(error) = checked.check(&directory, &name, &files) {

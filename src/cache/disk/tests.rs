@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cache::{Origin, Segment};
-use crate::store::Version;
+use crate::store::{ObjectMeta, Version};
 
 const QUOTA: u64 = 64 << 20;
 
@@ -27,11 +27,11 @@ impl Rig {
 
     pub(super) fn cache(&self, quota: u64) -> Arc<DiskCache> {
         let directory = Directory::open(self.folder.path(), false).unwrap();
-        DiskCache::open(directory, device(), "s3://here/bucket", quota, 64 << 20, Arc::new(Metrics::new())).unwrap()
+        DiskCache::open(directory, device(), quota, 64 << 20, Arc::new(Metrics::new())).unwrap()
     }
 
     pub(super) fn open(&self, cache: &Arc<DiskCache>, object: &ObjectMeta) -> Arc<CachedObject> {
-        self.runtime.block_on(cache.object(object)).expect("its files can be made")
+        self.runtime.block_on(cache.object(identity(object))).expect("its files can be made")
     }
 
     pub(super) fn read(&self, cache: &Arc<DiskCache>, object: &ObjectMeta, range: Range<u64>) -> Option<Bytes> {
@@ -99,6 +99,10 @@ fn device() -> Arc<Device> {
 pub(super) fn object(key: &str, size: u64) -> ObjectMeta {
     let version = Version { etag: Some("\"1\"".into()), id: None };
     ObjectMeta { key: key.into(), size, last_modified: SystemTime::UNIX_EPOCH, version, storage_class: None }
+}
+
+fn identity(object: &ObjectMeta) -> Identity {
+    Identity::new("s3://here/bucket", object)
 }
 
 fn content(object: &ObjectMeta, range: &Range<u64>) -> Vec<u8> {
@@ -243,7 +247,7 @@ proptest! {
                     None => lost += 1,
                 }
             }
-            let name = Identity::new("s3://here/bucket", object).name();
+            let name = identity(object).name();
             if damaged_in_place && !untouched[0].ends_with(format!("{name}.map")) {
                 prop_assert_eq!(lost, 0, "{} was not touched", object.key);
             }
@@ -385,10 +389,10 @@ fn the_kernel_is_given_the_file_that_was_checked_and_no_other() {
     std::fs::remove_dir_all(rig.folder.path().join("objects")).unwrap();
     rig.keep(&two, &object, 0..4096, vec![]);
     two.finish();
-    let name = Identity::new("s3://here/bucket", &object).name();
+    let name = identity(&object).name();
     assert!(
         !one.checked.check(&one.directory, &name, &opened).unwrap()
-            && rig.runtime.block_on(one.backing(&object)).is_none()
+            && rig.runtime.block_on(one.backing(&identity(&object))).is_none()
     );
 }
 
@@ -399,8 +403,8 @@ fn the_kernel_is_given_no_file_of_another_length() {
     let object = object("a.fits", 1 << 20);
     rig.keep(&cache, &object, 0..1 << 20, vec![]);
     cache.finish();
-    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
-    let backing = || rig.runtime.block_on(cache.backing(&object));
+    let (name, opened) = (identity(&object).name(), rig.open(&cache, &object));
+    let backing = || rig.runtime.block_on(cache.backing(&identity(&object)));
     let check = || cache.checked.check(&cache.directory, &name, &opened).unwrap() && backing().is_some();
     opened.data().set_len((1 << 20) + 1).unwrap();
     assert!(!check());
@@ -416,7 +420,7 @@ fn a_check_ends_with_its_mount() {
     rig.keep(&cache, &object, 0..1 << 20, vec![]);
     cache.finish();
     cache.stop();
-    let (name, opened) = (Identity::new("s3://here/bucket", &object).name(), rig.open(&cache, &object));
+    let (name, opened) = (identity(&object).name(), rig.open(&cache, &object));
     assert!(!cache.checked.check(&cache.directory, &name, &opened).unwrap());
 }
 
@@ -426,11 +430,9 @@ fn what_is_shared_is_so_whatever_the_umask() {
     let rig = Rig::new();
     let root = rig.folder.path().join("shared");
     let directory = Directory::open(&root, true).unwrap();
-    let cache =
-        DiskCache::open(directory.clone(), device(), "s3://here/bucket", QUOTA, QUOTA, Arc::new(Metrics::new()))
-            .unwrap();
+    let cache = DiskCache::open(directory.clone(), device(), QUOTA, QUOTA, Arc::new(Metrics::new())).unwrap();
     let object = object("a.fits", 10);
-    let name = Identity::new("s3://here/bucket", &object).name();
+    let name = identity(&object).name();
     rig.open(&cache, &object);
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!([directory.usage(), directory.map(&name), directory.data(&name)].map(mode), [0o660; 3]);
@@ -468,7 +470,7 @@ fn what_waits_to_be_written_is_bound_by_the_memory_that_it_holds() {
     let rig = Rig::new();
     let directory = Directory::open(rig.folder.path(), false).unwrap();
     let metrics = Arc::new(Metrics::new());
-    let cache = DiskCache::open(directory, device(), "s3://here/bucket", QUOTA, 1 << 20, metrics.clone()).unwrap();
+    let cache = DiskCache::open(directory, device(), QUOTA, 1 << 20, metrics.clone()).unwrap();
     let object = object("a.fits", 4 << 20);
     let segment = Segment::new(0..4 << 20, Origin::Demand, None);
     segment.append(vec![0; 4 << 20].into());
@@ -484,7 +486,7 @@ fn what_failed_to_be_written_may_be_there_and_stays_counted() {
     let object = object("a.fits", 1 << 20);
     rig.open(&cache, &object);
     let open = |kind, write| OpenOptions::new().read(true).write(write).open(&rig.files(kind)[0]).unwrap();
-    let identity = Identity::new("s3://here/bucket", &object);
+    let identity = identity(&object);
     let broken = CachedObject::of_files(&identity, open("map", true), open("data", false));
     let before = cache.usage.used().unwrap();
     let bytes = |range: Range<u64>| Some(vec![Bytes::from(vec![1; (range.end - range.start) as usize])]);

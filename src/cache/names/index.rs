@@ -9,27 +9,19 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Ttl;
 use super::record::{Page, Record, What, id_of_head, id_of_list};
 use crate::store::ListRequest;
 
 /// Pages of a listing that one look-up may be answered from. Names that begin alike are on one page, or on two.
 const MAX_PAGES: usize = 4;
 
-/// How long answers are believed.
-#[derive(Clone, Copy, Debug)]
-pub struct Belief {
-    /// Of what there is, and of listings.
-    pub found: Duration,
-    /// Of a look-up that found nothing.
-    pub missing: Duration,
-}
-
 /// Which answers count.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trust {
     /// Those that are not too old at this time.
-    Fresh(Belief, u64),
-    /// All: nobody can be asked.
+    Fresh(Ttl, u64),
+    /// All: the store cannot be asked.
     Any,
 }
 
@@ -92,10 +84,10 @@ pub(super) struct Index {
 impl Trust {
     /// How old an answer may be taken to be; none if it does not count.
     fn age(self, asked: u64, found: bool) -> Option<Duration> {
-        let Self::Fresh(belief, now) = self else { return Some(Duration::ZERO) };
+        let Self::Fresh(ttl, now) = self else { return Some(Duration::ZERO) };
         // What comes from the future tells nothing of its age.
         let age = Duration::from_millis(now.checked_sub(asked)?);
-        (age < if found { belief.found } else { belief.missing }).then_some(age)
+        (age < if found { ttl.positive } else { ttl.negative }).then_some(age)
     }
 }
 

@@ -20,7 +20,7 @@ const MAX_LINE: u64 = 16 << 20;
 /// How long a record that must not be lost waits for another process to write the log anew: so many times 10 ms.
 const LOCK_ATTEMPTS: u32 = 200;
 
-/// Where a log is, and who may use it.
+/// Where a log is, and its mode.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     path: PathBuf,
@@ -158,12 +158,12 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => return outcome,
         }
-        // Whoever empties a cache may take its folders away, and its own.
+        // Emptying the cache may take this folder away.
         let folders = self.path.ancestors().skip(1).take(3).collect::<Vec<_>>();
         folders.iter().rev().try_for_each(|folder| make_folder(folder, self.mode))?;
         match options().read(true).append(true).create_new(true).mode(self.mode).open(&self.path) {
             Ok(file) => {
-                // The umask of this process is not that of all who share the cache.
+                // The users that share the cache may have another umask.
                 file.set_permissions(Permissions::from_mode(self.mode))?;
                 Ok(file)
             }
@@ -190,7 +190,7 @@ impl Log {
         }
         loaded.refresh(&file, fresh)?;
         let temporary = self.path.with_extension("tmp");
-        // Nobody else writes one: the lock is held. One that was left by a crash is in the way.
+        // No other process writes one: the lock is held. One that was left by a crash is in the way.
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -228,8 +228,7 @@ pub(super) fn options() -> OpenOptions {
 /// A file that is one, and was made by this user or by root, unless files of this mode are shared.
 pub(super) fn regular(file: File, mode: u32) -> io::Result<File> {
     let found = file.metadata()?;
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    let is_ours = is_shared(mode) || found.uid() == 0 || found.uid() == unsafe { libc::geteuid() };
+    let is_ours = is_shared(mode) || found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
     match found.is_file() && is_ours {
         true => Ok(file),
         false => Err(io::Error::other("not a file of this user")),
@@ -240,7 +239,7 @@ fn is_shared(mode: u32) -> bool {
     mode & 0o060 != 0
 }
 
-/// Appends with one write, behind the end of a line: whoever wrote before may not have come to it.
+/// Appends with one write, behind the end of a line: the write before may have been cut off.
 fn append(file: &File, line: &[u8]) -> io::Result<()> {
     let (len, mut last) = (file.metadata()?.len(), [b'\n']);
     if len > 0 {

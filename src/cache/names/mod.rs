@@ -2,7 +2,7 @@
 //! same time.
 //!
 //! - [`Notes`]: what was learnt of files while they were read
-//! - [`Remembered`]: a store that answers from here what it was asked before
+//! - [`Remembered`]: the names in a store, which is asked only for what is not here
 //! - [`record`]: one answer as a line that proves itself; [`log`]: the file of a directory, `names/ab/HASH.log`, to which
 //!   lines are appended; [`index`]: what is in it
 //!
@@ -16,6 +16,7 @@ mod log;
 mod notes;
 mod record;
 mod remembered;
+mod ttl;
 
 use std::fs::File;
 use std::io;
@@ -31,11 +32,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use self::index::{Index, Place, Trust};
 use self::log::{Loaded, Log};
 use self::record::{Record, What, directory_of, id_of_head, id_of_list};
-use crate::store::{ListPage, ListRequest, ObjectMeta, Recall};
+use crate::store::{ListPage, ListRequest, ObjectMeta};
 
-pub use index::Belief;
 pub use notes::Notes;
-pub use remembered::Remembered;
+pub use remembered::{Recall, Remembered};
+pub use ttl::Ttl;
 
 /// What is kept in memory of logs: that of half a million names, or of some thousand folders.
 const MAX_LOADED: u64 = 32 << 20;
@@ -60,9 +61,9 @@ pub struct Names {
     loaded: moka::sync::Cache<u128, Arc<Held>>,
     /// Since when nothing is written, as that failed.
     paused: Mutex<Option<Instant>>,
-    /// Nothing is believed any more.
+    /// Nothing counts any more.
     doubtful: AtomicBool,
-    /// Directories that are to be forgotten, which is not yet written down: until then nothing is believed.
+    /// Directories that are to be forgotten, which is not yet written down: until then nothing counts.
     forgetting: AtomicUsize,
     warned: AtomicBool,
     max_dead: u64,
@@ -110,8 +111,14 @@ impl Names {
         })
     }
 
-    /// The page that answers a request, if one is remembered that counts.
-    fn page(&self, store: &Arc<str>, request: &ListRequest, trust: Trust, in_order: bool) -> Option<ListPage> {
+    /// The page that answers a request, and how long ago the store gave it, if one is remembered that counts.
+    fn page(
+        &self,
+        store: &Arc<str>,
+        request: &ListRequest,
+        trust: Trust,
+        in_order: bool,
+    ) -> Option<(ListPage, Duration)> {
         let directory = Directory { store, prefix: directory_of(&request.prefix) };
         self.read(directory, |file, index| {
             let exact = index.exact(id_of(request), trust).map(|(entry, age)| (entry.place, age));
@@ -119,12 +126,12 @@ impl Names {
             // The younger answer counts.
             let cover = cover.filter(|(_, age)| exact.is_none_or(|(_, older)| *age < older));
             if let Some((cover, age)) = cover
-                && let Some(page) = page_within(file, &cover.pages, directory, request, age)?
+                && let Some(page) = page_within(file, &cover.pages, directory, request)?
             {
-                return Some(Some(page));
+                return Some(Some((page, age)));
             }
             let Some((place, age)) = exact else { return Some(None) };
-            page_at(file, place, directory, request, age).map(Some)
+            page_at(file, place, directory, request).map(|page| Some((page, age)))
         })
         .flatten()
     }
@@ -239,19 +246,19 @@ impl Names {
         self.forgetting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// What is remembered of a directory until now is not believed any more, by nobody.
+    /// What is remembered of a directory until now does not count any more, for any mount.
     fn forget(&self, store: &Arc<str>, prefix: &str) {
         let directory = Directory { store, prefix };
         let log = self.log(directory);
         let line = Record::of_forget(store, record::now(), prefix).encode();
         if let Err(error) = line.map_or(Ok(()), |line| log.append_surely(&line)) {
-            // Nobody would know what not to believe.
+            // Other mounts would not know what to forget.
             self.doubt();
             self.warn(&error);
         }
     }
 
-    /// Believes nothing any more: something was to be forgotten, and is not.
+    /// Counts nothing any more: something was to be forgotten, and is not.
     fn doubt(&self) {
         self.doubtful.store(true, Ordering::Relaxed);
     }
@@ -319,19 +326,13 @@ fn record_of(file: &File, place: Place, directory: Directory<'_>) -> Option<Reco
 }
 
 /// The answer to exactly this request at a place.
-fn page_at(
-    file: &File,
-    place: Place,
-    directory: Directory<'_>,
-    request: &ListRequest,
-    age: Duration,
-) -> Option<ListPage> {
+fn page_at(file: &File, place: Place, directory: Directory<'_>, request: &ListRequest) -> Option<ListPage> {
     match record_of(file, place, directory)?.what {
         What::List { prefix, delimited, max_keys, continuation, page }
             if (&prefix, delimited, max_keys, &continuation)
                 == (&request.prefix, request.delimited, request.max_keys, &request.continuation) =>
         {
-            page.restore(age)
+            page.restore()
         }
         _ => None,
     }
@@ -344,9 +345,8 @@ fn page_within(
     pages: &[Place],
     directory: Directory<'_>,
     request: &ListRequest,
-    age: Duration,
 ) -> Option<Option<ListPage>> {
-    let mut answer = ListPage { age, ..ListPage::default() };
+    let mut answer = ListPage::default();
     for place in pages {
         let What::List { prefix, delimited: true, page, .. } = record_of(file, *place, directory)?.what else {
             return None;
@@ -354,7 +354,7 @@ fn page_within(
         if prefix != directory.prefix {
             return None;
         }
-        let page = page.restore(age)?;
+        let page = page.restore()?;
         answer.objects.extend(page.objects.into_iter().filter(|object| object.key.starts_with(&request.prefix)));
         answer.prefixes.extend(page.prefixes.into_iter().filter(|prefix| prefix.starts_with(&request.prefix)));
     }

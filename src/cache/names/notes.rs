@@ -82,7 +82,7 @@ impl Notes {
     fn replace(&self, path: &Path, line: &[u8]) -> io::Result<()> {
         let folders: Vec<_> = path.ancestors().skip(1).take(2).collect();
         folders.iter().rev().try_for_each(|folder| make_folder(folder, self.mode))?;
-        // Of each process its own: whoever is last has the place.
+        // Each process has its own: the last one to rename wins.
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let written = self.write_new(&temporary, line).and_then(|()| std::fs::rename(&temporary, path));
         written.inspect_err(|_| {

@@ -157,11 +157,11 @@ impl Object {
 }
 
 impl Page {
-    /// As the store told it, so long ago.
-    pub(super) fn restore(self, age: Duration) -> Option<ListPage> {
+    /// As the store told it.
+    pub(super) fn restore(self) -> Option<ListPage> {
         let Self { objects, prefixes, senseless, next: continuation } = self;
         let objects = objects.into_iter().map(Object::restore).collect::<Option<_>>()?;
-        Some(ListPage { objects, prefixes, senseless, continuation, age })
+        Some(ListPage { objects, prefixes, senseless, continuation })
     }
 }
 

@@ -1,22 +1,18 @@
-//! A store that answers from disk what it was asked before.
+//! What a store tells of names, answered from disk where it was asked before.
 //!
-//! Answers are written down behind the caller's back, failures never. Offline nothing else is answered, and nothing is
-//! asked.
+//! Answers are written down behind the caller's back, failures never. Each answer comes with its age: how long ago the
+//! store was asked, no time unless it was remembered.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::Names;
-use super::index::{Belief, Trust};
+use super::index::Trust;
 use super::record::{self, Record, directory_of};
+use super::{Names, Ttl};
 use crate::cache::Device;
-use crate::store::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Recall, Result, Store, StoreError,
-};
+use crate::store::{ListPage, ListRequest, ObjectMeta, Result, Store};
 
 /// Answers that wait to be written down: those of as many requests as are under way at once. Others are not remembered.
 const MAX_UNWRITTEN: usize = 64;
@@ -24,28 +20,118 @@ const MAX_UNWRITTEN: usize = 64;
 /// How long a caller waits until it is on disk that a directory is to be asked for anew: other mounts may look at it.
 const FORGET_PATIENCE: Duration = crate::cache::PATIENCE;
 
-/// A store whose answers about names are remembered.
+/// What is remembered of a [`ListRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// Nothing.
+    Nothing,
+    /// That its prefix is a key, or was one.
+    Key,
+    /// An answer: it would need no network.
+    Answer,
+}
+
+/// The names in a store, some of which may be remembered.
 #[derive(Debug)]
 pub struct Remembered {
-    inner: Arc<dyn Store>,
+    store: Arc<dyn Store>,
+    memory: Option<Memory>,
+}
+
+/// Where answers are kept.
+#[derive(Debug)]
+struct Memory {
     id: Arc<str>,
     names: Arc<Names>,
     device: Arc<Device>,
-    belief: Belief,
-    offline: bool,
+    /// How long answers count; none if they count however old they are.
+    ttl: Option<Ttl>,
     unwritten: Arc<Semaphore>,
 }
 
 impl Remembered {
-    /// Remembers in `names` what `inner` tells, and believes it for as long as `belief` says. Offline it is believed
-    /// however old it is, and `inner` is not asked for anything. The names are on `device`.
-    pub fn new(inner: Arc<dyn Store>, names: Arc<Names>, device: Arc<Device>, belief: Belief, offline: bool) -> Self {
-        let (id, unwritten) = (inner.id().into(), Arc::new(Semaphore::new(MAX_UNWRITTEN)));
-        Self { inner, id, names, device, belief, offline, unwritten }
+    /// The names in a store of which nothing is remembered.
+    pub fn nothing(store: Arc<dyn Store>) -> Self {
+        Self { store, memory: None }
     }
 
+    /// Remembers in `names`, which are on `device`, what `store` tells, for as long as `ttl` says; where that is none
+    /// what was remembered counts however old it is, and is never forgotten.
+    pub fn new(store: Arc<dyn Store>, names: Arc<Names>, device: Arc<Device>, ttl: Option<Ttl>) -> Self {
+        let (id, unwritten) = (store.id().into(), Arc::new(Semaphore::new(MAX_UNWRITTEN)));
+        Self { store, memory: Some(Memory { id, names, device, ttl, unwritten }) }
+    }
+
+    /// The store that is asked.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// One page of keys, and its age.
+    pub async fn list(&self, request: &ListRequest) -> Result<(ListPage, Duration)> {
+        if let Some(memory) = &self.memory
+            && let Some(answer) = memory.page(request, self.store.capabilities().ordered_listings).await
+        {
+            return Ok(answer);
+        }
+        let asked = record::now();
+        let answer = self.store.list(request).await;
+        if let Some(memory) = &self.memory {
+            match &answer {
+                Ok(page) if is_worth_writing(request, page) => {
+                    memory.write(Record::of_list(&memory.id, asked, request, page));
+                }
+                // The token may be that of a remembered page, and too old: the next listing has to begin anew.
+                Err(error) if request.continuation.is_some() && !error.kind.is_transient() => {
+                    memory.forget(directory_of(&request.prefix)).await;
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        answer.map(|page| (page, Duration::ZERO))
+    }
+
+    /// Size, time and version of one object, and the age of that.
+    pub async fn head(&self, key: &str) -> Result<(ObjectMeta, Duration)> {
+        if let Some(memory) = &self.memory
+            && let Some(answer) = memory.object(key).await
+        {
+            return Ok(answer);
+        }
+        let asked = record::now();
+        let object = self.store.head(key).await?;
+        if let Some(memory) = &self.memory {
+            memory.write(Record::of_head(&memory.id, asked, &object));
+        }
+        Ok((object, Duration::ZERO))
+    }
+
+    /// What is remembered of a request.
+    pub async fn recalls(&self, request: &ListRequest) -> Recall {
+        match &self.memory {
+            Some(memory) => memory.recalls(request, self.store.capabilities().ordered_listings).await,
+            None => Recall::Nothing,
+        }
+    }
+
+    /// What was remembered of a directory until now does not count any more.
+    pub async fn forget(&self, directory: &str) {
+        if let Some(memory) = &self.memory {
+            memory.forget(directory).await;
+        }
+    }
+
+    /// Waits until all that is to be written down is.
+    #[cfg(test)]
+    pub(super) async fn written(&self) {
+        let unwritten = &self.memory.as_ref().expect("a memory").unwritten;
+        let _all = unwritten.acquire_many(MAX_UNWRITTEN as u32).await;
+    }
+}
+
+impl Memory {
     fn trust(&self) -> Trust {
-        if self.offline { Trust::Any } else { Trust::Fresh(self.belief, record::now()) }
+        self.ttl.map_or(Trust::Any, |ttl| Trust::Fresh(ttl, record::now()))
     }
 
     /// Does something with the names on a thread that may wait for the disk. None if that does not answer.
@@ -55,6 +141,22 @@ impl Remembered {
     ) -> Option<T> {
         let (names, store) = (self.names.clone(), self.id.clone());
         self.device.ask(move || work(&names, &store)).await
+    }
+
+    async fn page(&self, request: &ListRequest, in_order: bool) -> Option<(ListPage, Duration)> {
+        let (asked, trust) = (request.clone(), self.trust());
+        self.on_disk(move |names, store| names.page(store, &asked, trust, in_order)).await.flatten()
+    }
+
+    async fn object(&self, key: &str) -> Option<(ObjectMeta, Duration)> {
+        let (asked, trust) = (key.to_owned(), self.trust());
+        self.on_disk(move |names, store| names.object(store, &asked, trust)).await.flatten()
+    }
+
+    async fn recalls(&self, request: &ListRequest, in_order: bool) -> Recall {
+        let (asked, trust) = (request.clone(), self.trust());
+        let recalled = self.on_disk(move |names, store| names.recalls(store, &asked, trust, in_order));
+        recalled.await.unwrap_or(Recall::Nothing)
     }
 
     /// Writes a record down, while the caller goes on.
@@ -67,101 +169,8 @@ impl Remembered {
         });
     }
 
-    /// Waits until all that is to be written down is.
-    #[cfg(test)]
-    pub(super) async fn written(&self) {
-        let _all = self.unwritten.acquire_many(MAX_UNWRITTEN as u32).await;
-    }
-
-    fn is_worth_writing(request: &ListRequest, page: &ListPage) -> bool {
-        // Look-ups of what may be a directory ask for its names: where there is none, nothing is left behind.
-        let nothing = page.objects.is_empty() && page.prefixes.is_empty();
-        !(nothing && request.prefix.ends_with('/'))
-    }
-
-    fn refuse<T>(&self, what: &str, key: &str) -> Result<T> {
-        let url = self.inner.url(key);
-        Err(StoreError::new(ErrorKind::Offline, format!("{what} {url}: not in the cache, and the mount is offline")))
-    }
-}
-
-#[async_trait]
-impl Store for Remembered {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn url(&self, key: &str) -> String {
-        self.inner.url(key)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn touch(&self) -> Result<()> {
-        if self.offline { self.refuse("HEAD", "") } else { self.inner.touch().await }
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let (asked, trust, in_order) = (request.clone(), self.trust(), self.capabilities().ordered_listings);
-        let remembered = self.on_disk(move |names, store| names.page(store, &asked, trust, in_order)).await;
-        if let Some(page) = remembered.flatten() {
-            return Ok(page);
-        }
-        if self.offline {
-            return self.refuse("LIST", &request.prefix);
-        }
-        let asked = record::now();
-        let answer = self.inner.list(request).await;
-        match &answer {
-            Ok(page) if Self::is_worth_writing(request, page) => {
-                self.write(Record::of_list(&self.id, asked, request, page));
-            }
-            // The token may be that of a remembered page, and too old: the next listing has to begin anew.
-            Err(error) if request.continuation.is_some() && !error.kind.is_transient() => {
-                self.forget(directory_of(&request.prefix)).await;
-            }
-            Ok(_) | Err(_) => {}
-        }
-        answer
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        self.head_and_age(key).await.map(|(object, _)| object)
-    }
-
-    async fn head_and_age(&self, key: &str) -> Result<(ObjectMeta, Duration)> {
-        let (asked, trust) = (key.to_owned(), self.trust());
-        let remembered = self.on_disk(move |names, store| names.object(store, &asked, trust)).await;
-        if let Some(answer) = remembered.flatten() {
-            return Ok(answer);
-        }
-        if self.offline {
-            return self.refuse("HEAD", key);
-        }
-        let asked = record::now();
-        let answer = self.inner.head_and_age(key).await?;
-        self.write(Record::of_head(&self.id, asked, &answer.0));
-        Ok(answer)
-    }
-
-    async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
-        if self.offline { self.refuse("GET", key) } else { self.inner.peek(key, len).await }
-    }
-
-    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        if self.offline { self.refuse("GET", &object.key) } else { self.inner.get(object, range).await }
-    }
-
-    async fn recalls(&self, request: &ListRequest) -> Recall {
-        let (asked, trust, in_order) = (request.clone(), self.trust(), self.capabilities().ordered_listings);
-        let recalled = self.on_disk(move |names, store| names.recalls(store, &asked, trust, in_order));
-        recalled.await.unwrap_or(Recall::Nothing)
-    }
-
     async fn forget(&self, directory: &str) {
-        if self.offline {
+        if self.ttl.is_none() {
             return;
         }
         let (names, store, directory) = (self.names.clone(), self.id.clone(), directory.to_owned());
@@ -170,7 +179,7 @@ impl Store for Remembered {
         let forget = move || {
             names.forget(&store, &directory);
             names.has_forgotten();
-            // Until it is done nothing is believed, whether that is waited for or not.
+            // Until it is done nothing counts, whether that is waited for or not.
             let _ = done.send(());
         };
         match self.device.later(forget) {
@@ -178,4 +187,10 @@ impl Store for Remembered {
             false => self.names.doubt(),
         }
     }
+}
+
+/// Look-ups of what may be a directory ask for its names: where there is none, nothing is left behind.
+fn is_worth_writing(request: &ListRequest, page: &ListPage) -> bool {
+    let nothing = page.objects.is_empty() && page.prefixes.is_empty();
+    !(nothing && request.prefix.ends_with('/'))
 }

@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cache::Device;
-use crate::store::{Body, Capabilities, ErrorKind, Peeked, Result, Store, StoreError, Version};
+use crate::store::{Body, Capabilities, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
 
-const ALWAYS: Belief = Belief { found: Duration::from_secs(3600), missing: Duration::from_secs(3600) };
+const ALWAYS: Ttl = Ttl { positive: Duration::from_secs(3600), negative: Duration::from_secs(3600) };
 
-/// Keys and their sizes, and how often someone asked.
+/// Keys and their sizes, and how often it was asked.
 #[derive(Debug, Default)]
 struct Bucket {
     keys: Mutex<BTreeMap<String, u64>>,
@@ -137,12 +137,12 @@ impl Bench {
         Arc::new(Names::open(self.dir.path(), 0o600, Box::new(|_| true)).unwrap())
     }
 
-    fn store(&self, belief: Belief) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), belief, false)
+    fn store(&self, ttl: Ttl) -> Remembered {
+        Remembered::new(self.bucket.clone(), self.names(), device(), Some(ttl))
     }
 
     fn offline(&self) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), ALWAYS, true)
+        Remembered::new(Arc::new(Offline::new(self.bucket.clone())), self.names(), device(), None)
     }
 
     fn logs(&self) -> Vec<PathBuf> {
@@ -166,14 +166,14 @@ fn request(prefix: &str, max_keys: u16) -> ListRequest {
 async fn ask(store: &Remembered, prefix: &str, max_keys: u16) -> Result<Vec<String>> {
     let page = store.list(&request(prefix, max_keys)).await;
     store.written().await;
-    page.map(|page| page.objects.into_iter().map(|object| object.key).chain(page.prefixes).collect())
+    page.map(|(page, _)| page.objects.into_iter().map(|object| object.key).chain(page.prefixes).collect())
 }
 
 /// Lists a directory to its end, in pages of two.
 async fn list(store: &Remembered, prefix: &str) -> Result<usize> {
     let (mut names, mut request) = (0, request(prefix, 2));
     loop {
-        let page = store.list(&request).await?;
+        let (page, _) = store.list(&request).await?;
         store.written().await;
         names += page.objects.len() + page.prefixes.len();
         request.continuation = page.continuation;
@@ -189,15 +189,15 @@ async fn what_was_asked_is_not_asked_again_by_another_mount() {
     bench.bucket.put("d/archived", 7);
     let first = bench.store(ALWAYS);
     assert_eq!(list(&first, "d/").await.unwrap(), 5);
-    let head = first.head("d/a").await.unwrap();
+    let (head, _) = first.head("d/a").await.unwrap();
     first.written().await;
     assert_eq!(bench.bucket.asked(), 4);
     let second = bench.store(ALWAYS);
     assert_eq!(list(&second, "d/").await.unwrap(), 5);
-    assert_eq!(second.head("d/a").await.unwrap(), head);
-    let page = second.list(&request("d/", 2)).await.unwrap();
+    assert_eq!(second.head("d/a").await.unwrap().0, head);
+    let (page, age) = second.list(&request("d/", 2)).await.unwrap();
     assert_eq!(page.objects, [object("d/a", 1), object("d/archived", 7)]);
-    assert!(page.age < Duration::from_secs(60));
+    assert!(age < Duration::from_secs(60));
     assert_eq!(bench.bucket.asked(), 0);
 }
 
@@ -216,7 +216,7 @@ async fn a_listing_answers_look_ups_that_were_never_asked() {
     assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
     assert_eq!(bench.bucket.asked(), 1, "more names than are asked for");
     tokio::time::sleep(Duration::from_millis(2)).await;
-    list(&bench.store(Belief { found: Duration::ZERO, ..ALWAYS }), "d/").await.unwrap();
+    list(&bench.store(Ttl { positive: Duration::ZERO, ..ALWAYS }), "d/").await.unwrap();
     bench.bucket.asked();
     assert_eq!(ask(&store, "d/b", 1).await.unwrap(), ["d/b"]);
     assert_eq!(bench.bucket.asked(), 0, "the older answer is one");
@@ -236,17 +236,17 @@ async fn a_part_of_a_listing_answers_as_far_as_it_goes() {
 }
 
 #[tokio::test]
-async fn answers_are_believed_for_their_time() {
+async fn answers_count_until_their_ttl_ends() {
     let bench = Bench::new(&["d/a"]);
     ask(&bench.store(ALWAYS), "d/a", 32).await.unwrap();
     ask(&bench.store(ALWAYS), "d/b", 32).await.unwrap();
     bench.bucket.asked();
-    let belief = |found, missing| Belief { found: Duration::from_secs(found), missing: Duration::from_secs(missing) };
-    for (belief, asked) in [(belief(60, 60), 0), (belief(60, 0), 1), (belief(0, 0), 2)] {
-        let store = bench.store(belief);
+    let ttl = |found, missing| Ttl { positive: Duration::from_secs(found), negative: Duration::from_secs(missing) };
+    for (ttl, asked) in [(ttl(60, 60), 0), (ttl(60, 0), 1), (ttl(0, 0), 2)] {
+        let store = bench.store(ttl);
         ask(&store, "d/a", 32).await.unwrap();
         ask(&store, "d/b", 32).await.unwrap();
-        assert_eq!(bench.bucket.asked(), asked, "{belief:?}");
+        assert_eq!(bench.bucket.asked(), asked, "{ttl:?}");
     }
     assert_eq!(ask(&bench.offline(), "d/a", 32).await.unwrap(), ["d/a"]);
     assert!(ask(&bench.offline(), "d/b", 32).await.unwrap().is_empty());
@@ -259,15 +259,15 @@ async fn an_answer_says_how_old_it_is_and_one_from_the_future_is_none() {
     let page = bench.bucket.list(&asked).await.unwrap();
     let trust = |now| Trust::Fresh(ALWAYS, now);
     names.write(&store, &Record::of_list(&store, 5_000, &asked, &page).unwrap());
-    assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().age, Duration::from_secs(10));
+    assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().1, Duration::from_secs(10));
     assert!(names.page(&store, &asked, trust(4_999), true).is_none());
-    assert_eq!(names.page(&store, &asked, Trust::Any, true).unwrap().age, Duration::ZERO);
+    assert_eq!(names.page(&store, &asked, Trust::Any, true).unwrap().1, Duration::ZERO);
 }
 
 #[tokio::test]
-async fn the_last_answer_counts_also_for_who_read_before() {
+async fn the_last_answer_counts_also_for_a_mount_that_read_before() {
     let bench = Bench::new(&["d/a"]);
-    let (one, other) = (bench.store(ALWAYS), bench.store(Belief { found: Duration::ZERO, ..ALWAYS }));
+    let (one, other) = (bench.store(ALWAYS), bench.store(Ttl { positive: Duration::ZERO, ..ALWAYS }));
     ask(&one, "d/", 9).await.unwrap();
     bench.bucket.put("d/b", 1);
     assert_eq!(ask(&other, "d/", 9).await.unwrap(), ["d/a", "d/b"]);
@@ -306,7 +306,7 @@ async fn what_is_forgotten_is_asked_again_by_all() {
     ask(&other, "d/", 9).await.unwrap();
     assert_eq!(bench.bucket.asked(), 1);
     ask(&one, "d/", 9).await.unwrap();
-    assert_eq!(bench.bucket.asked(), 0, "the new answer is believed again");
+    assert_eq!(bench.bucket.asked(), 0, "the new answer counts again");
 }
 
 #[tokio::test]
@@ -326,13 +326,14 @@ async fn a_token_that_the_store_does_not_know_any_more_is_not_used_again() {
 #[tokio::test]
 async fn offline_nothing_is_asked() {
     let bench = Bench::new(&["d/a"]);
-    let store = bench.offline();
-    assert_eq!(ask(&store, "d/", 9).await.unwrap_err().kind, ErrorKind::Offline);
+    let names = bench.offline();
+    let store = names.store();
+    assert_eq!(ask(&names, "d/", 9).await.unwrap_err().kind, ErrorKind::Offline);
     assert_eq!(store.head("d/a").await.unwrap_err().kind, ErrorKind::Offline);
     assert_eq!(store.peek("d/a", 1).await.err().unwrap().kind, ErrorKind::Offline);
     assert_eq!(store.get(&object("d/a", 1), 0..1).await.err().unwrap().kind, ErrorKind::Offline);
     assert_eq!(store.touch().await.unwrap_err().kind, ErrorKind::Offline);
-    store.forget("d/").await;
+    names.forget("d/").await;
     assert_eq!(bench.bucket.asked(), 0);
     assert!(bench.logs().is_empty());
 }
@@ -360,7 +361,7 @@ async fn a_disk_that_cannot_be_written_is_done_without() {
 }
 
 #[tokio::test]
-async fn who_cannot_say_what_to_forget_believes_nothing() {
+async fn where_nothing_can_be_forgotten_nothing_counts() {
     let bench = Bench::new(&["d/a"]);
     let store = bench.store(ALWAYS);
     ask(&store, "d/a", 32).await.unwrap();

@@ -132,7 +132,7 @@ impl Reader {
 
     /// Fetches the next parts of the regions that were bought, as many as keep the network busy.
     pub(super) fn fetch_bought(self: &Arc<Self>, file: &Arc<FileState>, core: &mut Core) {
-        let pace = self.config.metrics.pace.pace();
+        let pace = file.pace();
         while let Some(part) = core.bought.next(&pace) {
             for gap in core.segments.gaps(&part) {
                 let bytes = gap.end - gap.start;
@@ -177,22 +177,22 @@ impl Reader {
     ) -> impl Future<Output = ()> + Send + use<> {
         let segment = Arc::new(segment);
         core.segments.insert(segment.clone());
-        let slots = self.slots_for(&segment);
+        let slots = self.slots_for(file, &segment);
         self.clone().fetch(file.clone(), segment, slots)
     }
 
     /// What a program waits for needs no slots, and what is small none for the disk.
-    fn slots_for(&self, segment: &Segment) -> Slots {
+    fn slots_for(&self, file: &FileState, segment: &Segment) -> Slots {
         let is_ahead = segment.origin() != Origin::Demand;
         let has_disk = self.config.disk.is_some() && segment.len() > SMALL;
         Slots {
             disk: (is_ahead && has_disk).then(|| queue(&self.disk_slots)),
-            network: is_ahead.then(|| self.network_slot(segment)),
+            network: is_ahead.then(|| self.network_slot(file, segment)),
         }
     }
 
-    pub(in crate::read) fn network_slot(&self, segment: &Segment) -> Slot {
-        let large = || self.large_slots.for_pace(&self.config.metrics.pace.pace());
+    pub(in crate::read) fn network_slot(&self, file: &FileState, segment: &Segment) -> Slot {
+        let large = || self.large_slots.for_pace(&file.pace());
         queue(if segment.len() <= SMALL { &self.small_slots } else { large() })
     }
 

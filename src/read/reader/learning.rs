@@ -62,7 +62,7 @@ impl Reader {
             let core = before.core.lock();
             // Programs open the next file before they let go of the last. Or they did not read that at all.
             if before.is_open() || before.is_unread() {
-                self.classes.learn(&before.object().key, &core.planner, before.is_open());
+                self.classes.learn(before.object().key(), &core.planner, before.is_open());
             }
         }
         self.expect(file, self.config.max_ahead);
@@ -77,9 +77,9 @@ impl Reader {
     }
 
     fn expect(self: &Arc<Self>, file: &Arc<FileState>, max_replay: u64) {
-        let Recalled { sibling, script } = self.classes.recall(&file.object().key, file.object().size);
+        let Recalled { sibling, script } = self.classes.recall(file.object().key(), file.object().size());
         let mut core = file.core.lock();
-        let replayed = core.planner.recall(sibling, script, max_replay, &self.config.metrics.pace.pace());
+        let replayed = core.planner.recall(sibling, script, max_replay, &file.pace());
         let mut planned = core.planner.on_expected();
         planned.extend(replayed);
         self.fetch_ahead(file, &mut core, planned, None);

@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use super::*;
-use crate::metrics::Pace;
+use crate::metrics::{Pace, PaceMeter};
 use crate::read::PageCache;
-use crate::store::Version;
 use crate::store::scripted::{Op, Scripted, Step, content, object};
+use crate::store::{ObjectMeta, ObjectSource, Version};
 
 const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
@@ -26,13 +26,8 @@ fn store() -> Arc<Scripted> {
 }
 
 fn reader(memory: u64) -> Arc<Reader> {
-    reader_of(store(), memory)
-}
-
-fn reader_of(store: Arc<Scripted>, memory: u64) -> Arc<Reader> {
     let metrics = Arc::new(Metrics::new());
     let reader = Reader::new(ReaderConfig {
-        store,
         disk: None,
         budget: Budget::new(memory, metrics.clone()),
         max_ahead: memory / 4,
@@ -45,7 +40,13 @@ fn reader_of(store: Arc<Scripted>, memory: u64) -> Arc<Reader> {
 }
 
 async fn open(reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
-    let file = reader.file(ino, &Arc::new(object(&format!("{ino}.dat"), SIZE)));
+    open_in(store(), reader, ino).await
+}
+
+async fn open_in(store: Arc<Scripted>, reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
+    let meta = Arc::new(object(&format!("{ino}.dat"), SIZE));
+    let source = Arc::new(ObjectSource { store, pace: PaceMeter::default() });
+    let file = reader.file(ino, &format!("{ino}.dat").into(), &Object { source, meta });
     reader.opened(&file, false).await;
     file
 }
@@ -188,19 +189,21 @@ async fn an_inode_number_that_was_another_objects_begins_anew() {
     let before = open(&reader, 2).await;
     let object = |etag: &str| {
         let version = Version { etag: Some(etag.into()), id: None };
-        Arc::new(ObjectMeta { version, ..ObjectMeta::clone(before.object()) })
+        let meta = Arc::new(ObjectMeta { version, ..ObjectMeta::clone(&before.object().meta) });
+        Object { meta, ..before.object().clone() }
     };
-    let other = reader.file(2, &object("\"other\""));
-    assert_eq!(other.object().version.etag.as_deref(), Some("\"other\""));
-    assert!(Arc::ptr_eq(&other, &reader.file(2, &object("\"other\""))));
+    let path = "2.dat".into();
+    let other = reader.file(2, &path, &object("\"other\""));
+    assert_eq!(other.object().meta.version.etag.as_deref(), Some("\"other\""));
+    assert!(Arc::ptr_eq(&other, &reader.file(2, &path, &object("\"other\""))));
 }
 
 /// Regression: a READ began anew when what it had joined had failed for a minute, and the kernel asked once more.
 #[tokio::test]
 async fn a_read_fails_with_what_it_joined_and_its_repetition_at_once() {
     let store = store();
-    let reader = reader_of(store.clone(), 8 * MIB);
-    let file = open(&reader, 3).await;
+    let reader = reader(8 * MIB);
+    let file = open_in(store.clone(), &reader, 3).await;
     store.always(Step::fails(ErrorKind::Timeout));
     let ahead = Segment::new(MIB..2 * MIB, Origin::Sequential, None);
     let fetch = reader.place(&file, &mut file.core.lock(), ahead);

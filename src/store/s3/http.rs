@@ -1,21 +1,16 @@
 //! The HTTP clients: TLS by rustls, pools sized for many small GETs.
 
-use std::time::Duration;
-
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::limit::Limit;
-use super::pool::Pools;
+use super::pool::{IDLE_TIMEOUT, Pools};
 use super::proxy::{self, Bypass};
 
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
 const MAX_IDLE_CONNECTIONS: usize = 192;
-
-/// S3 closes idle connections after some 20 s; one that is closed while a request is on its way costs a retry.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 

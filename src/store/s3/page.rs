@@ -2,7 +2,7 @@
 //!
 //! An entry that makes no sense hides no other: it is left out, and named.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object};
@@ -20,7 +20,7 @@ pub(super) fn page(answer: &ListObjectsV2Output) -> Result<ListPage, &'static st
         (Some(true), token) => token.clone(),
         (Some(false) | None, _) => None,
     };
-    let mut page = ListPage { continuation, age: Duration::ZERO, ..ListPage::default() };
+    let mut page = ListPage { continuation, ..ListPage::default() };
     for entry in answer.contents() {
         match object(entry, decode) {
             Some(object) => page.objects.push(object),

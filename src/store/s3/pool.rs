@@ -35,7 +35,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::crowd::{Crowd, Place};
-use super::http::IDLE_TIMEOUT;
+
+/// S3 closes idle connections after some 20 s; one that is closed while a request is in flight costs a retry.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A request without an answer for so long is not waiting for a usual one: a store answers in tenths of a second, and a
 /// lost packet is sent again within one.

@@ -120,7 +120,7 @@ async fn files_belong_to_their_owner_or_to_the_group() {
     for (mode, folder) in [(0o600, 0o700), (0o660, 0o2770)] {
         let bench = Bench::new(&["d/a"]);
         let names = Arc::new(Names::open(bench.dir.path(), mode, Box::new(|_| true)).unwrap());
-        ask(&Remembered::new(bench.bucket.clone(), names, device(), ALWAYS, false), "d/a", 32).await.unwrap();
+        ask(&Remembered::new(bench.bucket.clone(), names, device(), Some(ALWAYS)), "d/a", 32).await.unwrap();
         let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let log = bench.log();
         assert_eq!(mode_of(&log), mode);
@@ -189,8 +189,8 @@ async fn a_log_of_dead_lines_is_written_anew() {
     assert!(write_until_compacted(&names, &store, listed) < 2_000);
     let names = Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap();
     let page = |trust| names.page(&store, &look_up, trust, true);
-    assert_eq!(page(Trust::Any).unwrap().objects, found.objects);
-    assert_eq!(names.page(&store, &request("d/", 1000), Trust::Any, true).unwrap().objects, found.objects);
+    assert_eq!(page(Trust::Any).unwrap().0.objects, found.objects);
+    assert_eq!(names.page(&store, &request("d/", 1000), Trust::Any, true).unwrap().0.objects, found.objects);
     let kept = names.read(Directory { store: &store, prefix: "d/" }, |_, index| Some(index.live().len()));
     assert!(matches!(kept, Some(3 | 4)), "{kept:?}: the look-up, one page or two, and that it is to be forgotten");
 }
@@ -310,7 +310,7 @@ proptest! {
             for key in keys {
                 for names in [&names, &fresh] {
                     let page = names.page(&store, &request(key, 32), Trust::Any, true);
-                    let is_written = |page: ListPage| written.contains(&(key, page.objects));
+                    let is_written = |(page, _): (ListPage, Duration)| written.contains(&(key, page.objects));
                     prop_assert!(page.is_none_or(is_written), "{key}");
                 }
             }

@@ -3,20 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::inode::Node;
 use crate::store::{ListPage, ObjectMeta};
+use crate::tree::{self, is_name};
 
-/// The longest name of a path component, in bytes (`NAME_MAX` of Linux).
-pub const NAME_MAX: usize = 255;
+/// What a key stands for.
+pub type Node = tree::Node<Arc<ObjectMeta>>;
 
-/// A name in a directory and what it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The path component.
-    pub name: Arc<str>,
-    /// The file or directory.
-    pub node: Node,
-}
+/// A name in a directory and what its key stands for.
+pub type Entry = tree::Entry<Arc<ObjectMeta>>;
 
 /// A page of a directory's listing, as names.
 #[derive(Debug, Default)]
@@ -35,11 +29,11 @@ pub struct Page {
     pub age: Duration,
 }
 
-/// The names in the directory `prefix` that one page of its delimited listing shows. A `dir/` marker is the directory
+/// The names in the directory `prefix` that one page of its delimited listing shows, of no age. A `dir/` marker is the directory
 /// itself.
 pub fn page(prefix: &str, page: ListPage) -> Page {
     let in_order = page.objects.is_sorted_by(|a, b| a.key < b.key) && page.prefixes.is_sorted_by(|a, b| a < b);
-    let (complete, age) = (page.continuation.is_none(), page.age);
+    let complete = page.continuation.is_none();
     let files = page.objects.into_iter().map(|object| (object.key.clone(), Some(object)));
     let directories = page.prefixes.into_iter().map(|directory| (directory, None));
     let mut listed: Vec<(String, Option<ObjectMeta>)> = files.chain(directories).collect();
@@ -51,21 +45,18 @@ pub fn page(prefix: &str, page: ListPage) -> Page {
     let entries = listed
         .into_iter()
         .filter_map(|(key, object)| match name_of(prefix, &key, object.is_none()) {
-            Some(name) => Some(Entry { name: name.into(), node: node(&key, object) }),
+            Some(name) => Some(Entry { name: name.into(), node: node(object) }),
             None => {
                 skipped.push(key);
                 None
             }
         })
         .collect();
-    Page { entries, skipped, span, in_order, complete, age }
+    Page { entries, skipped, span, in_order, complete, age: Duration::ZERO }
 }
 
-fn node(key: &str, object: Option<ObjectMeta>) -> Node {
-    match object {
-        Some(object) => Node::File { object: Arc::new(object) },
-        None => Node::Directory { prefix: key.into() },
-    }
+fn node(object: Option<ObjectMeta>) -> Node {
+    object.map_or(Node::Directory, |object| Node::File(Arc::new(object)))
 }
 
 /// The path component that a listed key is, unless it cannot be one.
@@ -73,11 +64,6 @@ fn name_of<'a>(prefix: &str, key: &'a str, directory: bool) -> Option<&'a str> {
     let name = key.strip_prefix(prefix)?;
     let name = if directory { name.strip_suffix('/')? } else { name };
     is_name(name).then_some(name)
-}
-
-/// Whether a string can be a component of a path.
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && name.len() <= NAME_MAX && !name.contains(['/', '\0'])
 }
 
 #[cfg(test)]
@@ -105,7 +91,7 @@ mod tests {
         let page = page("d/", listed(&["d/", "d/a", "d/b c+%41"], &["d/a/", "d/é/"]));
         let names: Vec<_> = page.entries.iter().map(|e| &*e.name).collect();
         assert_eq!(names, ["a", "a", "b c+%41", "é"]);
-        assert!(matches!(page.entries[1].node, Node::Directory { .. }));
+        assert!(matches!(page.entries[1].node, Node::Directory));
         assert_eq!(page.span, Some(("a".into(), "é/".into())));
         assert!(page.skipped.is_empty() && page.in_order && page.complete);
     }

@@ -4,6 +4,7 @@
 //! directory. What they show is beside it answered from, also while pages are missing ([`Known`]). The entries of the
 //! first pages are dropped where all would take too much memory; [`Marks`] tell how to ask for them again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::entry::{Entry, Page};
-use super::inode::Node;
 use super::known::{Answer, Known};
 use super::marks::{Mark, Marks};
-use crate::store::StoreError;
+use crate::store::{ObjectMeta, StoreError};
 
-/// Pages listed though nobody waits for them: directories up to 10,000 entries. Larger ones are listed as far as someone
-/// reads them, and a page further with each name that has to be asked for.
+/// Pages listed without a program waiting for them: directories up to 10,000 entries. Larger ones are listed as far as
+/// programs read them, and a page further with each name that has to be asked for.
 const BACKGROUND_PAGES: usize = 10;
 
 /// What a listing takes without entries, in bytes, about: itself, and its place among others.
@@ -37,12 +37,12 @@ pub struct Listing {
     progress: watch::Sender<Progress>,
     /// How many entries the readers in wait need.
     demanded: Mutex<Vec<usize>>,
-    /// How many pages are listed though nobody waits for them.
+    /// How many pages are listed without a program waiting for them.
     free: AtomicUsize,
     resumed: Notify,
     began: Instant,
     remembered: RwLock<Remembered>,
-    glimpse: bool,
+    speculative: bool,
 }
 
 /// How much older a listing is than it seems, since some of its pages were remembered.
@@ -59,7 +59,7 @@ struct Remembered {
 struct Progress {
     pages: usize,
     entries: usize,
-    /// Whether there is no room for pages that nobody waits for.
+    /// Whether there is no room for pages that no program waits for.
     full: bool,
     complete: bool,
     failed: Option<StoreError>,
@@ -86,18 +86,18 @@ pub struct Added {
 }
 
 impl Listing {
-    /// The listing of a directory that someone reads or looks names up in. `in_order` says whether the store lists in
+    /// The listing of a directory that a program reads or looks names up in. `in_order` says whether the store lists in
     /// the order of the keys. The entries take at most so many bytes.
     pub fn new(prefix: &str, in_order: bool, most: usize) -> Self {
         Self::with(prefix, in_order, most, BACKGROUND_PAGES, false)
     }
 
-    /// The first page of a directory that nobody has entered yet, until it is told to [`Listing::grow`].
-    pub fn glimpse(prefix: &str, in_order: bool, most: usize) -> Self {
+    /// The first page of a directory that no program has entered yet, until it is told to [`Listing::grow`].
+    pub fn speculative(prefix: &str, in_order: bool, most: usize) -> Self {
         Self::with(prefix, in_order, most, 1, true)
     }
 
-    fn with(prefix: &str, in_order: bool, most: usize, free: usize, glimpse: bool) -> Self {
+    fn with(prefix: &str, in_order: bool, most: usize, free: usize, speculative: bool) -> Self {
         Self {
             all: RwLock::new(Known::new(prefix, "", in_order)),
             alike: RwLock::default(),
@@ -110,11 +110,11 @@ impl Listing {
             resumed: Notify::new(),
             began: Instant::now(),
             remembered: RwLock::default(),
-            glimpse,
+            speculative,
         }
     }
 
-    /// Goes on with a glimpse as far as any listing goes by itself.
+    /// Goes on with a speculative listing as far as any listing goes by itself.
     pub fn grow(&self) {
         if self.free.fetch_max(BACKGROUND_PAGES, Ordering::SeqCst) < BACKGROUND_PAGES {
             self.resumed.notify_one();
@@ -131,8 +131,8 @@ impl Listing {
     }
 
     /// Whether it was begun before anyone entered the directory.
-    pub fn is_glimpse(&self) -> bool {
-        self.glimpse
+    pub fn is_speculative(&self) -> bool {
+        self.speculative
     }
 
     /// Since the oldest of its pages was asked for.
@@ -224,9 +224,9 @@ impl Listing {
         }
     }
 
-    /// What the first file stands for whose name is as asked for.
-    pub fn find_file(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Node> {
-        self.all.read().entries().find_file(is_wanted).map(|entry| entry.node)
+    /// The first file whose name is as asked for.
+    pub fn find_file(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Arc<ObjectMeta>> {
+        self.all.read().entries().find_file(is_wanted)
     }
 
     /// How much memory it takes, in bytes.
@@ -276,7 +276,7 @@ impl Listing {
     }
 
     /// Waits until the listing answers for a name, or has shown all that was asked for in advance.
-    pub async fn glimpsed(&self, name: &str) {
+    pub async fn asked_in_advance(&self, name: &str) {
         let over = |p: &Progress| (p.pages > 0 || p.failed.is_some()) && !p.alike_awaited;
         // The sender is ours.
         let _ = self.progress.subscribe().wait_for(|p| over(p) || self.answer(name) != Answer::Unknown).await;
@@ -307,7 +307,7 @@ impl Listing {
     }
 }
 
-/// Someone waits for so many entries, and not any longer than this lives.
+/// A reader waits for so many entries as long as this lives.
 struct Demand<'a> {
     listing: &'a Listing,
     entries: usize,
@@ -334,9 +334,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fs::Node;
-    use crate::fs::entry;
     use crate::store::{ErrorKind, ListPage};
+    use crate::tree::Node;
+    use crate::tree::bucket::entry;
 
     const MOST: usize = 1 << 20;
 
@@ -351,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_wait_for_pages_and_hear_of_failures() {
-        let listing = Arc::new(Listing::glimpse("", true, MOST));
+        let listing = Arc::new(Listing::speculative("", true, MOST));
         let reader = tokio::spawn({
             let listing = listing.clone();
             async move { listing.entries(1, 1).await }
@@ -363,8 +363,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_glimpse_is_one_page_until_someone_enters() {
-        let listing = Listing::glimpse("", true, MOST);
+    async fn a_speculative_listing_is_one_page_until_a_program_enters() {
+        let listing = Listing::speculative("", true, MOST);
         assert!(is_wanted(&listing).await);
         listing.append(page(&["a"], false), None);
         assert!(!is_wanted(&listing).await);
@@ -379,10 +379,10 @@ mod tests {
 
     #[tokio::test]
     async fn each_name_that_had_to_be_asked_for_earns_a_page() {
-        let listing = Listing::glimpse("", true, MOST);
+        let listing = Listing::speculative("", true, MOST);
         listing.append(page(&["a"], false), None);
         listing.earn();
-        assert!(!is_wanted(&listing).await, "nobody has entered it");
+        assert!(!is_wanted(&listing).await, "no program has entered it");
         listing.grow();
         for n in 1..BACKGROUND_PAGES {
             listing.append(page(&[&format!("b{n:02}")], false), None);
@@ -396,7 +396,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_gone_wants_no_more_pages() {
-        let listing = Listing::glimpse("", true, MOST);
+        let listing = Listing::speculative("", true, MOST);
         listing.append(page(&["a"], false), None);
         let reader = tokio::time::timeout(Duration::from_millis(1), listing.entries(5, 1));
         let (read, wanted) = tokio::join!(reader, is_wanted(&listing));
@@ -406,17 +406,17 @@ mod tests {
 
     #[tokio::test]
     async fn names_like_the_directory_are_known_beside_the_first_page() {
-        let listing = Listing::glimpse("", true, MOST);
+        let listing = Listing::speculative("", true, MOST);
         listing.expect_alike();
         listing.append(page(&["a", "b"], false), None);
         assert_eq!(listing.answer("jw01"), Answer::Unknown);
-        let waits = tokio::time::timeout(Duration::from_millis(1), listing.glimpsed("jw01")).await;
+        let waits = tokio::time::timeout(Duration::from_millis(1), listing.asked_in_advance("jw01")).await;
         assert!(waits.is_err(), "they are still to come");
         let mut alike = Known::new("", "jw", true);
         alike.append(page(&["jw01"], true));
         listing.settle_alike(Some((alike, Duration::ZERO)));
-        listing.glimpsed("c").await;
-        assert!(matches!(listing.answer("jw01"), Answer::Is(Node::Directory { .. })));
+        listing.asked_in_advance("c").await;
+        assert!(matches!(listing.answer("jw01"), Answer::Is(Node::Directory)));
         assert_eq!((listing.answer("jw02"), listing.answer("a0")), (Answer::IsNot, Answer::IsNot));
         assert_eq!((listing.answer("c"), listing.entries(0, 9).await.unwrap().unwrap().len()), (Answer::Unknown, 2));
     }

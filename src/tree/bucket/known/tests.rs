@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fs::entry;
 use crate::store::{ListPage, ObjectMeta};
+use crate::tree::bucket::entry;
+use crate::tree::is_name;
 
 fn object(key: &str) -> ObjectMeta {
     ObjectMeta {
@@ -59,9 +60,9 @@ fn pages(keys: &BTreeSet<String>, stem: &str, order: Order, length: usize) -> Ve
 fn truth(keys: &BTreeSet<String>, name: &str) -> Answer {
     let directory = format!("{name}/");
     if keys.iter().any(|key| key.starts_with(&directory)) {
-        Answer::Is(Node::Directory { prefix: directory.into() })
+        Answer::Is(Node::Directory)
     } else if keys.contains(name) {
-        Answer::Is(Node::File { object: object(name).into() })
+        Answer::Is(Node::File(object(name).into()))
     } else {
         Answer::IsNot
     }
@@ -88,7 +89,7 @@ proptest! {
             let complete = page.continuation.is_none();
             known.append(entry::page("", page));
             known.shrink(most);
-            for name in names.iter().filter(|name| entry::is_name(name)) {
+            for name in names.iter().filter(|name| is_name(name)) {
                 let answer = known.answer(name);
                 prop_assert!(answer == Answer::Unknown || answer == truth(&keys, name), "{} is {:?}", name, answer);
                 let known_at_the_end = most < usize::MAX || !complete || !name.starts_with(&stem) || answer != Answer::Unknown;
@@ -132,9 +133,9 @@ fn a_file_is_one_once_its_directory_cannot_follow() {
     let hidden = known(true, &[(&["k", "k-1"], &[], false)]);
     assert_eq!((hidden.answer("k"), hidden.answer("j")), (Answer::Unknown, Answer::IsNot));
     let shown = known(true, &[(&["k", "k-1", "k0"], &[], false)]);
-    assert!(matches!(shown.answer("k"), Answer::Is(Node::File { .. })));
+    assert!(matches!(shown.answer("k"), Answer::Is(Node::File(_))));
     let directory = known(true, &[(&["k", "k-1"], &[], false), (&[], &["k/"], false)]);
-    assert!(matches!(directory.answer("k"), Answer::Is(Node::Directory { .. })));
+    assert!(matches!(directory.answer("k"), Answer::Is(Node::Directory)));
     assert_eq!(directory.entries().end(), 2, "the directory took the place of the file");
 }
 

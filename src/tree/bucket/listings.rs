@@ -1,4 +1,4 @@
-//! The listings of a mount: those that are believed, by directory, and one bound for what they and those that programs
+//! The listings of a mount: those whose TTL has not ended, by directory, and one bound for what they and those that programs
 //! hold open take in memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use moka::ops::compute::Op;
 use parking_lot::Mutex;
 
 use super::listing::Listing;
-use super::ttl::Ttl;
+use crate::tree::Ttl;
 
 /// Of what listings may take, one may take this share: a program that lists a large directory leaves the others known.
 const LISTING_DIVISOR: usize = 2;
@@ -19,7 +19,7 @@ const CHECK_DIVISOR: usize = 16;
 /// Listings by directory.
 #[derive(Debug)]
 pub struct Listings {
-    believed: moka::sync::Cache<Arc<str>, Arc<Listing>>,
+    valid: moka::sync::Cache<Arc<str>, Arc<Listing>>,
     /// Those too that are only held open.
     all: Mutex<Vec<Weak<Listing>>>,
     most: usize,
@@ -27,14 +27,14 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// No listings yet, which will be believed for `ttl` and take at most so many bytes.
+    /// No listings yet, which will be valid for `ttl` and take at most so many bytes.
     pub fn new(ttl: Ttl, most: usize) -> Self {
-        let believed = moka::sync::Cache::builder()
+        let valid = moka::sync::Cache::builder()
             .max_capacity(most as u64)
             .weigher(|_, listing: &Arc<Listing>| u32::try_from(listing.bytes()).unwrap_or(u32::MAX))
             .expire_after(ttl)
             .build();
-        Self { believed, all: Mutex::default(), most, grown: AtomicUsize::new(0) }
+        Self { valid, all: Mutex::default(), most, grown: AtomicUsize::new(0) }
     }
 
     /// How many bytes one listing may take.
@@ -44,12 +44,12 @@ impl Listings {
 
     /// The listing of a directory, if it is there.
     pub fn get(&self, prefix: &str) -> Option<Arc<Listing>> {
-        self.believed.get(prefix)
+        self.valid.get(prefix)
     }
 
     /// The listing of a directory, and whether it has been made for this.
     pub fn get_or_make(&self, prefix: &Arc<str>, make: impl FnOnce() -> Listing) -> (Arc<Listing>, bool) {
-        let entry = self.believed.entry_by_ref(prefix).or_insert_with(|| Arc::new(make()));
+        let entry = self.valid.entry_by_ref(prefix).or_insert_with(|| Arc::new(make()));
         let (is_fresh, listing) = (entry.is_fresh(), entry.into_value());
         if is_fresh {
             self.all.lock().push(Arc::downgrade(&listing));
@@ -60,20 +60,20 @@ impl Listings {
 
     /// Whether the listing of a directory is there.
     pub fn contains(&self, prefix: &str) -> bool {
-        self.believed.contains_key(prefix)
+        self.valid.contains_key(prefix)
     }
 
-    /// The listing of a directory is not believed any more.
+    /// The listing of a directory is not valid any more.
     pub fn invalidate(&self, prefix: &str) {
-        self.believed.invalidate(prefix);
+        self.valid.invalidate(prefix);
     }
 
-    /// A listing has got so many bytes more. It is weighed when it is put into the cache, which was before. A glimpse of
-    /// nothing is forgotten: there is no such directory, and if there will be one it is not empty.
+    /// A listing has got so many bytes more. It is weighed when it is put into the cache, which was before. A speculative
+    /// listing of nothing is forgotten: there is no such directory, and if there will be one it is not empty.
     pub fn grew(&self, prefix: &str, listing: &Arc<Listing>, bytes: usize) {
-        self.believed.entry(prefix.into()).and_compute_with(|cached| match cached {
+        self.valid.entry(prefix.into()).and_compute_with(|cached| match cached {
             Some(cached) if !Arc::ptr_eq(cached.value(), listing) => Op::Nop,
-            Some(_) if listing.is_glimpse() && listing.is_empty() => Op::Remove,
+            Some(_) if listing.is_speculative() && listing.is_empty() => Op::Remove,
             Some(_) => Op::Put(listing.clone()),
             // It was dropped, as outdated or to make room.
             None => Op::Nop,
@@ -111,8 +111,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fs::entry;
     use crate::store::ListPage;
+    use crate::tree::bucket::entry;
 
     fn page(names: std::ops::Range<usize>) -> entry::Page {
         let prefixes = names.map(|n| format!("directory-{n:06}/")).collect();

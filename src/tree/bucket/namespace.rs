@@ -2,12 +2,12 @@
 //!
 //! The kernel asks for a path one component after the other. A look-up asks for the keys that begin with
 //! `directory/name`, which tells whether the name is a file, a directory or nothing. What is likely to be wanted next is
-//! asked for in the same round, and nobody waits for it:
+//! asked for in the same round, without waiting for it:
 //!
 //! - the first page of what may be a directory, and the names in it that begin like its own, as archives name datasets
-//!   (`jw01783/jw01783004007/jw01783004007_02101_...`): a *glimpse*. It answers for the next component, or for the one
-//!   after it, without a round. A name that is answered from memory causes none: the look-up of the next component
-//!   comes at once, and asks for itself.
+//!   (`jw01783/jw01783004007/jw01783004007_02101_...`): a speculative listing. It answers for the next component, or for
+//!   the one after it, without a round. A name that is answered from memory causes none: the look-up of the next
+//!   component comes at once, and asks for itself.
 //! - the head of what may be a FITS file ([`Peeks`]).
 //!
 //! With the second name that is looked up in a directory its own listing goes on behind (a path that only leads through
@@ -23,26 +23,28 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::course::Course;
-use super::entry::{self, Entry, is_name};
-use super::inode::Node;
+use super::entry::{self, Entry, Node, Page};
 use super::known::{Answer, Known};
 use super::listing::{Again, Listing};
 use super::listings::Listings;
 use super::marks::Mark;
-use super::peek::{Ahead, Peek, Peeks};
-use super::ttl::{Told, Ttl};
+use super::told::Told;
+use crate::cache::names::{Recall, Remembered};
 use crate::metrics::Metrics;
 use crate::read::Class;
-use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Recall, Result, Store, StoreError, Version};
+use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, StoreError, Version};
+use crate::tree::Ttl;
+use crate::tree::peek::{Ahead, Peek, Peeks};
+use crate::tree::{self, is_name, split};
 
 /// Entries of a page of a directory's listing (the most that S3 gives, API page ListObjectsV2).
 const PAGE: u16 = 1000;
 
-/// LISTs of glimpses at once: those of as many programs as look paths up at once. What does not get through is asked for
+/// Speculative LISTs in flight: those of as many programs as look paths up at once. What does not get through is asked for
 /// when it is looked up.
-const MAX_GLIMPSES: usize = 16;
+const MAX_SPECULATIVE: usize = 16;
 
-/// A glimpse was sent with the look-up of its directory, which has been answered: it is due, unless its page takes
+/// A speculative LIST was sent with the look-up of its directory, which has been answered: it is due, unless its page takes
 /// longer. So much of the time since then is worth the wait, up to this.
 const GRACE_DIVISOR: u32 = 2;
 const MAX_GRACE: Duration = Duration::from_millis(50);
@@ -67,7 +69,8 @@ const MIN_LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The names of a bucket.
 #[derive(Debug)]
 pub struct Namespace {
-    store: Arc<dyn Store>,
+    /// What is asked, and what was.
+    source: Remembered,
     ttl: Ttl,
     names: moka::future::Cache<String, Told>,
     listings: Listings,
@@ -79,19 +82,14 @@ pub struct Namespace {
     unlistable: moka::sync::Cache<Arc<str>, ()>,
     /// Whether any LIST has been answered: where none is, none is tried in advance.
     listable: AtomicBool,
-    glimpses: Arc<Semaphore>,
-    peeks: Peeks,
+    speculative: Arc<Semaphore>,
+    peeks: Arc<Peeks>,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
 
 /// What a look-up has found.
-pub struct Found {
-    /// The file or directory.
-    pub node: Node,
-    /// The head of the file, where it comes along.
-    pub ahead: Option<Ahead>,
-}
+type Found = tree::Found<Arc<ObjectMeta>>;
 
 /// The head of a file beside its look-up: on its way, or known to be that of the file.
 #[derive(Default)]
@@ -101,26 +99,33 @@ struct Beside {
 }
 
 impl Beside {
-    /// With what the name turned out to be, whoever told it.
+    /// With what the name turned out to be.
     fn with(self, node: Node) -> Found {
         let Self { peek, ahead } = self;
         let ahead = match &node {
-            Node::File { object } => ahead.or_else(|| peek.map(|peek| peek.of(object))),
-            Node::Directory { .. } => None,
+            Node::File(object) => ahead.or_else(|| peek.map(|peek| peek.of(object))),
+            Node::Directory => None,
         };
-        Found { node, ahead }
+        Found { node, head: ahead }
     }
 }
 
 impl From<Node> for Found {
     fn from(node: Node) -> Self {
-        Self { node, ahead: None }
+        Self { node, head: None }
     }
 }
 
 impl Namespace {
-    /// The names below a store, believed for `ttl`, on a mount whose data may take so many bytes of memory.
-    pub fn new(store: Arc<dyn Store>, ttl: Ttl, memory: u64, metrics: Arc<Metrics>, runtime: Handle) -> Arc<Self> {
+    /// The names in a store, valid for `ttl`, on a mount whose data may take so many bytes of memory.
+    pub fn new(
+        source: Remembered,
+        ttl: Ttl,
+        memory: u64,
+        peeks: Arc<Peeks>,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Arc<Self> {
         let share = |divisor: u64| (memory / divisor).max(MIN_SHARE);
         let names = moka::future::Cache::builder()
             .max_capacity(share(NAMES_DIVISOR))
@@ -135,8 +140,8 @@ impl Namespace {
             cache.weigher(|prefix: &Arc<str>, ()| weight(prefix, false)).build()
         };
         Arc::new(Self {
-            peeks: Peeks::new(store.clone(), runtime.clone()),
-            store,
+            peeks,
+            source,
             ttl,
             names: names.build(),
             listings: Listings::new(ttl, usize::try_from(share(LISTINGS_DIVISOR)).unwrap_or(usize::MAX)),
@@ -144,28 +149,23 @@ impl Namespace {
             visited: directories(),
             unlistable: directories(),
             listable: AtomicBool::new(false),
-            glimpses: Arc::new(Semaphore::new(MAX_GLIMPSES)),
+            speculative: Arc::new(Semaphore::new(MAX_SPECULATIVE)),
             metrics,
             runtime,
         })
     }
 
-    /// How long names are believed.
+    /// How long names are valid.
     pub fn ttl(&self) -> Ttl {
         self.ttl
-    }
-
-    /// The heads that come with look-ups.
-    pub fn peeks(&self) -> &Peeks {
-        &self.peeks
     }
 
     /// What the name in the directory `prefix` is. Waits for one LIST at the most (two where more than a page of names
     /// that sort before `name/` begin with it).
     pub async fn look_up(self: &Arc<Self>, prefix: &Arc<str>, name: &str) -> Result<Option<Found>> {
         match self.look_up_as_listed(prefix, name).await? {
-            Some(Found { node: Node::File { object }, .. }) if object.size == 0 => {
-                Ok(Some(Node::File { object: self.look_again(&object).await }.into()))
+            Some(Found { node: Node::File(object), .. }) if object.size == 0 => {
+                Ok(Some(Node::File(self.look_again(&object).await).into()))
             }
             found => Ok(found),
         }
@@ -175,7 +175,7 @@ impl Namespace {
     /// the listing says.
     pub async fn look_again(&self, object: &Arc<ObjectMeta>) -> Arc<ObjectMeta> {
         let (key, version) = (object.key.clone(), object.version.clone());
-        let head = async { self.store.head(&key).await.map(Arc::new) };
+        let head = async { self.source.head(&key).await.map(|(object, _)| Arc::new(object)) };
         let seen = self.empty.try_get_with((key.clone(), version), head).await;
         seen.unwrap_or_else(|error: Arc<StoreError>| {
             tracing::debug!(key, %error, "a file that is listed as empty cannot be looked at again");
@@ -192,10 +192,10 @@ impl Namespace {
             let node = self.look_up_key(prefix, name, &beside).await?;
             return Ok(node.map(|node| beside.into_inner().with(node)));
         };
-        if listing.is_glimpse() && listing.answer(name) == Answer::Unknown {
+        if listing.is_speculative() && listing.answer(name) == Answer::Unknown {
             let grace = (listing.under_way() / GRACE_DIVISOR).min(MAX_GRACE);
             // Over or not, what it says now counts.
-            let _ = tokio::time::timeout(grace, listing.glimpsed(name)).await;
+            let _ = tokio::time::timeout(grace, listing.asked_in_advance(name)).await;
         }
         match listing.answer(name) {
             Answer::Is(node) => return Ok(Some(node.into())),
@@ -220,11 +220,11 @@ impl Namespace {
         if first { self.listings.get(prefix) } else { Some(self.listing(prefix)) }
     }
 
-    /// A listing that nobody asked for says what is there, but what is not there only for as long as any missing name
-    /// is believed: a program that waits for a file shall not have to wait longer because the way to it was known. One
+    /// A speculative listing says what is there, but what is not there only for as long as any missing name
+    /// is valid: a program that waits for a file shall not have to wait longer because the way to it was known. One
     /// that was remembered for longer than that is a listing like any other.
     fn is_outdated(&self, listing: &Listing) -> bool {
-        listing.is_glimpse() && listing.age() >= self.ttl.negative && listing.age_at_first() < self.ttl.negative
+        listing.is_speculative() && listing.age() >= self.ttl.negative && listing.age_at_first() < self.ttl.negative
     }
 
     /// Waits until a listing knows the name for sure; for ever if it ends without knowing.
@@ -236,7 +236,7 @@ impl Namespace {
         }
     }
 
-    /// What a key is: asked once however many wait for it, and remembered. The head of a file goes to who asked.
+    /// What a key is: asked once however many wait for it, and remembered. The head of a file goes to the look-up that asked.
     async fn look_up_key(
         self: &Arc<Self>,
         prefix: &Arc<str>,
@@ -251,7 +251,7 @@ impl Namespace {
     /// The listing of the directory `prefix`, growing while it is read.
     pub fn listing(self: &Arc<Self>, prefix: &Arc<str>) -> Arc<Listing> {
         let most = self.listings.most_of_one();
-        let make = || Listing::new(prefix, self.store.capabilities().ordered_listings, most);
+        let make = || Listing::new(prefix, self.lists_in_order(), most);
         let (listing, is_fresh) = self.listings.get_or_make(prefix, make);
         if is_fresh {
             self.start(prefix, &listing, None);
@@ -260,10 +260,10 @@ impl Namespace {
         listing
     }
 
-    /// The listing of a directory that nobody has entered yet, and whether it is to be started.
+    /// The speculative listing of a directory that no program has entered yet, and whether it is to be started.
     fn listing_ahead(&self, prefix: &Arc<str>) -> (Arc<Listing>, bool) {
         let most = self.listings.most_of_one();
-        self.listings.get_or_make(prefix, || Listing::glimpse(prefix, self.store.capabilities().ordered_listings, most))
+        self.listings.get_or_make(prefix, || Listing::speculative(prefix, self.lists_in_order(), most))
     }
 
     /// Up to `count` entries of a listing of the directory `prefix` from position `start`; none at its end.
@@ -291,9 +291,9 @@ impl Namespace {
         let mut token = token.map(String::from);
         let mut course = Course::default();
         loop {
-            let page = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
+            let (page, _) = self.page(&request(prefix.to_owned(), PAGE, token)).await?;
             token = page.continuation.clone();
-            let mut known = Known::new(prefix, "", self.store.capabilities().ordered_listings);
+            let mut known = Known::new(prefix, "", self.lists_in_order());
             known.append(entry::page(prefix, page));
             let entries = known.from(0, known.entries().end());
             if start < position + entries.len() {
@@ -314,17 +314,17 @@ impl Namespace {
 
     /// Asks for the first names in what may be a directory, and for those that begin like its own. Beside a look-up that
     /// is answered from memory only for what is, too.
-    async fn glimpse(self: &Arc<Self>, key: &str, from_memory: bool) {
+    async fn list_ahead(self: &Arc<Self>, key: &str, from_memory: bool) {
         let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
         let directory: Arc<str> = format!("{key}/").into();
         if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains(&directory) {
             return;
         }
-        let is_due = async |request: ListRequest| !from_memory || self.store.recalls(&request).await == Recall::Answer;
+        let is_due = async |request: ListRequest| !from_memory || self.source.recalls(&request).await == Recall::Answer;
         if !is_due(request(directory.to_string(), PAGE, None)).await {
             return;
         }
-        let Ok(slot) = self.glimpses.clone().try_acquire_owned() else { return };
+        let Ok(slot) = self.speculative.clone().try_acquire_owned() else { return };
         let (listing, is_fresh) = self.listing_ahead(&directory);
         if !is_fresh {
             return;
@@ -333,7 +333,7 @@ impl Namespace {
         let name = key.rsplit('/').next().unwrap_or(key);
         if names_a_dataset(name)
             && is_due(request(format!("{directory}{name}"), PAGE, None)).await
-            && let Ok(slot) = self.glimpses.clone().try_acquire_owned()
+            && let Ok(slot) = self.speculative.clone().try_acquire_owned()
         {
             listing.expect_alike();
             let (names, stem) = (self.clone(), name.to_owned());
@@ -351,8 +351,9 @@ impl Namespace {
     /// The names in a directory that begin with a stem, as far as one page shows them.
     async fn alike(&self, directory: &str, stem: &str) -> Option<(Known, Duration)> {
         let page = self.page(&request(format!("{directory}{stem}"), PAGE, None)).await;
-        let page = page.inspect_err(|error| tracing::debug!(directory, stem, %error, "no glimpse")).ok()?;
-        let (mut known, age) = (Known::new(directory, stem, self.store.capabilities().ordered_listings), page.age);
+        let (page, age) =
+            page.inspect_err(|error| tracing::debug!(directory, stem, %error, "a speculative LIST failed")).ok()?;
+        let mut known = Known::new(directory, stem, self.lists_in_order());
         known.append(entry::page(directory, page));
         Some((known, age))
     }
@@ -360,28 +361,28 @@ impl Namespace {
     /// The file that a program will look up next, or one that is named alike in that directory, if the first page of its
     /// listing shows it. Costs one LIST if there is such a file, two at most, and none while as many are under way as may
     /// be.
-    pub async fn foresee(self: &Arc<Self>, key: &str) -> Option<Node> {
-        let (prefix, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
+    pub async fn foresee(self: &Arc<Self>, key: &str) -> Option<Arc<ObjectMeta>> {
+        let (prefix, name) = split(key);
         let prefix: Arc<str> = prefix.into();
         if self.unlistable.contains_key(&prefix) || self.ttl.positive.is_zero() {
             return None;
         }
-        let slot = self.glimpses.clone().try_acquire_owned().ok()?;
+        let slot = self.speculative.clone().try_acquire_owned().ok()?;
         if self.listings.get(&prefix).is_none() {
             // A directory may have more names than a page shows.
             let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
             let told = self.names.try_get_with(key.to_owned(), self.ask_by_list(&look_up)).await;
-            if let Ok(Told { node: Some(node @ Node::File { .. }), .. }) = told {
-                return Some(node);
+            if let Ok(Told { node: Some(Node::File(object)), .. }) = told {
+                return Some(object);
             }
         }
         let (listing, is_fresh) = self.listing_ahead(&prefix);
         if is_fresh {
             self.start(&prefix, &listing, Some(slot));
         }
-        listing.glimpsed(name).await;
+        listing.asked_in_advance(name).await;
         match listing.answer(name) {
-            Answer::Is(node @ Node::File { .. }) => Some(node),
+            Answer::Is(Node::File(object)) => Some(object),
             _ => {
                 let class = Class::of(name);
                 listing.find_file(|name| class.is_of(name))
@@ -397,23 +398,22 @@ impl Namespace {
     /// Forgets what is known of a key and its directory: it has turned out to be another version.
     pub async fn invalidate(&self, key: &str) {
         self.names.invalidate(key).await;
-        let prefix = key.rfind('/').map_or("", |slash| &key[..=slash]);
-        self.drop_listing(prefix).await;
+        self.drop_listing(split(key).0).await;
     }
 
     /// Drops the listing of a directory, and what the store remembers of it: the next one is a new one.
     async fn drop_listing(&self, prefix: &str) {
         self.listings.invalidate(prefix);
-        self.store.forget(prefix).await;
+        self.source.forget(prefix).await;
     }
 
     /// Asks the store what a key in the directory `prefix` is, and at the same time for what is likely to be wanted next.
     async fn ask(self: &Arc<Self>, prefix: &Arc<str>, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
         let look_up = request(key.to_owned(), ListRequest::LOOK_UP, None);
-        let recall = self.store.recalls(&look_up).await;
+        let recall = self.source.recalls(&look_up).await;
         // The head of a file that was seen before is likely to be cached.
         if recall == Recall::Nothing {
-            beside.lock().peek = self.peeks.send(key);
+            beside.lock().peek = self.peeks.send(self.source.store(), key);
         }
         if self.unlistable.contains_key(prefix) {
             return self.try_key(key, beside).await;
@@ -423,7 +423,7 @@ impl Namespace {
         {
             listing.earn();
         }
-        self.glimpse(key, recall == Recall::Answer).await;
+        self.list_ahead(key, recall == Recall::Answer).await;
         match self.ask_by_list(&look_up).await {
             Err(error) if error.kind == ErrorKind::AccessDenied => {
                 self.unlistable.insert(prefix.clone(), ());
@@ -435,32 +435,32 @@ impl Namespace {
 
     async fn ask_by_list(&self, look_up: &ListRequest) -> Result<Told> {
         let (key, directory) = (&look_up.prefix, format!("{}/", look_up.prefix));
-        let page = self.page(look_up).await?;
+        let (page, age) = self.page(look_up).await?;
         let within = page.prefixes.contains(&directory);
         let last = page.objects.last().map(|object| &object.key).max(page.prefixes.last());
         let beyond = page.continuation.is_some() && last.is_some_and(|last| *last < directory);
         let below = if beyond && !within { self.below(&directory).await? } else { None };
-        let age = page.age.max(below.unwrap_or_default());
+        let age = age.max(below.unwrap_or_default());
         if within || below.is_some() {
-            return Ok(Told { node: Some(Node::Directory { prefix: directory.into() }), age });
+            return Ok(Told { node: Some(Node::Directory), age });
         }
         let file = page.objects.into_iter().find(|object| object.key == *key);
-        Ok(Told { node: file.map(|object| Node::File { object: Arc::new(object) }), age })
+        Ok(Told { node: file.map(|object| Node::File(Arc::new(object))), age })
     }
 
     /// How long ago the store has told that there are names in a directory, if there are.
     async fn below(&self, directory: &str) -> Result<Option<Duration>> {
-        let page = self.page(&request(directory.to_owned(), 1, None)).await?;
-        Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(page.age))
+        let (page, age) = self.page(&request(directory.to_owned(), 1, None)).await?;
+        Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(age))
     }
 
     /// Without listing: what answers HEAD is a file; of the other names those that look like a directory's are one.
     async fn try_key(&self, key: &str, beside: &Mutex<Beside>) -> Result<Told> {
         match self.object(key, beside).await {
-            Ok((object, age)) => Ok(Told { node: Some(Node::File { object: Arc::new(object) }), age }),
+            Ok((object, age)) => Ok(Told { node: Some(Node::File(Arc::new(object))), age }),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AccessDenied) => {
                 let directory = !has_file_ending(key);
-                let node = directory.then(|| Node::Directory { prefix: format!("{key}/").into() });
+                let node = directory.then_some(Node::Directory);
                 Ok(Told { node, age: Duration::ZERO })
             }
             Err(error) => Err(error),
@@ -480,28 +480,28 @@ impl Namespace {
                 Err(error) => return Err(error),
             }
         }
-        self.store.head_and_age(key).await
+        self.source.head(key).await
     }
 
-    /// Lists a directory: some pages at once, the others as far as someone wants them. The slot is for the first page.
+    /// Lists a directory: some pages at once, the others as far as programs want them. The slot is for the first page.
     async fn fill(&self, prefix: &str, listing: &Arc<Listing>, mut slot: Option<OwnedSemaphorePermit>) {
         let mut course = Course::default();
         while self.is_wanted(listing).await {
             match self.page(&request(prefix.to_owned(), PAGE, course.token().map(str::to_owned))).await {
-                Ok(page) => {
+                Ok((page, age)) => {
                     let next = page.continuation.clone();
-                    let page = entry::page(prefix, page);
+                    let page = Page { age, ..entry::page(prefix, page) };
                     page.skipped.iter().for_each(|key| self.metrics.skipped.note(key));
                     let added = listing.append(page, next.as_deref());
                     self.listings.grew(prefix, listing, added.bytes);
                     if let Err(reason) = course.go_on(added.entries, next) {
-                        return self.give_up(prefix, listing, &reason).await;
+                        return self.end_without_progress(prefix, listing, &reason).await;
                     }
                 }
                 Err(error) => {
-                    // Of a glimpse nobody needs to know: whoever enters the directory asks again.
-                    match listing.is_glimpse() {
-                        true => tracing::debug!(prefix, %error, "no glimpse"),
+                    // A program that enters the directory asks again, so a speculative failure is no warning.
+                    match listing.is_speculative() {
+                        true => tracing::debug!(prefix, %error, "a speculative LIST failed"),
                         false => tracing::warn!(prefix, %error, "cannot list a directory"),
                     }
                     self.listings.invalidate(prefix);
@@ -516,7 +516,7 @@ impl Namespace {
     }
 
     /// A listing comes to no end. What was remembered of it would not either.
-    async fn give_up(&self, prefix: &str, listing: &Listing, reason: &str) {
+    async fn end_without_progress(&self, prefix: &str, listing: &Listing, reason: &str) {
         let error = self.without_progress(prefix, reason);
         tracing::warn!(prefix, "{error}");
         self.drop_listing(prefix).await;
@@ -524,11 +524,11 @@ impl Namespace {
     }
 
     fn without_progress(&self, prefix: &str, reason: &str) -> StoreError {
-        let message = format!("LIST {}: a listing without progress: {reason}", self.store.url(prefix));
+        let message = format!("LIST {}: a listing without progress: {reason}", self.source.store().url(prefix));
         StoreError::new(ErrorKind::BadResponse, message)
     }
 
-    /// Waits until someone wants the rest of a listing; false if nobody can any more, since all have let go of it.
+    /// Waits until a program wants the rest of a listing; false once all have let go of it.
     async fn is_wanted(&self, listing: &Arc<Listing>) -> bool {
         let look_again = self.ttl.positive.max(MIN_LOOK_AGAIN);
         while Arc::strong_count(listing) > 1 {
@@ -539,10 +539,15 @@ impl Namespace {
         false
     }
 
-    async fn page(&self, request: &ListRequest) -> Result<ListPage> {
-        let page = self.store.list(request).await;
+    fn lists_in_order(&self) -> bool {
+        self.source.store().capabilities().ordered_listings
+    }
+
+    /// A page of keys, and its age.
+    async fn page(&self, request: &ListRequest) -> Result<(ListPage, Duration)> {
+        let page = self.source.list(request).await;
         self.listable.fetch_or(page.is_ok(), Ordering::Relaxed);
-        page.iter().flat_map(|page| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
+        page.iter().flat_map(|(page, _)| &page.senseless).for_each(|key| self.metrics.bad_entries.note(key));
         page
     }
 }

@@ -1,6 +1,6 @@
 //! The heads of files, fetched in the same round as the answer to whether the file exists.
 //!
-//! Who looks a FITS file up mostly reads it, and then its head first. But some programs only look: only so many heads
+//! A program that looks a FITS file up mostly reads it, its head first. But some programs only look: only so many heads
 //! may be unread at a time, so that a thousand look-ups without reading cost a handful of GETs.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::store::{ErrorKind, ObjectMeta, Peeked, Result, Store, StoreError};
 const MAX_UNREAD: usize = 4;
 
 /// A head that was not read for so long will not be: another one may be fetched.
-const GIVEN_UP: Duration = Duration::from_secs(60);
+const UNREAD_TTL: Duration = Duration::from_secs(60);
 
 /// A key is peeked at once in a long while: what was read once is in the page cache. So many keys are remembered.
 const MAX_REMEMBERED: u64 = 10_000;
@@ -30,7 +30,6 @@ const MAX_REMEMBERED: u64 = 10_000;
 /// The heads that are fetched with look-ups.
 #[derive(Debug)]
 pub struct Peeks {
-    store: Arc<dyn Store>,
     runtime: Handle,
     credit: Arc<Semaphore>,
     unread: Mutex<Vec<Unread>>,
@@ -44,7 +43,7 @@ struct Unread {
     _credit: OwnedSemaphorePermit,
 }
 
-/// A peek on its way; given up when it is dropped.
+/// A peek in flight; cancelled when it is dropped.
 #[derive(Debug)]
 pub struct Peek {
     task: Task,
@@ -68,21 +67,22 @@ impl Drop for Task {
 }
 
 impl Peeks {
-    /// Peeks at the objects of `store`; the requests run on `runtime`.
-    pub fn new(store: Arc<dyn Store>, runtime: Handle) -> Self {
+    /// No heads yet. The requests run on `runtime`.
+    pub fn new(runtime: Handle) -> Self {
         let remembered = moka::sync::Cache::new(MAX_REMEMBERED);
-        Self { store, runtime, credit: Arc::new(Semaphore::new(MAX_UNREAD)), unread: Mutex::default(), remembered }
+        Self { runtime, credit: Arc::new(Semaphore::new(MAX_UNREAD)), unread: Mutex::default(), remembered }
     }
 
-    /// Sends for the head of what may be a file, if its name is that of a FITS file and heads are being read.
-    pub fn send(&self, key: &str) -> Option<Peek> {
-        if !fits::is_fits_name(key) || self.remembered.contains_key(key) {
+    /// Asks a store for the head of what may be a file, if its name is that of a FITS file and heads are being read.
+    pub fn send(&self, store: &Arc<dyn Store>, key: &str) -> Option<Peek> {
+        let url = store.url(key);
+        if !fits::is_fits_name(key) || self.remembered.contains_key(&url) {
             return None;
         }
-        self.unread.lock().retain(|unread| unread.since.elapsed() < GIVEN_UP);
+        self.unread.lock().retain(|unread| unread.since.elapsed() < UNREAD_TTL);
         let credit = self.credit.clone().try_acquire_owned().ok()?;
-        self.remembered.insert(key.to_owned(), ());
-        let (store, key) = (self.store.clone(), key.to_owned());
+        self.remembered.insert(url, ());
+        let (store, key) = (store.clone(), key.to_owned());
         let task = self.runtime.spawn(async move { whole(store.peek(&key, HEAD).await?).await });
         Some(Peek { task: Task(task), credit })
     }
@@ -129,7 +129,7 @@ impl Peek {
 
 impl Task {
     async fn outcome(mut self) -> Result<(ObjectMeta, Bytes)> {
-        let ended = |_| Err(StoreError::new(ErrorKind::Network, "the peek ended by a fault of fitsfs"));
+        let ended = |_| Err(StoreError::new(ErrorKind::Network, "the peek ended by a bug of fitsfs"));
         (&mut self.0).await.unwrap_or_else(ended)
     }
 }

@@ -10,8 +10,7 @@ use std::time::{Duration, SystemTime};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use super::entry::Entry;
-use super::inode::Node;
+use super::entry::{Entry, Node};
 use crate::store::{ObjectMeta, StorageClass, Version};
 
 /// At most so many entries are dropped at a time: about those of a page of a listing. Tests list less.
@@ -140,11 +139,14 @@ impl Packed {
         self.item(position).map(|item| item.unpack(&self.prefix))
     }
 
-    /// The first entry of a file whose name is as asked for.
-    pub fn find_file(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Entry> {
+    /// The first file whose name is as asked for.
+    pub fn find_file(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Arc<ObjectMeta>> {
         let items = (self.first()..self.end).filter_map(|position| self.item(position));
         let mut wanted = items.filter(|item| item.file.is_some() && is_wanted(item.name));
-        wanted.next().map(|item| item.unpack(&self.prefix))
+        match wanted.next()?.unpack(&self.prefix).node {
+            Node::File(object) => Some(object),
+            Node::Directory => None,
+        }
     }
 
     fn item(&self, position: usize) -> Option<Item<'_>> {
@@ -171,8 +173,8 @@ impl Chunk {
 impl<'a> Item<'a> {
     fn of(entry: &'a Entry) -> Self {
         let file = match &entry.node {
-            Node::Directory { .. } => None,
-            Node::File { object } => Some(File {
+            Node::Directory => None,
+            Node::File(object) => Some(File {
                 size: object.size,
                 modified: since_1970(object.last_modified),
                 etag: object.version.etag.as_deref(),
@@ -186,16 +188,14 @@ impl<'a> Item<'a> {
     fn unpack(self, prefix: &str) -> Entry {
         let Self { name, file } = self;
         let node = match file {
-            None => Node::Directory { prefix: format!("{prefix}{name}/").into() },
-            Some(file) => Node::File {
-                object: Arc::new(ObjectMeta {
-                    key: format!("{prefix}{name}"),
-                    size: file.size,
-                    last_modified: time_of(file.modified),
-                    version: Version { etag: file.etag.map(Arc::from), id: file.id.map(Arc::from) },
-                    storage_class: file.class.map(StorageClass::from),
-                }),
-            },
+            None => Node::Directory,
+            Some(file) => Node::File(Arc::new(ObjectMeta {
+                key: format!("{prefix}{name}"),
+                size: file.size,
+                last_modified: time_of(file.modified),
+                version: Version { etag: file.etag.map(Arc::from), id: file.id.map(Arc::from) },
+                storage_class: file.class.map(StorageClass::from),
+            })),
         };
         Entry { name: name.into(), node }
     }
@@ -226,16 +226,14 @@ mod tests {
 
     fn entry(prefix: &str, name: String, file: Option<(u64, i64, Option<String>)>) -> Entry {
         let node = match file {
-            None => Node::Directory { prefix: format!("{prefix}{name}/").into() },
-            Some((size, modified, text)) => Node::File {
-                object: Arc::new(ObjectMeta {
-                    key: format!("{prefix}{name}"),
-                    size,
-                    last_modified: time_of(i128::from(modified)),
-                    version: Version { etag: text.as_deref().map(Arc::from), id: None },
-                    storage_class: text.as_deref().map(|name| StorageClass::from((name, modified % 2 == 0))),
-                }),
-            },
+            None => Node::Directory,
+            Some((size, modified, text)) => Node::File(Arc::new(ObjectMeta {
+                key: format!("{prefix}{name}"),
+                size,
+                last_modified: time_of(i128::from(modified)),
+                version: Version { etag: text.as_deref().map(Arc::from), id: None },
+                storage_class: text.as_deref().map(|name| StorageClass::from((name, modified % 2 == 0))),
+            })),
         };
         Entry { name: name.into(), node }
     }

@@ -8,8 +8,7 @@
 //!
 //! Names that were dropped to make room are as unknown as those that are still to come.
 
-use super::entry::{Entry, Page};
-use super::inode::Node;
+use super::entry::{Entry, Node, Page};
 use super::packed::Packed;
 
 /// What is known of a name.
@@ -70,7 +69,7 @@ impl Known {
     /// A file that was dropped before its directory came is listed as both.
     fn add(&mut self, entry: Entry) {
         match self.entries.find(&entry.name) {
-            Some(position) if matches!(entry.node, Node::Directory { .. }) => self.entries.replace(position, &entry),
+            Some(position) if matches!(entry.node, Node::Directory) => self.entries.replace(position, &entry),
             Some(_) => {}
             None => self.entries.push(&entry),
         }
@@ -94,7 +93,7 @@ impl Known {
             return Answer::Unknown;
         }
         match self.get(name).map(|entry| entry.node) {
-            Some(node) if matches!(node, Node::Directory { .. }) || self.has_passed(name) => Answer::Is(node),
+            Some(node) if matches!(node, Node::Directory) || self.has_passed(name) => Answer::Is(node),
             None if self.has_passed(name) && self.dropped.as_deref().is_none_or(|last| last < name) => Answer::IsNot,
             Some(_) | None => Answer::Unknown,
         }

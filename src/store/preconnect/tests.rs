@@ -5,7 +5,7 @@ use crate::store::ErrorKind;
 use crate::store::scripted::{Op, Scripted, Step};
 
 /// How many connections a LIST had opened.
-async fn touched_by_list(warm: &Warm, counts: &Scripted) -> usize {
+async fn touched_by_list(warm: &Preconnect, counts: &Scripted) -> usize {
     let before = counts.count(Op::Touch);
     let request = ListRequest { prefix: String::new(), delimited: true, max_keys: 1, continuation: None };
     let _ = warm.list(&request).await;
@@ -23,7 +23,7 @@ async fn all_tasks_ended() {
 #[tokio::test]
 async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
     let counts = Arc::new(Scripted::default());
-    let warm = Warm::new(counts.clone());
+    let warm = Preconnect::new(counts.clone());
     counts.always(Step::fails(ErrorKind::Network));
     assert_eq!(touched_by_list(&warm, &counts).await, 0, "nobody answers there");
     counts.always(Step::answers());
@@ -37,11 +37,11 @@ async fn connections_are_opened_after_the_first_answer_and_after_a_rest() {
 /// How many connections are opened in all, where some of the first are idle and only so many are given.
 async fn opened(idle: usize, given: usize, reads: bool) -> usize {
     let counts = Arc::new(Scripted::default());
-    let (found, opened) = (Step::answers(), Step::answers().after(AFAR));
+    let (found, opened) = (Step::answers(), Step::answers().after(HIGH_LATENCY));
     let next = [vec![found; idle], vec![opened; given.saturating_sub(idle)]].concat();
     // The server lets those beyond wait.
-    counts.touches(next, Step::answers().after(10 * AFAR));
-    let warm = Warm::new(counts.clone());
+    counts.touches(next, Step::answers().after(10 * HIGH_LATENCY));
+    let warm = Preconnect::new(counts.clone());
     touched_by_list(&warm, &counts).await;
     if reads {
         let _ = warm.peek("k", 1).await;

@@ -1,10 +1,10 @@
 //! Connections that are there before they are needed.
 //!
-//! Over a long way a new connection takes two or three round trips before the request that it is made for, and what is
-//! asked for in parallel needs several. So after the first answer, and with the first request after a rest in which the
-//! idle ones were closed, some are opened at once, by the cheapest request that there is: as few as a look-up needs, or
-//! some more if the way is long. The rows of a cutout need many. Those are opened over a long way when data are read, and
-//! only where the server gave the first ones readily: small servers give some tens, and let all others wait.
+//! A new connection takes two or three round trips before the request that it is made for, and what is asked for in
+//! parallel needs several. So after the first answer, and with the first request after a rest in which the idle ones were
+//! closed, some are opened at once, by the cheapest request that there is: as few as a look-up needs, or some more if the
+//! latency is high. The rows of a cutout need many. At a high latency those are opened when data are read, but only where
+//! the server gave the first ones readily: small servers give some tens, and let all others wait.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use super::{Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Resul
 /// As many as a look-up and the walk along the first headers use at once.
 const FEW: usize = 8;
 
-/// Over a long way as many as the rows of a cutout use at once: they are fetched one by one where bytes are dear, and
-/// there each connection would cost as much as they save. Somewhat more than run at once: what opens them may find some
-/// that are idle, and one that is missing has the reader wait for it in the middle of its rows.
+/// At a high latency, as many as the rows of a cutout use at once: where transferring a byte takes long they are fetched
+/// one by one, and a new connection for each would cost as much as that saves. Somewhat more than run at once: what opens
+/// them may find some that are idle, and one that is missing has the reader wait for it in the middle of its rows.
 const MANY: usize = 160;
 
-/// Over a long way before anything is read: what a server that gives few does not give in time.
+/// At a high latency, before anything is read: what a server that gives few does not give in time.
 const SOME: usize = 32;
 
-/// A way is long if most of the first connections took so long, with their requests: several round trips. Some may be
+/// The latency is high if most of the first connections took so long, with their requests: several round trips. Some may be
 /// faster, which have found one that was idle.
-const AFAR: Duration = Duration::from_millis(150);
+const HIGH_LATENCY: Duration = Duration::from_millis(150);
 
 /// Connections that take so many times what the first took are not given.
 const LATE: u32 = 3;
@@ -38,7 +38,7 @@ const REST: Duration = Duration::from_secs(12);
 
 /// A store whose connections are opened ahead of the requests.
 #[derive(Debug)]
-pub struct Warm {
+pub struct Preconnect {
     inner: Arc<dyn Store>,
     opened: Arc<Mutex<Opened>>,
 }
@@ -52,20 +52,20 @@ struct Opened {
     refused: bool,
     /// Data are read.
     data: bool,
-    /// The way was found to be long.
-    is_far: bool,
+    /// The latency was found to be high.
+    is_slow: bool,
     /// It is, and the server gives connections readily: many are of use.
     wants_many: bool,
 }
 
 impl Opened {
-    /// Whether data are read over a long way; once.
+    /// Whether data are read at a high latency; once.
     fn more(&mut self) -> bool {
         self.data && std::mem::take(&mut self.wants_many)
     }
 }
 
-impl Warm {
+impl Preconnect {
     /// Opens connections ahead of the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         let opened = Opened {
@@ -73,7 +73,7 @@ impl Warm {
             answered: false,
             refused: false,
             data: false,
-            is_far: false,
+            is_slow: false,
             wants_many: false,
         };
         Self { inner, opened: Arc::new(Mutex::new(opened)) }
@@ -81,17 +81,17 @@ impl Warm {
 
     /// Sends a request, with company where it finds no connections.
     async fn send<T>(&self, is_data: bool, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let (rested, was_far, more) = {
+        let (rested, was_slow, more) = {
             let mut opened = self.opened.lock();
             let rested = std::mem::replace(&mut opened.last, Instant::now()).elapsed() >= REST && opened.answered;
             if rested {
                 (opened.data, opened.wants_many) = (false, false);
             }
             opened.data |= is_data;
-            (rested, opened.is_far, opened.more())
+            (rested, opened.is_slow, opened.more())
         };
         if rested {
-            self.open_few(was_far);
+            self.open_few(was_slow);
         }
         if more {
             tokio::spawn(open_many(self.inner.clone()));
@@ -101,20 +101,20 @@ impl Warm {
         // Before the first answer it is not certain where the bucket is.
         if answer.is_ok() && !std::mem::replace(&mut self.opened.lock().answered, true) {
             // It came by a new connection as well.
-            self.open_few(sent.elapsed() >= AFAR);
+            self.open_few(sent.elapsed() >= HIGH_LATENCY);
         }
         answer
     }
 
-    /// Opens some connections, which show whether the way is long; more at once where it seems to be. None where the
+    /// Opens some connections, which show whether the latency is high; more at once where it seems to be. None where the
     /// store refuses what they are opened by.
-    fn open_few(&self, seems_far: bool) {
+    fn open_few(&self, seems_slow: bool) {
         let (store, opened) = (self.inner.clone(), self.opened.clone());
         if opened.lock().refused {
             return;
         }
         tokio::spawn(async move {
-            let first = if seems_far { SOME } else { FEW };
+            let first = if seems_slow { SOME } else { FEW };
             let mut times = match touch(&*store, first).await {
                 Ok(times) => times,
                 Err(error) => {
@@ -125,16 +125,16 @@ impl Warm {
             };
             times.sort_unstable();
             let median = times[(first - 1) / 2];
-            let is_far = median >= AFAR;
-            opened.lock().is_far = is_far;
-            if is_far && first < SOME {
+            let is_slow = median >= HIGH_LATENCY;
+            opened.lock().is_slow = is_slow;
+            if is_slow && first < SOME {
                 // More are not asked for where some failed.
                 let Ok(others) = touch(&*store, SOME - first).await else { return };
                 times.extend(others);
             }
             let more = {
                 let mut opened = opened.lock();
-                opened.wants_many = is_far && times.iter().all(|time| *time < median * LATE);
+                opened.wants_many = is_slow && times.iter().all(|time| *time < median * LATE);
                 opened.more()
             };
             if more {
@@ -159,7 +159,7 @@ async fn touch(store: &dyn Store, count: usize) -> Result<Vec<Duration>> {
 }
 
 #[async_trait]
-impl Store for Warm {
+impl Store for Preconnect {
     fn id(&self) -> &str {
         self.inner.id()
     }
