@@ -194,6 +194,11 @@ impl Scripted {
         self.asked.lock().iter().filter(|asked| asked.op == op).count()
     }
 
+    /// What it was asked since this was called.
+    pub(crate) fn take_asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock())
+    }
+
     /// Notes a request, and waits for the beginning of its answer. How many bytes of it come, and what then.
     async fn ask(&self, op: Op, range: Range<u64>, version: &Version) -> Result<(u64, Rest)> {
         self.asked.lock().push(Asked { op, range, version: version.clone(), at: Instant::now() });

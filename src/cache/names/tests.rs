@@ -1,26 +1,20 @@
 //! What is remembered, by a store that counts how often it was asked.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
 use std::time::UNIX_EPOCH;
 
-use async_trait::async_trait;
 use tempfile::TempDir;
 
 use super::*;
 use crate::cache::Device;
-use crate::store::{Body, Capabilities, ErrorKind, Offline, Peeked, Result, Store, StoreError, Version};
+use crate::store::scripted::{Scripted, Step};
+use crate::store::{ErrorKind, Offline, Result, Store, Version};
 
 const ALWAYS: Ttl = Ttl { positive: Duration::from_secs(3600), negative: Duration::from_secs(3600) };
 
-/// Keys and their sizes, and how often it was asked.
-#[derive(Debug, Default)]
+/// A bucket of which only the names count.
 struct Bucket {
-    keys: Mutex<BTreeMap<String, u64>>,
-    asked: AtomicUsize,
-    fails: AtomicBool,
+    store: Arc<Scripted>,
 }
 
 fn object(key: &str, size: u64) -> ObjectMeta {
@@ -33,92 +27,30 @@ fn object(key: &str, size: u64) -> ObjectMeta {
     }
 }
 
-#[async_trait]
-impl Store for Bucket {
-    fn id(&self) -> &str {
-        "s3://here/bucket"
-    }
-
-    fn url(&self, key: &str) -> String {
-        format!("s3://bucket/{key}")
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { ordered_listings: true, ..Default::default() }
-    }
-
-    async fn touch(&self) -> Result<()> {
-        self.ask().map(drop)
-    }
-
-    /// With the last name of a page as its token.
-    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let mut names: BTreeMap<String, Option<u64>> = BTreeMap::new();
-        for (key, size) in self.ask()?.range(request.prefix.clone()..) {
-            let Some(rest) = key.strip_prefix(&request.prefix) else { break };
-            match rest.find('/') {
-                Some(slash) => names.insert(key[..=request.prefix.len() + slash].to_owned(), None),
-                None => names.insert(key.clone(), Some(*size)),
-            };
-        }
-        let mut page = ListPage::default();
-        let after = request.continuation.as_ref();
-        let mut rest = names.into_iter().filter(|(name, _)| after.is_none_or(|after| name > after)).peekable();
-        for (name, size) in rest.by_ref().take(request.max_keys.into()) {
-            page.continuation = Some(name.clone());
-            match size {
-                Some(size) => page.objects.push(object(&name, size)),
-                None => page.prefixes.push(name),
-            }
-        }
-        page.continuation.take_if(|_| rest.peek().is_none());
-        Ok(page)
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        let size = self.ask()?.get(key).copied();
-        size.map(|size| object(key, size)).ok_or_else(|| StoreError::new(ErrorKind::NotFound, "404"))
-    }
-
-    async fn peek(&self, _: &str, _: u64) -> Result<Peeked> {
-        self.ask()?;
-        Err(StoreError::new(ErrorKind::NotFound, "404"))
-    }
-
-    async fn get(&self, _: &ObjectMeta, _: Range<u64>) -> Result<Body> {
-        self.ask()?;
-        Err(StoreError::new(ErrorKind::NotFound, "404"))
-    }
-}
-
 impl Bucket {
-    fn new(keys: &[&str]) -> Arc<Self> {
-        let bucket = Arc::new(Self::default());
+    fn new(keys: &[&str]) -> Self {
+        let bucket = Self { store: Arc::default() };
         keys.iter().for_each(|key| bucket.put(key, 1));
         bucket
     }
 
     fn put(&self, key: &str, size: u64) {
-        self.keys.lock().insert(key.to_owned(), size);
+        self.store.put(object(key, size));
     }
 
-    fn ask(&self) -> Result<BTreeMap<String, u64>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::new(ErrorKind::Invalid, "400")),
-            false => Ok(self.keys.lock().clone()),
-        }
+    fn fails(&self, fails: bool) {
+        self.store.always(if fails { Step::fails(ErrorKind::Invalid) } else { Step::answers() });
     }
 
     /// How often it was asked since this was called.
     fn asked(&self) -> usize {
-        self.asked.swap(0, Ordering::SeqCst)
+        self.store.take_asked().len()
     }
 }
 
 /// A bucket whose names are remembered.
 struct Bench {
-    bucket: Arc<Bucket>,
+    bucket: Bucket,
     dir: TempDir,
 }
 
@@ -138,11 +70,11 @@ impl Bench {
     }
 
     fn store(&self, ttl: Ttl) -> Remembered {
-        Remembered::new(self.bucket.clone(), self.names(), device(), Some(ttl))
+        Remembered::new(self.bucket.store.clone(), self.names(), device(), Some(ttl))
     }
 
     fn offline(&self) -> Remembered {
-        Remembered::new(Arc::new(Offline::new(self.bucket.clone())), self.names(), device(), None)
+        Remembered::new(Arc::new(Offline::new(self.bucket.store.clone())), self.names(), device(), None)
     }
 
     fn logs(&self) -> Vec<PathBuf> {
@@ -255,8 +187,8 @@ async fn answers_count_until_their_ttl_ends() {
 #[tokio::test]
 async fn an_answer_says_how_old_it_is_and_one_from_the_future_is_none() {
     let bench = Bench::new(&["d/a"]);
-    let (names, store, asked) = (bench.names(), Arc::from(bench.bucket.id()), request("d/a", 32));
-    let page = bench.bucket.list(&asked).await.unwrap();
+    let (names, store, asked) = (bench.names(), Arc::from(bench.bucket.store.id()), request("d/a", 32));
+    let page = bench.bucket.store.list(&asked).await.unwrap();
     let trust = |now| Trust::Fresh(ALWAYS, now);
     names.write(&store, &Record::of_list(&store, 5_000, &asked, &page).unwrap());
     assert_eq!(names.page(&store, &asked, trust(15_000), true).unwrap().1, Duration::from_secs(10));
@@ -282,7 +214,7 @@ async fn failures_and_directories_that_are_not_there_leave_nothing_behind() {
     let store = bench.store(ALWAYS);
     assert!(ask(&store, "d/", 9).await.unwrap().is_empty());
     store.head("d/a").await.unwrap_err();
-    bench.bucket.fails.store(true, Ordering::SeqCst);
+    bench.bucket.fails(true);
     ask(&store, "d/a", 32).await.unwrap_err();
     assert!(bench.logs().is_empty());
 }
@@ -314,9 +246,9 @@ async fn a_token_that_the_store_does_not_know_any_more_is_not_used_again() {
     let bench = Bench::new(&["d/a", "d/b", "d/c"]);
     let store = bench.store(ALWAYS);
     ask(&store, "d/", 2).await.unwrap();
-    bench.bucket.fails.store(true, Ordering::SeqCst);
+    bench.bucket.fails(true);
     list(&store, "d/").await.unwrap_err();
-    bench.bucket.fails.store(false, Ordering::SeqCst);
+    bench.bucket.fails(false);
     tokio::time::sleep(Duration::from_millis(2)).await;
     bench.bucket.asked();
     assert_eq!(list(&store, "d/").await.unwrap(), 3);

@@ -120,7 +120,7 @@ async fn files_belong_to_their_owner_or_to_the_group() {
     for (mode, folder) in [(0o600, 0o700), (0o660, 0o2770)] {
         let bench = Bench::new(&["d/a"]);
         let names = Arc::new(Names::open(bench.dir.path(), mode, Box::new(|_| true)).unwrap());
-        ask(&Remembered::new(bench.bucket.clone(), names, device(), Some(ALWAYS)), "d/a", 32).await.unwrap();
+        ask(&Remembered::new(bench.bucket.store.clone(), names, device(), Some(ALWAYS)), "d/a", 32).await.unwrap();
         let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let log = bench.log();
         assert_eq!(mode_of(&log), mode);
@@ -171,10 +171,10 @@ fn write_until_compacted(names: &Names, store: &Arc<str>, record: impl Fn(u64) -
 #[tokio::test]
 async fn a_log_of_dead_lines_is_written_anew() {
     let bench = Bench::new(&["d/a", "d/b", "d/c"]);
-    let store: Arc<str> = bench.bucket.id().into();
+    let store: Arc<str> = bench.bucket.store.id().into();
     let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap() };
     let look_up = request("d/a", 32);
-    let found = bench.bucket.list(&look_up).await.unwrap();
+    let found = bench.bucket.store.list(&look_up).await.unwrap();
     names.write(&store, &Record::of_list(&store, now(), &look_up, &found).unwrap());
     names.forget(&store, "d/");
     // The store gives another token each time, so that pages are left behind to which none leads.
@@ -198,7 +198,7 @@ async fn a_log_of_dead_lines_is_written_anew() {
 #[tokio::test]
 async fn who_reads_while_another_writes_anew_goes_on() {
     let (bench, _) = filled().await;
-    let (store, reader): (Arc<str>, _) = (bench.bucket.id().into(), bench.store(ALWAYS));
+    let (store, reader): (Arc<str>, _) = (bench.bucket.store.id().into(), bench.store(ALWAYS));
     assert_eq!(asked_for_three(&bench, &reader).await, 0);
     let names = Names { max_dead: 20_000, ..Names::open(bench.dir.path(), 0o600, Box::new(|_| true)).unwrap() };
     let head = |_| Record::of_head(&store, now(), &object("d/a", 1)).unwrap();
@@ -215,7 +215,7 @@ async fn who_reads_while_another_writes_anew_goes_on() {
 #[tokio::test]
 async fn a_log_is_read_on_where_it_was_left() {
     let (bench, log) = filled().await;
-    let (names, store): (_, Arc<str>) = (bench.names(), bench.bucket.id().into());
+    let (names, store): (_, Arc<str>) = (bench.names(), bench.bucket.store.id().into());
     let look = |name: &str| names.page(&store, &request(name, 32), Trust::Any, true);
     assert!(look("d/a").is_some());
     // Damage in what was read already is not seen, unless it is asked for.
