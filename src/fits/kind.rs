@@ -38,8 +38,8 @@ pub enum HduKind {
         /// Whether the block goes on to the end of the file, whatever its length.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         streamed: bool,
-        /// The array in the block, if the tree describes it. Unlike [`Hdu::shape`] it is also given where the bytes of the
-        /// block are not simply those of the array.
+        /// The array in the block, if the tree describes it. Unlike [`Hdu::shape`](super::hdu::Hdu::shape) it is also given
+        /// where the bytes of the block are not simply those of the array.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         array: Option<Array>,
     },
