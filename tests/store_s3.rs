@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fitsfs::check::{CheckReport, Outcome};
-use fitsfs::metrics::{Metrics, PaceMeter};
+use fitsfs::metrics::{Health, Metrics, PaceMeter};
 use fitsfs::store::{
     ErrorKind, ListRequest, Metered, ObjectMeta, Result, Retry, RetryPolicy, S3Options, S3Store, Store,
 };
@@ -51,7 +51,8 @@ async fn retrying(lab: &Lab) -> (Retry, Arc<Metrics>) {
         stall: Duration::from_millis(200),
         ..Default::default()
     };
-    let metered = Metered::new(Arc::new(plain(lab).await), Arc::clone(&metrics), PaceMeter::default());
+    let metered =
+        Metered::new(Arc::new(plain(lab).await), Arc::clone(&metrics), PaceMeter::default(), Health::default());
     (Retry::new(Arc::new(metered), policy, Arc::clone(&metrics)), metrics)
 }
 

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 
 use super::args::LayoutArgs;
 use crate::fits::{Chain, Layout, Need, render};
-use crate::metrics::{Metrics, PaceMeter};
+use crate::metrics::Metrics;
 use crate::printable::{printable_json, printable_lines};
-use crate::store::{self, ObjectMeta, SourceUrl, Store, StoreOptions};
+use crate::store::{self, ObjectMeta, Source, SourceUrl, Store, StoreOptions};
 
 /// Prints the HDU map.
 pub fn run(args: LayoutArgs) -> Result<(), String> {
@@ -56,8 +56,8 @@ fn of_url(url: &str, options: StoreOptions) -> Result<Layout, String> {
     let walked = runtime()?.block_on(async {
         let (source, key) = SourceUrl::parse_object(url)?;
         let opened = store::open(&source, &source.resolve_options(options, super::environment)?).await?;
-        let store = store::resilient(opened, &Arc::new(Metrics::new()), &PaceMeter::default());
-        walk(store.as_ref(), &key).await
+        let source = Source::new(opened, &Arc::new(Metrics::new()));
+        walk(&*source.store, &key).await
     });
     walked.map_err(|error| error.to_string())
 }

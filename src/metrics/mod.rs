@@ -4,6 +4,7 @@
 //! with field names that do not change. A new counter is one line in a list of `counters!` and one row in
 //! `docs/metrics.md`; a test holds the two together. Nothing runs periodically.
 
+mod health;
 mod pace;
 mod primitives;
 mod skipped;
@@ -12,6 +13,7 @@ mod waits;
 
 use std::time::Instant;
 
+pub use health::{FailingSource, Health};
 pub use pace::{Measured, Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};

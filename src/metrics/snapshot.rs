@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CountersSnapshot, ErrorsSnapshot, Metrics, Quantiles, SkippedSnapshot, WaitsSnapshot};
+use super::{CountersSnapshot, ErrorsSnapshot, FailingSource, Metrics, Quantiles, SkippedSnapshot, WaitsSnapshot};
 
 /// Everything that `status` shows of a mount.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub uptime_seconds: f64,
     /// URLs of the sources, the first wins. Set by the caller.
     pub sources: Vec<String>,
+    /// Those of them that do not answer. Set by the caller.
+    #[serde(default)]
+    pub failing_sources: Vec<FailingSource>,
     /// Where the mount is. Set by the caller.
     pub mountpoint: String,
     /// Requests to the store, each attempt.
@@ -117,7 +120,7 @@ pub struct MemorySnapshot {
 }
 
 impl Metrics {
-    /// The values now. `sources`, `mountpoint` and `disk` are empty: the caller knows them.
+    /// The values now. `sources`, `failing_sources`, `mountpoint` and `disk` are empty: the caller knows them.
     pub fn snapshot(&self) -> Snapshot {
         let counters = self.counters.snapshot();
         let (list, head, get) = (self.list.count.get(), self.head.count.get(), self.get.count.get());
@@ -126,6 +129,7 @@ impl Metrics {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             sources: Vec::new(),
+            failing_sources: Vec::new(),
             mountpoint: String::new(),
             requests: RequestsSnapshot { list, head, get, total: list + head + get },
             errors: self.errors.snapshot(),

@@ -23,7 +23,7 @@ use crate::config::MountConfig;
 use crate::control::{self, Request};
 use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Health, Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
 use crate::trace::Trace;
 use crate::tree::Peeks;
@@ -45,8 +45,15 @@ const REGION_SHARE: u64 = 2;
 const EVENT_LOOPS: usize = 2;
 const WORKERS: usize = 2;
 
-/// The filesystem, what reads for it, and where both count.
-type Layers = (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>);
+/// What a mount is made of.
+struct Layers {
+    fs: Arc<Filesystem>,
+    reader: Arc<Reader>,
+    /// Where both count.
+    metrics: Arc<Metrics>,
+    /// Whether sources answer, by their URLs.
+    health: Vec<(String, Health)>,
+}
 
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
 /// The error is one line with the cause and the remedy.
@@ -89,12 +96,15 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
     let (metrics, memory) = (Arc::new(Metrics::new()), memory_budget(config.memory));
     let mut sources = Vec::new();
     for source in &config.sources {
-        sources.push(sources::open(source, config.offline, &metrics).await?);
+        sources.push(sources::open(source, config, &metrics).await?);
     }
     let cache = cache::open(config, &sources::identity(&sources), memory, &metrics).await?;
     let handle = runtime.handle().clone();
     let peeks = Arc::new(Peeks::new(handle.clone()));
     let trees = Trees { config, cache: &cache, memory, peeks: &peeks, metrics: &metrics, runtime: &handle };
+    let health =
+        config.sources.iter().zip(&sources).map(|(source, opened)| (source.to_string(), opened.health.clone()));
+    let health = health.collect();
     let (tree, shown) = trees.of(sources).await?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
     let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
@@ -110,7 +120,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
         reader.note_in(notes);
     }
     let parts = Parts { tree, peeks, reader: reader.clone(), metrics: metrics.clone(), memory };
-    Ok(((Arc::new(Filesystem::new(parts)), reader, metrics), shown))
+    Ok((Layers { fs: Arc::new(Filesystem::new(parts)), reader, metrics, health }, shown))
 }
 
 /// A mount that is being served.
@@ -122,9 +132,9 @@ struct Mounted {
 }
 
 impl Mounted {
-    fn new(config: &MountConfig, (fs, reader, metrics): Layers, runtime: &Runtime) -> Result<Self, String> {
+    fn new(config: &MountConfig, layers: Layers, runtime: &Runtime) -> Result<Self, String> {
         let invalidator = Arc::new(Invalidator::default());
-        let served = fs.clone();
+        let (fs, reader) = (layers.fs.clone(), layers.reader.clone());
         let adapter = Adapter::new(fs, config.ownership.clone(), invalidator.clone(), runtime.handle().clone());
         let session = kernel::mount(adapter, &sources::name(config), &config.mountpoint, &session_config(config))
             .map_err(|error| format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error)))?;
@@ -133,7 +143,7 @@ impl Mounted {
             take_away(&config.mountpoint);
             format!("cannot start a thread: {error}")
         })?;
-        serve_status(config, metrics, served, reader.clone(), runtime);
+        serve_status(config, layers, runtime);
         let (over, ended) = tokio::sync::oneshot::channel();
         let session = std::thread::spawn(move || {
             let outcome = session.run();
@@ -257,13 +267,8 @@ fn one_option(text: &str) -> String {
 }
 
 /// Opens the status socket. Without it the mount works all the same.
-fn serve_status(
-    config: &MountConfig,
-    metrics: Arc<Metrics>,
-    fs: Arc<Filesystem>,
-    reader: Arc<Reader>,
-    runtime: &Runtime,
-) {
+fn serve_status(config: &MountConfig, layers: Layers, runtime: &Runtime) {
+    let Layers { fs, reader, metrics, health } = layers;
     let _in_runtime = runtime.enter();
     let sources: Vec<_> = config.sources.iter().map(ToString::to_string).collect();
     let mountpoint = config.mountpoint.display().to_string();
@@ -275,7 +280,13 @@ fn serve_status(
             let mut snapshot = metrics.snapshot();
             let longest = snapshot.waits.longest_file.take();
             snapshot.waits.longest_file = longest.map(|path| fs::path_below(&mountpoint, &path));
-            Snapshot { sources: sources.clone(), mountpoint: mountpoint.clone(), disk: disk(), ..snapshot }
+            Snapshot {
+                sources: sources.clone(),
+                failing_sources: sources::failing(&health),
+                mountpoint: mountpoint.clone(),
+                disk: disk(),
+                ..snapshot
+            }
         }
     };
     let trace =

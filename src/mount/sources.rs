@@ -1,5 +1,6 @@
 //! The sources of a mount: opened, asked whether they answer, and made into one tree.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use super::cache::Cache;
 use crate::cache::names::Ttl;
 use crate::config::{MountConfig, MountSource};
 use crate::fs::{self, Shown};
-use crate::metrics::{Metrics, PaceMeter};
-use crate::store::{self, ErrorKind, Offline, Preconnect, Source, Store, StoreError};
+use crate::metrics::{FailingSource, Health, Metrics};
+use crate::store::{self, ErrorKind, Source, StoreError};
 use crate::tree::{Bucket, Member, Namespace, Peeks, Tree, Union};
 
 /// A store must answer the first listing within this time, or the mount fails.
@@ -29,14 +30,19 @@ pub struct Trees<'a> {
 }
 
 /// Opens the store of a source as a mount uses it. Sends no request.
-pub async fn open(source: &MountSource, offline: bool, metrics: &Arc<Metrics>) -> Result<Arc<Source>, String> {
+pub async fn open(source: &MountSource, config: &MountConfig, metrics: &Arc<Metrics>) -> Result<Arc<Source>, String> {
+    if let Some(folder) = source.url.folder()
+        && is_within(&config.mountpoint, &folder)
+    {
+        // The daemon would wait for itself.
+        return Err(format!(
+            "{} is in {}, which would be in itself: mount elsewhere",
+            config.mountpoint.display(),
+            source.url
+        ));
+    }
     let opened = store::open(&source.url, &source.options).await.map_err(|error| refuse(source, &error))?;
-    let pace = PaceMeter::default();
-    let store: Arc<dyn Store> = match offline {
-        true => Arc::new(Offline::new(opened)),
-        false => Arc::new(Preconnect::new(store::resilient(opened, metrics, &pace))),
-    };
-    Ok(Arc::new(Source { store, pace }))
+    Ok(Arc::new(if config.offline { Source::offline(opened) } else { Source::new(opened, metrics) }))
 }
 
 /// What a mount of these sources is known by in the cache.
@@ -49,6 +55,20 @@ pub fn identity(sources: &[Arc<Source>]) -> String {
 pub fn name(config: &MountConfig) -> String {
     let names: Vec<_> = config.sources.iter().map(ToString::to_string).collect();
     names.join("+")
+}
+
+/// Whether a path is below a folder, and not the folder itself: a mount over its own source hides nothing from it.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    folder.canonicalize().is_ok_and(|folder| path.starts_with(&folder) && path != folder)
+}
+
+/// Those of the sources of a mount that do not answer.
+pub fn failing(health: &[(String, Health)]) -> Vec<FailingSource> {
+    let failing = health.iter().filter_map(|(source, health)| {
+        let (time, error) = health.failing()?;
+        Some(FailingSource { source: source.clone(), seconds: time.as_secs_f64(), error })
+    });
+    failing.collect()
 }
 
 impl Trees<'_> {
@@ -90,7 +110,8 @@ impl Trees<'_> {
 /// Why a source cannot be mounted, with what to do about it.
 fn refuse(source: &MountSource, error: &StoreError) -> String {
     let remedy = match error.kind {
-        ErrorKind::NotFound => "; check the name of the bucket and the endpoint",
+        ErrorKind::NotFound if source.url.folder().is_some() => "; check the path",
+        ErrorKind::NotFound => &format!("; check the name of the {} and the endpoint", source.url.root_is_a()),
         ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
         ErrorKind::Credentials => "; check the credentials and the clock",
         ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",

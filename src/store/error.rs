@@ -43,6 +43,26 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether the store has answered so, as it may while it works.
+    pub fn is_answer(self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::AccessDenied
+            | Self::VersionChanged
+            | Self::Archived
+            | Self::Invalid
+            | Self::Throttled
+            | Self::Cancelled => true,
+            Self::Credentials
+            | Self::Certificate
+            | Self::Server
+            | Self::Timeout
+            | Self::Network
+            | Self::BadResponse
+            | Self::Offline => false,
+        }
+    }
+
     /// Whether the same request may succeed a little later.
     pub fn is_transient(self) -> bool {
         match self {

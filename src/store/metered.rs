@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::stream::StreamExt;
 
 use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
-use crate::metrics::{Counter, Metrics, PaceMeter, RequestKind};
+use crate::metrics::{Counter, Health, Metrics, PaceMeter, RequestKind};
 
 /// A store whose requests are measured.
 #[derive(Debug)]
@@ -17,12 +17,13 @@ pub struct Metered {
     inner: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     pace: PaceMeter,
+    health: Health,
 }
 
 impl Metered {
     /// Measures the requests to `inner`.
-    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>, pace: PaceMeter) -> Self {
-        Self { inner, metrics, pace }
+    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>, pace: PaceMeter, health: Health) -> Self {
+        Self { inner, metrics, pace, health }
     }
 
     fn enter(&self) -> InFlight {
@@ -39,6 +40,10 @@ impl Metered {
         match &answer {
             Ok(_) => request.latency.record(start.elapsed()),
             Err(error) => error_counter(&self.metrics, error.kind).inc(),
+        }
+        match &answer {
+            Err(error) if !error.kind.is_answer() => self.health.failed(&error.message),
+            Ok(_) | Err(_) => self.health.answered(),
         }
         answer
     }

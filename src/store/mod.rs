@@ -33,8 +33,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::metrics::{Metrics, PaceMeter};
-
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
@@ -174,11 +172,4 @@ pub async fn open(source: &SourceUrl, options: &StoreOptions) -> Result<Arc<dyn 
 /// The store of a source, to be asked why it cannot be mounted.
 pub async fn diagnose(source: &SourceUrl, options: &StoreOptions) -> Result<Box<dyn Diagnosis>> {
     source.scheme.diagnose(&source.root, options).await
-}
-
-/// The store as a mount uses it: every attempt counted and its pace measured, slow GETs hedged, transient errors retried.
-pub fn resilient(store: Arc<dyn Store>, metrics: &Arc<Metrics>, pace: &PaceMeter) -> Arc<dyn Store> {
-    let metered = Arc::new(Metered::new(store, Arc::clone(metrics), pace.clone()));
-    let hedged = Arc::new(Hedge::new(metered, Arc::clone(metrics)));
-    Arc::new(Retry::new(hedged, RetryPolicy::default(), Arc::clone(metrics)))
 }

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Body, Identity, ObjectMeta, Result, Store};
-use crate::metrics::PaceMeter;
+use super::{Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy, Store};
+use crate::metrics::{Health, Metrics, PaceMeter};
 
 /// A store as a mount uses it, and how fast it is.
 #[derive(Debug)]
@@ -16,6 +16,25 @@ pub struct Source {
     pub store: Arc<dyn Store>,
     /// Latency and bandwidth of its answers.
     pub pace: PaceMeter,
+    /// Whether it answers.
+    pub health: Health,
+}
+
+impl Source {
+    /// The store as a mount uses it: connections opened in advance, every attempt counted and measured, slow GETs hedged,
+    /// transient errors retried.
+    pub fn new(store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Self {
+        let (pace, health) = (PaceMeter::default(), Health::default());
+        let metered = Metered::new(store, metrics.clone(), pace.clone(), health.clone());
+        let hedged = Arc::new(Hedge::new(Arc::new(metered), metrics.clone()));
+        let retried = Arc::new(Retry::new(hedged, RetryPolicy::default(), metrics.clone()));
+        Self { store: Arc::new(Preconnect::new(retried)), pace, health }
+    }
+
+    /// In place of a store that is not to be asked.
+    pub fn offline(store: Arc<dyn Store>) -> Self {
+        Self { store: Arc::new(Offline::new(store)), pace: PaceMeter::default(), health: Health::default() }
+    }
 }
 
 /// A version of an object.
@@ -63,6 +82,7 @@ impl Object {
 impl Object {
     /// An object of a store.
     pub(crate) fn of(store: Arc<dyn Store>, meta: ObjectMeta) -> Self {
-        Self { source: Arc::new(Source { store, pace: PaceMeter::default() }), meta: Arc::new(meta) }
+        let source = Source { store, pace: PaceMeter::default(), health: Health::default() };
+        Self { source: Arc::new(source), meta: Arc::new(meta) }
     }
 }

@@ -1,6 +1,7 @@
 //! What tells one kind of store from another before a source of it is opened: its URLs, its variables, its options.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,6 +36,11 @@ pub(super) trait Scheme: fmt::Debug + Sync {
     /// Fills what this store's options leave open from the environment, and checks them. Those of others stay as they
     /// are: only the credentials that a source needs are looked for.
     fn resolve(&self, options: StoreOptions, env: Env<'_>) -> Result<StoreOptions>;
+
+    /// The folder of this machine that a root is, if it is one.
+    fn folder(&self, _root: &str) -> Option<PathBuf> {
+        None
+    }
 
     /// What to do about options with which no store can be opened.
     fn remedy(&self, error: &StoreError) -> &'static str;

@@ -4,6 +4,7 @@
 //! is echoed in an error only where it cannot hold a secret.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::registry;
 use super::scheme::{Place, Scheme};
@@ -51,6 +52,11 @@ impl SourceUrl {
     /// Fills what the options leave open for this source from the environment, and checks them.
     pub fn resolve_options(&self, options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Result<StoreOptions> {
         self.scheme.resolve(options, &env)
+    }
+
+    /// The folder of this machine that the source is, if it is one.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.scheme.folder(&self.root)
     }
 
     /// What to do about options with which this source cannot be opened.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fitsfs::metrics::{Metrics, PaceMeter};
-use fitsfs::store::{self, S3Options, SourceUrl, Store, StoreOptions};
+use fitsfs::metrics::Metrics;
+use fitsfs::store::{self, S3Options, Source, SourceUrl, Store, StoreOptions};
 use fitsfs_lab::{Fault, Kind, Lab, Op};
 
 use super::suite::{Contents, Subject};
@@ -49,7 +49,7 @@ async fn s3_conforms() {
 #[tokio::test]
 async fn the_store_of_a_mount_conforms() {
     let lab = lab();
-    let store = store::resilient(opened(&lab).await, &Arc::new(Metrics::new()), &PaceMeter::default());
+    let store = Source::new(opened(&lab).await, &Arc::new(Metrics::new())).store;
     Subject { store, contents: Box::new(lab), lacks: &[] }.conforms().await;
 }
 

@@ -6,5 +6,6 @@
 #![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
 
 mod lab;
+mod local;
 mod s3;
 mod suite;

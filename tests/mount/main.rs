@@ -28,6 +28,7 @@ mod prefetch;
 mod reading;
 mod replay;
 mod review;
+mod sources;
 mod stacked;
 mod status;
 mod support;

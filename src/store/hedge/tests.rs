@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::TryStreamExt;
 
 use super::*;
-use crate::metrics::PaceMeter;
+use crate::metrics::{Health, PaceMeter};
 use crate::store::scripted::{Op, Scripted, Step, content, object};
 use crate::store::{Metered, Retry, RetryPolicy};
 
@@ -30,7 +30,7 @@ fn bench(script: Scripted) -> Bench {
     let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
     script.always(Step::answers().after(USUAL));
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
-    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
+    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default(), Health::default()));
     let hedge = Arc::new(Hedge::new(metered, Arc::clone(&metrics)));
     let store = Arc::new(Retry::new(hedge, RetryPolicy::default(), Arc::clone(&metrics)));
     Bench { script, store, metrics }

@@ -134,6 +134,9 @@ impl Store for LocalStore {
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
         let (wanted, url) = (object.clone(), self.url(&object.key));
+        if range.is_empty() || range.end > object.size {
+            return Err(StoreError::invalid(format!("GET {url}: there are no bytes {range:?}")));
+        }
         let opened = self.run(move |files, _| files.open_file(&wanted.key)).await?;
         if !opened.object().is_same(object) {
             return Err(StoreError::new(

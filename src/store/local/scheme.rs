@@ -1,6 +1,6 @@
 //! Local folders as one of the stores that there are: `file:///dir`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -51,6 +51,10 @@ impl Scheme for Local {
 
     fn resolve(&self, options: StoreOptions, _env: Env<'_>) -> Result<StoreOptions> {
         Ok(options)
+    }
+
+    fn folder(&self, root: &str) -> Option<PathBuf> {
+        Some(PathBuf::from(root))
     }
 
     fn remedy(&self, error: &StoreError) -> &'static str {

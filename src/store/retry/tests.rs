@@ -4,7 +4,7 @@ use futures::stream::TryStreamExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::PaceMeter;
+use crate::metrics::{Health, PaceMeter};
 use crate::store::scripted::{self, Rest, Scripted, Step, content};
 use crate::store::{Metered, Version};
 
@@ -28,7 +28,7 @@ fn bench(steps: impl IntoIterator<Item = Step>) -> Bench {
     script.next(steps);
     let metrics = Arc::new(Metrics::new());
     let inner: Arc<dyn Store> = Arc::clone(&script) as _;
-    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default()));
+    let metered = Arc::new(Metered::new(inner, Arc::clone(&metrics), PaceMeter::default(), Health::default()));
     let store = Retry::new(metered, RetryPolicy::default(), Arc::clone(&metrics));
     Bench { script, store, metrics }
 }

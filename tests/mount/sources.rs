@@ -1,0 +1,132 @@
+//! Mounts of local folders, and of several sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use fitsfs_lab::{Fault, Kind};
+use tempfile::TempDir;
+
+use crate::support::*;
+
+/// A folder with these files, each with its own path as its bytes.
+fn folder(files: &[&str]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for file in files {
+        let path = folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("local {file}")).unwrap();
+    }
+    folder
+}
+
+fn url(folder: &TempDir) -> String {
+    format!("file://{}", folder.path().canonicalize().unwrap().display())
+}
+
+/// Mounts the bucket of the rig and more.
+fn mount(rig: &Rig, more: &[&str], options: &[&str]) -> Output {
+    let arguments = ["mount", "s3://archive"].iter().chain(more).copied().chain([rig.root_str()]);
+    let endpoint = rig.lab.endpoint();
+    let reach = ["--endpoint-url", &endpoint, "--no-sign-request", "--cache-size", "0"];
+    fitsfs(&arguments.chain(reach).chain(options.iter().copied()).collect::<Vec<_>>())
+}
+
+fn names(path: &Path) -> BTreeSet<String> {
+    fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_local_folder_reads_as_it_is() {
+    let rig = Rig::unmounted(|_| {});
+    let folder = folder(&["d/a.fits", "b"]);
+    let large = pattern_at(7, 0, 9_000_000);
+    fs::write(folder.path().join("d/large.fits"), &large).unwrap();
+    let output = fitsfs(&["mount", &url(&folder), rig.root_str(), "--cache-size", "0"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!((names(&rig.root), names(&rig.path("d"))), (set(&["b", "d"]), set(&["a.fits", "large.fits"])));
+    assert_eq!(sha256(rig.open("d/large.fits")), sha256(&large[..]));
+    assert_eq!(fs::read(rig.path("b")).unwrap(), b"local b");
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(modified(&rig.path("b")), modified(&folder.path().join("b")));
+}
+
+/// A folder that is used today is mounted over itself, and its programs change nothing.
+#[test]
+fn a_folder_can_be_mounted_over_itself_but_not_within() {
+    let rig = Rig::unmounted(|_| {});
+    fs::create_dir_all(rig.path("d/below")).unwrap();
+    fs::write(rig.path("d/a.fits"), "bytes").unwrap();
+    let source = format!("file://{}", rig.root_str());
+    let below = rig.path("d/below");
+    let refused = fitsfs(&["mount", &source, below.to_str().unwrap(), "--cache-size", "0"]);
+    assert!(!refused.status.success() && text(&refused).contains("mount elsewhere"), "{}", text(&refused));
+    let output = fitsfs(&["mount", &source, rig.root_str(), "--cache-size", "0"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(fs::read(rig.path("d/a.fits")).unwrap(), b"bytes");
+    assert_eq!(names(&rig.path("d")), set(&["a.fits", "below"]));
+    assert!(fs::write(rig.path("d/a.fits"), "other").is_err(), "it is the mount");
+}
+
+#[test]
+fn of_several_sources_the_first_wins_and_one_with_a_name_is_there() {
+    let rig = Rig::unmounted(|lab| {
+        lab.put(BUCKET, "both", pattern(1000, 1));
+        lab.put(BUCKET, "d/bucket.fits", pattern(5 * MIB, 2));
+    });
+    let folder = folder(&["both", "d/local.fits", "e/x"]);
+    let placed = format!("far/away={}", url(&folder));
+    let output = mount(&rig, &[&url(&folder), &placed], &[]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("3 sources"), "{}", text(&output));
+    assert_eq!(names(&rig.root), set(&["both", "d", "e", "far"]));
+    assert_eq!(names(&rig.path("d")), set(&["bucket.fits", "local.fits"]));
+    assert_eq!(fs::read(rig.path("both")).unwrap(), pattern_at(1, 0, 1000));
+    assert_eq!(sha256(rig.open("d/bucket.fits")), sha256_of_pattern(2, 5 * MIB));
+    assert_eq!(fs::read(rig.path("d/local.fits")).unwrap(), b"local d/local.fits");
+    assert_eq!(fs::read(rig.path("far/away/both")).unwrap(), b"local both");
+    assert_eq!(names(&rig.path("far")), set(&["away"]));
+    let sources = rig.status()["sources"].as_array().unwrap().len();
+    assert_eq!((sources, rig.status()["failing_sources"].as_array().unwrap().len()), (3, 0));
+}
+
+/// Another file in the place of one that cannot be reached would be wrong data.
+#[test]
+fn where_a_source_is_down_no_other_takes_its_place() {
+    let rig = Rig::unmounted(|lab| {
+        lab.put(BUCKET, "a", pattern(1000, 1));
+        lab.put(BUCKET, "late", pattern(1000, 2));
+    });
+    let folder = folder(&["late", "local"]);
+    let output = mount(&rig, &[&url(&folder)], &["--metadata-ttl", "0s"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(fs::read(rig.path("local")).unwrap(), b"local local");
+    rig.lab.fault(Fault::new(Kind::DropConnection));
+    for name in ["late", "local"] {
+        let failed = fs::read(rig.path(name)).unwrap_err();
+        assert_eq!(failed.raw_os_error(), Some(libc::EIO), "{name}: {failed}");
+    }
+    assert_eq!(names(&rig.root), set(&["late", "local"]), "what the others have");
+    let status = rig.status();
+    assert_eq!(status["failing_sources"][0]["source"], "s3://archive", "{status:#}");
+    rig.lab.clear_faults();
+    assert_eq!(fs::read(rig.path("late")).unwrap(), pattern_at(2, 0, 1000));
+    assert_eq!(fs::read(rig.path("local")).unwrap(), b"local local");
+    assert!(rig.status()["failing_sources"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_source_that_cannot_be_opened_is_named() {
+    let rig = Rig::unmounted(|_| {});
+    let output = mount(&rig, &["file:///nowhere/at/all"], &[]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("file:///nowhere/at/all") && text(&output).contains("folder"), "{}", text(&output));
+    assert_eq!(text(&output).trim().lines().count(), 1, "{}", text(&output));
+    let output = mount(&rig, &["..=file:///tmp"], &[]);
+    assert!(!output.status.success() && text(&output).contains("NAME=URL"), "{}", text(&output));
+}
