@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::presets;
 use crate::store::{Result, SourceUrl, StoreError, StoreOptions};
 use crate::tree::is_name;
 
@@ -67,15 +68,23 @@ impl MountSource {
         if words.len() > MAX_SOURCES {
             return Err(StoreError::invalid(format!("{} sources; {MAX_SOURCES} are possible", words.len())));
         }
-        let places = match words {
-            [] => vec![(String::new(), SourceUrl::from_env(&env)?)],
-            words => words.iter().map(|word| place(word)).collect::<Result<_>>()?,
-        };
-        let source = |(at, url): (String, SourceUrl)| {
+        let of_url = |at: String, url: SourceUrl| {
             let options = url.resolve_options(options.clone(), &env)?;
             Ok(Self { at, url, options })
         };
-        places.into_iter().map(source).collect()
+        let of_word = |word: &String| match presets::named(word) {
+            // Beside others it has a place of its own.
+            Some(preset) => {
+                let at = if words.len() > 1 { format!("{}/", preset.name) } else { String::new() };
+                let (url, options) = preset.source(options, &env)?;
+                Ok(Self { at, url, options })
+            }
+            None => place(word).and_then(|(at, url)| of_url(at, url)),
+        };
+        match words {
+            [] => Ok(vec![of_url(String::new(), SourceUrl::from_env(&env)?)?]),
+            words => words.iter().map(of_word).collect(),
+        }
     }
 }
 
@@ -120,6 +129,9 @@ mod tests {
         let words = ["s3://one/a=b/", "jwst=s3://two", "a/b/=file:///data"];
         assert_eq!(sources(&words).unwrap(), ["s3://one/a=b/", "jwst=s3://two", "a/b=file:///data"]);
         assert_eq!(sources(&[]).unwrap(), ["s3://from-env"]);
+        let words = ["mast", "irsa-wise", "s3://own"];
+        assert_eq!(sources(&words).unwrap(), ["mast=s3://stpubdata", "irsa-wise=s3://nasa-irsa-wise", "s3://own"]);
+        assert_eq!(sources(&["mast"]).unwrap(), ["s3://stpubdata"]);
         for bad in ["/=s3://one", "a//b=s3://one", "..=s3://one", "=s3://one"] {
             assert!(sources(&[bad]).unwrap_err().message.contains("NAME=URL"), "{bad}");
         }

@@ -90,8 +90,21 @@ fn documented() -> BTreeMap<String, Options> {
 #[test]
 fn the_options_of_each_command_are_those_documented_and_each_once() {
     let documented = documented();
-    let all =
-        ["mount", "unmount", "status", "trace", "layout", "warm", "cache list", "cache verify", "cache clear", "check"];
+    let all = [
+        "mount",
+        "unmount",
+        "status",
+        "trace",
+        "layout",
+        "warm",
+        "cache list",
+        "cache verify",
+        "cache clear",
+        "check",
+        "presets",
+        "path",
+        "url",
+    ];
     for command in all {
         assert_eq!(listed(command), documented.get(command).cloned().unwrap_or_default(), "fitsfs {command}");
     }

@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::presets;
 use crate::printable::printable;
 use crate::store::{Capabilities, SourceUrl, StoreError, StoreOptions};
 
@@ -33,7 +34,7 @@ impl CheckReport {
         let mut report = Self::default();
         let source = match arguments {
             [] => SourceUrl::from_env(&env),
-            [one] => SourceUrl::parse(one),
+            [one] => presets::named(one).map_or_else(|| SourceUrl::parse(one), |preset| SourceUrl::parse(preset.url)),
             [..] => Err(StoreError::invalid("several sources: check one at a time")),
         };
         match source {

@@ -23,7 +23,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Mount a bucket; returns when programs can use it
+    /// Mount sources; returns when programs can use them
     Mount(MountArgs),
     /// Take a mount away
     #[command(visible_alias = "umount")]
@@ -40,6 +40,12 @@ pub enum Command {
     Cache(CacheArgs),
     /// Find out why a source cannot be mounted, and what to do about it
     Check(CheckArgs),
+    /// List public archives that can be mounted by name
+    Presets(PresetsArgs),
+    /// Print the path of an object in the mounts that there are
+    Path(PathArgs),
+    /// Print the URL of a file in a mount
+    Url(UrlArgs),
 }
 
 /// How to reach S3.
@@ -87,8 +93,9 @@ impl S3Args {
 /// `fitsfs mount`
 #[derive(Args, Debug)]
 pub struct MountArgs {
-    /// SOURCE and MOUNTPOINT: s3://bucket[/prefix], then a path that begins with / or . (default: the bucket in
-    /// STORAGE_BUCKET, /app/data/mast)
+    /// SOURCEs and MOUNTPOINT: URLs such as s3://bucket[/prefix] or file:///dir, NAME=URL for one at a place of its own,
+    /// or presets such as mast; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
+    /// names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
     /// Mount read-only (this is the default)
@@ -97,7 +104,7 @@ pub struct MountArgs {
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
-    /// How long names and attributes are believed
+    /// How long names and attributes are valid
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,
     /// Where to keep what was fetched, for later mounts too (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, or
@@ -271,13 +278,35 @@ pub struct CacheClearArgs {
 /// `fitsfs check`
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// What to check: s3://bucket[/prefix] (default: the bucket in STORAGE_BUCKET)
+    /// What to check: a URL such as s3://bucket[/prefix], or a preset (default: what STORAGE_BUCKET names)
     pub source: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub s3: S3Args,
+}
+
+/// `fitsfs presets`
+#[derive(Args, Debug)]
+pub struct PresetsArgs {
+    /// Print JSON, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fitsfs path`
+#[derive(Args, Debug)]
+pub struct PathArgs {
+    /// The object, such as s3://stpubdata/hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits
+    pub url: String,
+}
+
+/// `fitsfs url`
+#[derive(Args, Debug)]
+pub struct UrlArgs {
+    /// The file
+    pub path: PathBuf,
 }
 
 fn octal(text: &str) -> Result<u16, String> {

@@ -8,6 +8,7 @@ mod layout;
 mod log_file;
 mod logging;
 mod mount;
+mod places;
 mod status;
 mod terminal;
 mod trace;
@@ -58,6 +59,9 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
         Command::Warm(args) => warm::run(&args),
         Command::Cache(args) => cache::run(args.command),
         Command::Check(args) => check::run(args),
+        Command::Presets(args) => places::presets(&args).map(|()| ExitCode::SUCCESS),
+        Command::Path(args) => places::path(&args).map(|()| ExitCode::SUCCESS),
+        Command::Url(args) => places::url(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

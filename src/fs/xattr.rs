@@ -10,7 +10,8 @@ pub const LAYOUT: &str = "user.fitsfs.layout";
 /// The attribute that tells how many bytes of a file are in the cache on disk.
 pub const CACHED: &str = "user.fitsfs.cached";
 
-const URL: &str = "user.fitsfs.url";
+/// The attribute that tells where a file comes from.
+pub const URL: &str = "user.fitsfs.url";
 const ETAG: &str = "user.fitsfs.etag";
 const VERSION: &str = "user.fitsfs.version";
 const STORAGE_CLASS: &str = "user.fitsfs.storage_class";

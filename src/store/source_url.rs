@@ -85,7 +85,9 @@ impl fmt::Display for SourceUrl {
 fn split(text: &str) -> Result<(&'static dyn Scheme, Place)> {
     let Some((scheme, rest)) = text.split_once("://") else {
         let supported = registry::supported();
-        return Err(StoreError::invalid(format!("presets and manifests are not known: {supported}{OR_A_MOUNTPOINT}")));
+        return Err(StoreError::invalid(format!(
+            "no preset of that name: fitsfs presets lists them; {supported}{OR_A_MOUNTPOINT}"
+        )));
     };
     let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
     if authority.contains('@') {

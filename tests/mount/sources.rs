@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use fitsfs_lab::{Fault, Kind};
 use tempfile::TempDir;
@@ -118,6 +118,36 @@ fn where_a_source_is_down_no_other_takes_its_place() {
     assert_eq!(fs::read(rig.path("late")).unwrap(), pattern_at(2, 0, 1000));
     assert_eq!(fs::read(rig.path("local")).unwrap(), b"local local");
     assert!(rig.status()["failing_sources"].as_array().unwrap().is_empty());
+}
+
+/// What a preset says of its bucket is not what the environment says of others.
+#[test]
+fn public_archives_are_mounted_by_name() {
+    let rig = Rig::unmounted(|lab| {
+        lab.create_bucket("stpubdata");
+        lab.put("stpubdata", "hst/public/j8pu/x.fits", pattern(100, 1));
+    });
+    let mount = |places: &[&str]| {
+        let endpoint = rig.lab.endpoint();
+        let mut command = Command::new(PROGRAM);
+        command.arg("mount").args(places).args([rig.root_str(), "--endpoint-url", &endpoint, "--cache-size", "0"]);
+        command.env("S3_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_REGION", "nowhere-1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    };
+    let url = "s3://stpubdata/hst/public/j8pu/x.fits";
+    for (places, path) in [(&["mast"][..], "hst/public/j8pu/x.fits"), (&["hst", "jwst"], "hst/j8pu/x.fits")] {
+        rig.lab.put("stpubdata", "jwst/public/y.fits", pattern(100, 2));
+        mount(places);
+        assert_eq!(fs::read(rig.path(path)).unwrap(), pattern_at(1, 0, 100));
+        let told = fitsfs(&["url", rig.path(path).to_str().unwrap()]);
+        assert_eq!(text(&told).trim(), url);
+        assert!(text(&fitsfs(&["path", url])).lines().any(|line| Path::new(line) == rig.path(path)));
+        assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    }
+    assert!(!fitsfs(&["path", "s3://elsewhere/x"]).status.success());
+    assert!(!fitsfs(&["url", "/etc/passwd"]).status.success());
+    assert!(text(&fitsfs(&["presets"])).contains("s3://nasa-irsa-spitzer"));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! `fitsfs presets`, `fitsfs path` and `fitsfs url`: what can be mounted by name, and what is where.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use super::args::{PathArgs, PresetsArgs, UrlArgs};
+use super::status;
+use super::terminal::Style;
+use crate::control;
+use crate::fs::xattr;
+use crate::presets::PRESETS;
+use crate::printable::printable;
+
+/// Prints the public archives that have names.
+pub fn presets(args: &PresetsArgs) -> Result<(), String> {
+    if args.json || !std::io::stdout().is_terminal() {
+        return super::print_json(&PRESETS);
+    }
+    let (style, mut text) = (Style::for_stdout(), String::new());
+    for preset in PRESETS {
+        // Writing to a string cannot fail.
+        let name = style.bold(&format!("{:18}", preset.name));
+        let _ = writeln!(text, "{name} {:45} {:15} {}", preset.url, preset.region, preset.holds);
+    }
+    super::print(&text)
+}
+
+/// Prints where an object is in the mounts that there are.
+pub fn path(args: &PathArgs) -> Result<(), String> {
+    let mut paths = Vec::new();
+    for mountpoint in status::ours()? {
+        // A mount that does not answer is not the one that is looked for, as far as can be told.
+        let Ok(snapshot) = control::status(&mountpoint) else { continue };
+        paths.extend(snapshot.sources.iter().filter_map(|source| path_in(&mountpoint, source, &args.url)));
+    }
+    if paths.is_empty() {
+        return Err(format!("no mount of fitsfs shows {}; fitsfs status lists what is mounted", args.url));
+    }
+    paths.dedup();
+    paths.iter().try_for_each(|path| super::print(&format!("{}\n", printable(&path.display().to_string()))))
+}
+
+/// The path of an object under a mount, if the source (`URL` or `NAME=URL`) has it.
+fn path_in(mountpoint: &Path, source: &str, url: &str) -> Option<PathBuf> {
+    let (at, root) = source.split_once('=').filter(|(at, _)| !at.contains("://")).unwrap_or(("", source));
+    let below = url.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/')?;
+    Some(mountpoint.join(at).join(below))
+}
+
+/// Prints the URL of a file in a mount.
+pub fn url(args: &UrlArgs) -> Result<(), String> {
+    let shown = args.path.display();
+    let mut value = vec![0; MAX_URL];
+    let length = rustix::fs::getxattr(&args.path, xattr::URL, &mut value[..]).map_err(|error| match error {
+        rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP => format!("{shown} is no file in a mount of fitsfs"),
+        error => format!("{shown}: {error}"),
+    })?;
+    let url = String::from_utf8_lossy(&value[..length]);
+    super::print(&format!("{}\n", printable(&url)))
+}
+
+/// The longest URL that is printed, in bytes: as long as a value of an extended attribute can be.
+const MAX_URL: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_where_its_source_is() {
+        let path = |source, url| path_in(Path::new("/mnt"), source, url);
+        assert_eq!(path("s3://b", "s3://b/d/k=1").unwrap(), Path::new("/mnt/d/k=1"));
+        assert_eq!(path("s3://b/hst/", "s3://b/hst/x").unwrap(), Path::new("/mnt/x"));
+        assert_eq!(path("jwst=s3://b/p", "s3://b/p/x").unwrap(), Path::new("/mnt/jwst/x"));
+        assert_eq!(path("s3://b/a=b/", "s3://b/a=b/x").unwrap(), Path::new("/mnt/x"));
+        for other in ["s3://bb/x", "s3://c/x", "s3://b"] {
+            assert_eq!(path("s3://b", other), None, "{other}");
+        }
+    }
+}
