@@ -21,7 +21,7 @@ use crate::mount::{self, point};
 use crate::printable::printable;
 use crate::store::SourceUrl;
 
-/// After `unmount` the daemon needs a moment to finish; nobody waits longer for it than this.
+/// After `unmount` the daemon needs a moment to finish, and is waited for no longer than this.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Mounts, in the background unless told otherwise.
@@ -137,7 +137,7 @@ fn announce(config: &MountConfig, shown: Shown, background: bool) {
         Shown::Nothing => "; it holds no keys: is the prefix right?",
         Shown::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
     };
-    // Whoever started us may not listen.
+    // The process that started us may not listen.
     let line = format!("{} is mounted at {}{note}", config.source, config.mountpoint.display());
     let _ = writeln!(stdout, "{}", printable(&line));
     let _ = stdout.flush();

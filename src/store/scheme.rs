@@ -46,7 +46,7 @@ pub(super) trait Scheme: fmt::Debug + Sync {
     async fn diagnose(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>>;
 }
 
-/// Two are the same if their URLs begin alike.
+/// Schemes are the same if their names are.
 impl PartialEq for dyn Scheme {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
