@@ -304,12 +304,8 @@ fn serve_status(
 /// Why a store cannot be mounted, with what to do about it.
 fn refuse(config: &MountConfig, error: &StoreError) -> String {
     let remedy = match error.kind {
-        ErrorKind::NotFound => "; check the name of the bucket and the endpoint",
-        ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
-        ErrorKind::Credentials => "; check the credentials and the clock",
-        ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
         ErrorKind::Offline => "; mount once without --offline, with the same --cache-dir",
-        _ => "",
+        _ => config.source.remedy_of_mount(error),
     };
     format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", config.source, config.source)
 }

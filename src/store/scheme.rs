@@ -37,7 +37,10 @@ pub(super) trait Scheme: fmt::Debug + Sync {
     fn resolve(&self, options: StoreOptions, env: Env<'_>) -> Result<StoreOptions>;
 
     /// What to do about options with which no store can be opened.
-    fn remedy(&self, error: &StoreError) -> &'static str;
+    fn remedy_of_options(&self, error: &StoreError) -> &'static str;
+
+    /// What to do about an error that prevents a mount, after a semicolon; nothing where the error says it all.
+    fn remedy_of_mount(&self, error: &StoreError) -> &'static str;
 
     /// Opens the store at a root. Sends no request.
     async fn open(&self, root: &str, options: &StoreOptions) -> Result<Arc<dyn Store>>;
