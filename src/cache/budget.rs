@@ -98,7 +98,7 @@ impl Budget {
         };
         match permit {
             Some(permit) => self.granted(permit),
-            // The semaphore is never closed; were it, waiting for ever would be the only honest answer.
+            // The semaphore is never closed. If it were, there would be no memory to grant, ever.
             None => std::future::pending().await,
         }
     }

@@ -1,10 +1,10 @@
 //! The disk that the cache is on, as something that may stop answering: a frozen filesystem, a server of NFS that is gone,
-//! a volume whose connection broke. Threads that wait for such a disk cannot be ended by anyone, so that nothing else may
-//! wait on them.
+//! a volume whose connection broke. Threads that wait for such a disk cannot be ended, so that nothing else may
+//! wait for them.
 //!
 //! - What is waited for ([`Device::ask`]) runs on one of a few threads, and is waited for with a deadline. When that has
 //!   passed, the cache is off: nothing is asked any more, and callers go to the store.
-//! - What nobody waits for ([`Device::later`], [`Device::surely`]) runs on one thread, in order: small writes, and closing
+//! - What no caller waits for ([`Device::later`], [`Device::surely`]) runs on one thread, in order: small writes, and closing
 //!   files, which waits for the disk on some filesystems ([`Held`]).
 //! - What takes its time on a thread of its own says so step by step ([`Device::watch`]).
 //!
@@ -34,7 +34,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Where there is no store to ask, a disk that has to spin up is waited for, which takes some 10 s.
 pub const OFFLINE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What nobody waits for may take so many times longer. A kernel that has too much to write makes writers wait.
+/// What no caller waits for may take so many times longer. A kernel that has too much to write makes writers wait.
 const UNWAITED_SHARE: u32 = 5;
 
 /// The cache stays off for so many times the patience at least: a disk that answers now and then costs programs no more
@@ -64,7 +64,7 @@ pub struct Device {
     writer: Watched,
 }
 
-/// What the thread for what nobody waits for is at.
+/// The thread for what no caller waits for.
 #[derive(Debug)]
 struct Clerk {
     watched: Watched,
@@ -108,10 +108,10 @@ impl Drop for Step<'_> {
     }
 }
 
-/// The states of an operation: it waits for a thread, is under way, was abandoned after its deadline, has ended.
+/// The states of an operation: it waits for a thread, is under way, has missed its deadline, has ended.
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
-const GIVEN_UP: u8 = 2;
+const TIMED_OUT: u8 = 2;
 const ENDED: u8 = 3;
 
 /// An operation that is under way until this is dropped, however it ends.
@@ -123,7 +123,7 @@ struct Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.state.swap(ENDED, Ordering::SeqCst) == GIVEN_UP {
+        if self.state.swap(ENDED, Ordering::SeqCst) == TIMED_OUT {
             self.device.hung.fetch_sub(1, Ordering::SeqCst);
         }
     }
@@ -171,15 +171,16 @@ impl Device {
         match tokio::time::timeout(self.patience, answer).await {
             Ok(answer) => answer,
             Err(_) => {
-                self.give_up(&state);
+                self.timed_out(&state);
                 None
             }
         }
     }
 
-    fn give_up(&self, state: &AtomicU8) {
+    /// An operation has not ended by its deadline: it counts as hanging until it does.
+    fn timed_out(&self, state: &AtomicU8) {
         self.hung.fetch_add(1, Ordering::SeqCst);
-        if state.compare_exchange(BEGUN, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if state.compare_exchange(BEGUN, TIMED_OUT, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             // It had no place, or has just ended.
             self.hung.fetch_sub(1, Ordering::SeqCst);
         }
@@ -210,11 +211,11 @@ impl Device {
         let _ = self.jobs.send(Box::new(work));
     }
 
-    /// Waits until all is done that nobody waits for, at most so long.
+    /// Waits until all that [`Device::later`] and [`Device::surely`] were given is done, at most so long.
     pub fn finish(&self, patience: Duration) {
         let (done, is_done) = mpsc::channel();
         self.surely(move || {
-            // Whoever waits may have lost patience.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         });
         let _ = is_done.recv_timeout(patience);
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_is_bounded_and_tells_that_the_disk_hangs() {
+    async fn what_no_caller_waits_for_is_bounded_and_tells_that_the_disk_hangs() {
         let device = Device::start("a test".to_owned(), PATIENCE).unwrap();
         let (answer, hang) = hanging();
         device.surely(hang);

@@ -1,5 +1,4 @@
-//! Bytes of objects in memory: what is on its way from the store, and what arrived and was not yet handed on. And on disk
-//! ([`disk`]), where they stay.
+//! Bytes of objects: in memory while they are in flight or not handed on yet, and on disk ([`disk`]), where they stay.
 //!
 //! The kernel's page cache is the memory tier for data; nothing is kept in memory that the kernel has. A [`Segment`] is the
 //! result of one range GET, readable while it fills; a [`SegmentMap`] holds the segments of one object version, which

@@ -25,7 +25,7 @@ type Free = u16;
 const ALL: Free = Free::MAX;
 const _: () = assert!(PIECES_OF_SLAB == Free::BITS as usize);
 
-/// A slab that was free for so long is let go of. A stream uses its memory again within some milliseconds.
+/// A slab that was free for so long is unmapped. A stream uses its memory again within some milliseconds.
 const REST: Duration = Duration::from_secs(1);
 
 /// Huge pages, cut into pieces.
@@ -35,9 +35,9 @@ pub struct Pieces(Mutex<Slabs>);
 #[derive(Debug, Default)]
 struct Slabs {
     all: Vec<Slab>,
-    /// How many of them were free all the time since free ones were let go of.
+    /// How many of them were free all the time since free ones were unmapped last.
     unused: usize,
-    /// Whether someone lets go of them now and then.
+    /// Whether a task is going to unmap free ones.
     swept: bool,
 }
 
@@ -54,7 +54,7 @@ struct Memory {
     start: usize,
 }
 
-/// A piece, of which the first `filled` bytes have been written. Nobody else has it until it is dropped.
+/// A piece, of which the first `filled` bytes have been written. It is not shared until it is dropped.
 #[derive(Debug)]
 pub struct Piece {
     home: Arc<Pieces>,
@@ -76,7 +76,7 @@ pub fn map_huge_page() -> io::Result<(MmapMut, usize)> {
 
 impl Pieces {
     /// An empty piece, of the first slab that has one, so that the last ones become free as a whole. Within a runtime
-    /// what is free is kept for a while; a task lets go of it.
+    /// what is free is kept for a while; a task unmaps it.
     pub fn take(self: &Arc<Self>) -> io::Result<Piece> {
         let mut slabs = self.0.lock();
         let piece = slabs.take(self)?;
@@ -95,7 +95,7 @@ impl Pieces {
     }
 }
 
-/// Lets go of what is free for a while, as long as there is anything.
+/// Unmaps what is free for a while, as long as there is anything.
 async fn sweep(pieces: Weak<Pieces>) {
     loop {
         tokio::time::sleep(REST).await;
@@ -216,7 +216,7 @@ mod tests {
         }
         assert_eq!(pieces.slabs(), 3);
         drop(taken);
-        assert_eq!(pieces.slabs(), 0, "where nobody would let go of them later");
+        assert_eq!(pieces.slabs(), 0, "where no task would unmap them later");
     }
 
     #[tokio::test(start_paused = true)]
@@ -238,7 +238,7 @@ mod tests {
         tokio::time::sleep(3 * REST).await;
         assert_eq!(pieces.slabs(), 0);
         drop(take(1));
-        assert_eq!(pieces.slabs(), 1, "someone sweeps again");
+        assert_eq!(pieces.slabs(), 1, "a task sweeps again");
     }
 
     #[test]

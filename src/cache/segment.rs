@@ -34,7 +34,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether it is data that a reader is expected to come to, which nobody wants once that reader has gone.
+    /// Whether it is data that a reader is expected to come to, which is not wanted once that reader has gone.
     pub fn is_data_ahead(self) -> bool {
         matches!(self, Self::Strided | Self::Probe | Self::Sequential | Self::Region | Self::Replayed)
     }
@@ -105,7 +105,7 @@ pub struct Segment {
     progress: watch::Sender<Progress>,
     /// What READs have been answered with of this segment: sorted, disjoint.
     delivered: Mutex<Vec<Range<u64>>>,
-    /// The kernel has been given the rest ahead of the reader. It may drop that again before anyone reads it.
+    /// The kernel has been given the rest ahead of the reader. It may drop that again before a program reads it.
     pushed: AtomicBool,
     from_store: AtomicBool,
     waiters: AtomicUsize,
@@ -281,14 +281,14 @@ impl Segment {
         Some(joined.freeze())
     }
 
-    /// Waits until someone waits for this segment (a prefetch that is queued then starts at once).
+    /// Waits until a reader waits for this segment (a prefetch that is queued then starts at once).
     pub async fn wanted(&self) {
         if self.waiters.load(Ordering::SeqCst) == 0 {
             self.urgent.notified().await;
         }
     }
 
-    /// Gives the fetch up unless someone waits for it or it has all arrived. True if it was given up.
+    /// Cancels the fetch unless a reader waits for it or it has all arrived. True if it was cancelled.
     pub fn cancel(&self) -> bool {
         if self.waiters.load(Ordering::SeqCst) > 0 || self.is_complete() {
             return false;
@@ -298,7 +298,7 @@ impl Segment {
         true
     }
 
-    /// Waits until the fetch is given up.
+    /// Waits until the fetch is cancelled.
     pub async fn cancelled(&self) {
         if !self.cancelled.load(Ordering::SeqCst) {
             self.cancel.notified().await;
@@ -467,13 +467,13 @@ mod tests {
             async move { segment.wait_for(10).await }
         });
         segment.wanted().await;
-        assert!(!segment.cancel(), "someone waits for it");
+        assert!(!segment.cancel(), "a reader waits for it");
         segment.fail(StoreError::new(crate::store::ErrorKind::Server, "500"));
         assert!(waiter.await.unwrap().is_err());
     }
 
     #[tokio::test]
-    async fn who_waits_no_more_keeps_no_fetch_going() {
+    async fn a_reader_that_waits_no_more_keeps_no_fetch_going() {
         let segment = Segment::new(0..10, Origin::Sequential, None);
         let wait = tokio::time::timeout(std::time::Duration::from_millis(1), segment.wait_for(10));
         assert!(wait.await.is_err());

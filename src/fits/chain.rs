@@ -5,7 +5,7 @@
 //! - the chain moves along proven offsets only: each is the end of an HDU whose header was read. Bytes that do not cover the
 //!   needed offset are ignored, so a wrong guess costs a request and nothing else;
 //! - the chain keeps no bytes, only the structural keywords of the header in the making. Fed in the order of their
-//!   offsets, the ranges of one round lead as far as they can; those of later use the caller keeps or fetches again;
+//!   offsets, the ranges of one round are used as far as possible; what is of use later the caller keeps or fetches again;
 //! - the result depends on the file alone, not on how it was cut into pieces (pieces shorter than a card are ignored);
 //! - every byte of a header is needed once at most.
 

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_without_end_is_given_up() {
+    fn a_header_without_end_is_malformed() {
         let bytes = vec![b' '; usize::try_from(MAX_HEADER_LEN).unwrap()];
         let mut parser = Parser::default();
         assert_eq!(parser.push(&header_bytes(&["SIMPLE  = T"])[..80]), Ok(None));

@@ -8,10 +8,11 @@
 //! |---|---|---|
 //! | a card: keyword and value | [`card`] | 4.1, 4.2 |
 //! | a header: the structural keywords, up to END | [`header`] | 4.4.1, 3.1 |
+//! | the type of an HDU | [`kind`] | 3.3, 6, 7 |
 //! | an HDU: offsets, data size, geometry | [`hdu`] | 4.4.1 (eq. 1, 2), 6.1.1 (eq. 4), 7.1 to 7.3 |
 //! | heap and tiles of a table | [`table`] | 7.3.5, 10.1 |
 //! | the HDUs of a file and how it ends | [`layout`] | 3.1, 3.5 |
-//! | the walk along the chain, and guesses ahead of it | [`chain`], `repeat` | 3.1 |
+//! | the walk along the chain, and where the headers behind it are expected | [`chain`], `repeat` | 3.1 |
 //! | the index of the HDUs in files of Rubin | [`index`] | - |
 //! | the same for ASDF files, whose blocks are told as HDUs | [`asdf`] | - |
 //! | the choice between the two, by the first bytes of a file | [`walk`] | - |
@@ -38,6 +39,7 @@ pub mod chain;
 pub mod hdu;
 pub mod header;
 pub mod index;
+pub mod kind;
 pub mod layout;
 mod name;
 pub mod render;
@@ -49,7 +51,8 @@ pub mod walk;
 pub(crate) mod testing;
 
 pub use chain::Need;
-pub use hdu::{Hdu, HduKind};
+pub use hdu::Hdu;
+pub use kind::HduKind;
 pub use layout::{Layout, Tail};
 pub use name::is_fits_name;
 pub use walk::Chain;

@@ -7,7 +7,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::hdu::{Hdu, HduKind};
+use super::hdu::Hdu;
+use super::kind::HduKind;
 use super::layout::{Layout, Tail};
 
 const TITLES: [&str; 8] = ["No", "Name", "Ver", "Type", "Header offset", "Data offset", "Data span", "Shape"];

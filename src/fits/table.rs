@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hdu::HduKind;
 use super::header::{Header, MAX_INDEX};
+use super::kind::HduKind;
 
 /// The column that holds the compressed tiles (FITS Standard 4.0, 10.1.3).
 const TILE_COLUMN: &str = "COMPRESSED_DATA";

@@ -182,13 +182,14 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::store::{ObjectMeta, Version, nowhere};
+    use crate::store::scripted::Scripted;
+    use crate::store::{Object, ObjectMeta, Version};
 
     fn file(key: &str, etag: &str, size: u64) -> Node {
         let version = Version { etag: Some(etag.into()), id: None };
         let last_modified = SystemTime::UNIX_EPOCH;
         let meta = ObjectMeta { key: key.into(), size, last_modified, version, storage_class: None };
-        Node::File(nowhere::object(meta))
+        Node::File(Object::of(Arc::new(Scripted::default()), meta))
     }
 
     fn table() -> InodeTable {

@@ -1,80 +1,11 @@
 //! Operations on a tree that is a list of paths.
 
-use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::cache::Budget;
 use crate::read::ReaderConfig;
-use crate::store::{self, ObjectMeta, Version, nowhere};
-
-/// Files by path.
-#[derive(Debug)]
-struct Paths(Vec<&'static str>);
-
-/// The entries of a directory.
-struct Entries(Vec<Entry>);
-
-impl Paths {
-    fn node(&self, path: &str) -> Option<Node> {
-        let meta = || ObjectMeta {
-            key: path.to_owned(),
-            size: 1,
-            last_modified: SystemTime::UNIX_EPOCH,
-            version: Version::default(),
-            storage_class: None,
-        };
-        let below = format!("{path}/");
-        match self.0.contains(&path) {
-            true => Some(Node::File(nowhere::object(meta()))),
-            false => self.0.iter().any(|file| file.starts_with(&below)).then_some(Node::Directory),
-        }
-    }
-}
-
-#[async_trait]
-impl Tree for Paths {
-    fn ttl(&self) -> Ttl {
-        Ttl::new(Duration::from_secs(1))
-    }
-
-    async fn look_up(&self, directory: &str, name: &str) -> store::Result<Option<Found>> {
-        Ok(self.node(&format!("{directory}{name}")).map(|node| Found { node, head: None }))
-    }
-
-    fn open(&self, directory: &str) -> Arc<dyn Directory> {
-        let entry = |path: &&'static str| {
-            let name = path.strip_prefix(directory)?;
-            Some(Entry { name: name.into(), node: self.node(path)? })
-        };
-        Arc::new(Entries(self.0.iter().filter_map(entry).collect()))
-    }
-
-    fn known(&self, _: &str) -> Option<Arc<dyn Directory>> {
-        None
-    }
-
-    async fn foresee(&self, _: &str) -> Option<(String, Object)> {
-        None
-    }
-
-    async fn look_again(&self, object: &Object) -> Object {
-        object.clone()
-    }
-
-    async fn invalidate(&self, _: &str) {}
-}
-
-#[async_trait]
-impl Directory for Entries {
-    async fn entries(&self, place: u64, count: usize) -> store::Result<Vec<(Entry, u64)>> {
-        Ok(self.0.iter().cloned().zip(1..).skip(place as usize).take(count).collect())
-    }
-
-    fn beyond(&self, _: &str, _: isize, _: usize) -> Vec<Entry> {
-        Vec::new()
-    }
-}
+use crate::tree::paths::Paths;
 
 fn filesystem(paths: &[&'static str]) -> Filesystem {
     let (metrics, runtime, memory) = (Arc::new(Metrics::new()), Handle::current(), 8 << 20);
@@ -82,7 +13,7 @@ fn filesystem(paths: &[&'static str]) -> Filesystem {
     let (disk, max_ahead, max_region) = (None, memory, memory);
     let peeks = Arc::new(Peeks::new(runtime.clone()));
     let config = ReaderConfig { disk, budget, max_ahead, max_region, metrics: metrics.clone(), runtime };
-    let tree = Arc::new(Paths(paths.to_vec()));
+    let tree = Paths::new("tree", paths);
     Filesystem::new(Parts { tree, peeks, reader: Reader::new(config), metrics, memory })
 }
 

@@ -85,7 +85,7 @@ counters! {
     pushes,
     /// Bytes stored into the kernel's page cache ahead of the reader.
     pushed_bytes,
-    /// Pushes given up under memory pressure or because their page was being read.
+    /// Pushes that were cancelled under memory pressure or because their page was being read.
     dropped_pushes,
     /// Bytes fetched before anything asked for them.
     prefetched_bytes,
@@ -93,7 +93,7 @@ counters! {
     disk_bytes_read,
     /// Bytes written to the cache on disk that it did not have.
     disk_bytes_written,
-    /// Bytes that this mount has given up in the cache on disk, to make room.
+    /// Bytes that this mount has evicted from the cache on disk, to make room.
     disk_evicted_bytes,
     /// Bytes that were fetched and could not be written to the cache on disk: it was full, slow or broken.
     disk_dropped_bytes,

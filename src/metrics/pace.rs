@@ -261,13 +261,13 @@ mod tests {
         transfers(&mut home, &mut now, 1, 100, 12e6);
         assert!((500e6..700e6).contains(&region.pace().bandwidth), "{:?}", region.pace());
         assert!((12e6..30e6).contains(&home.pace().bandwidth), "{:?}", home.pace());
-        let mut far = Measured::default();
-        assert!(!far.pace().is_open());
-        far.answered(Duration::from_millis(100), now);
-        far.ended(now);
-        assert!(far.pace().is_open() && far.pace().bandwidth < 60e6, "{:?}", far.pace());
-        transfers(&mut far, &mut now, 1, 100, 90e6);
-        assert!(!far.pace().is_open() && far.pace().bandwidth > 400e6, "{:?}", far.pace());
+        let mut slow = Measured::default();
+        assert!(!slow.pace().is_open());
+        slow.answered(Duration::from_millis(100), now);
+        slow.ended(now);
+        assert!(slow.pace().is_open() && slow.pace().bandwidth < 60e6, "{:?}", slow.pace());
+        transfers(&mut slow, &mut now, 1, 100, 90e6);
+        assert!(!slow.pace().is_open() && slow.pace().bandwidth > 400e6, "{:?}", slow.pace());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Metrics, PaceMeter, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, ObjectSource, Offline, Preconnect, Store, StoreError};
+use crate::store::{self, ErrorKind, Offline, Preconnect, Source, Store, StoreError};
 use crate::trace::Trace;
 use crate::tree::{Bucket, Namespace, Peeks, Ttl};
 
@@ -33,11 +33,11 @@ const STORE_PATIENCE: Duration = Duration::from_secs(15);
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The readahead of a sequential reader, in bytes, at most: twice what 700 MB/s deliver in 50 ms.
+/// Readahead of a sequential reader has at most this many bytes: twice what 700 MB/s deliver in 50 ms.
 pub const MAX_AHEAD: u64 = 64 << 20;
 
-/// The readahead of a single reader may take no more than this share of the memory budget, and of the memory of the control group
-/// that the pushed pages are charged to.
+/// Readahead of a single reader may not take more than this share of the memory budget, and of the memory of the control
+/// group that the pushed pages are charged to.
 const AHEAD_SHARE: u64 = 8;
 
 /// A region that is fetched whole may take this share of the cache on disk, or of the memory budget where there is none.
@@ -102,7 +102,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Shown)
     let peeks = Arc::new(Peeks::new(handle.clone()));
     let names = cache.names(store.clone(), config, ttl);
     let namespace = Namespace::new(names, ttl, memory, peeks.clone(), metrics.clone(), handle.clone());
-    let source = Arc::new(ObjectSource { store, pace });
+    let source = Arc::new(Source { store, pace });
     let tree = Arc::new(Bucket::new(source, namespace, &config.source.prefix));
     let shown = fs::probe(&*tree, STORE_PATIENCE).await.map_err(|error| refuse(config, &error))?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.

@@ -1,7 +1,7 @@
 //! Places that ascend: rows of a table here and there, points of an image in the order of their rows.
 //!
-//! Which place comes next nobody knows, but what lies between two of them may take less time to transfer than the next
-//! wait does.
+//! The next place cannot be predicted, but what lies between two of them may take less time to transfer than the wait for
+//! the next one.
 
 use std::ops::Range;
 
@@ -42,8 +42,8 @@ impl Ascent {
         self.places > 1
     }
 
-    /// Whether its reader is led.
-    pub fn leads(&self) -> bool {
+    /// Whether there is readahead for its reader.
+    pub fn has_readahead(&self) -> bool {
         self.window > 0
     }
 
@@ -101,22 +101,22 @@ mod tests {
     const PACE: Pace = Pace::measured(0.03, 600e6);
     const MIB: u64 = 1 << 20;
 
-    /// Reads pages at these places; what was led in all, and how often a page was not among that.
+    /// Reads pages at these places; what was planned in all, and how often a page was not among that.
     fn walk(places: impl IntoIterator<Item = u64>) -> (u64, usize) {
-        let (mut ascent, mut led, mut missed) = (Ascent::default(), 0..0, 0);
+        let (mut ascent, mut planned, mut missed) = (Ascent::default(), 0..0, 0);
         let mut bytes = 0;
         for at in places {
-            missed += usize::from(!led.contains(&at));
-            if let Some(lead) = ascent.advance(&(at..at + 4096), &PACE, 64 * MIB) {
-                bytes += lead.end - lead.start;
-                led = if led.is_empty() { lead } else { led.start..lead.end };
+            missed += usize::from(!planned.contains(&at));
+            if let Some(ahead) = ascent.advance(&(at..at + 4096), &PACE, 64 * MIB) {
+                bytes += ahead.end - ahead.start;
+                planned = if planned.is_empty() { ahead } else { planned.start..ahead.end };
             }
         }
         (bytes, missed)
     }
 
     #[test]
-    fn places_that_ascend_are_led_and_what_is_led_grows_with_the_way() {
+    fn places_that_ascend_get_readahead_that_grows_with_the_way() {
         let distance = |n: u64| 1_000_000 + n * 7_919 % 500_000;
         let places =
             |count: u64| (0..count).scan(10_000_000, move |at, n| Some(std::mem::replace(at, *at + distance(n))));

@@ -1,7 +1,7 @@
 //! Parts of regions that are to be fetched, a few at a time.
 //!
-//! A region may have gigabytes. Were all of it requested at once, other prefetching would wait behind it, and memory would
-//! be reserved long before it is used. So as much is in flight as keeps the network busy, and each part that arrives
+//! A region may have gigabytes. If all of it were requested at once, other prefetching would wait behind it, and memory would
+//! be reserved long before it is used. So only as much is in flight as keeps the network busy, and each part that arrives
 //! lets the next one begin.
 
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ impl Backlog {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
-    /// Nobody wants what is left: returns it.
+    /// What is left is not wanted any more: returns it.
     pub fn clear(&mut self) -> VecDeque<Range<u64>> {
         std::mem::take(&mut self.parts)
     }

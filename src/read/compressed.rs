@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::headers::HEAD;
-use super::tiles::{Extent, Lead, TileReader, Tiles, descriptors};
+use super::heap::Readahead;
+use super::tiles::{Extent, TileReader, Tiles, descriptors};
 use crate::fits::Hdu;
 use crate::metrics::Pace;
 
@@ -46,7 +47,7 @@ pub(super) struct Compressed {
     read: Vec<usize>,
     /// The HDUs of which the same part is wanted as of the one that was read, once their table is there.
     expected: Vec<usize>,
-    /// The HDUs of which that was wanted already.
+    /// The HDUs of which that was planned already.
     served: Vec<usize>,
     /// Where the last read of a header ended, with what its buffer took in behind it; and of a table.
     header_end: u64,
@@ -59,7 +60,7 @@ pub(super) enum Followed {
     /// It was of the table, which is to be fetched whole.
     Table(Range<u64>),
     /// It was of the heap.
-    Heap(Lead),
+    Heap(Readahead),
 }
 
 /// What to fetch of images that were not touched yet.
@@ -151,7 +152,7 @@ impl Compressed {
         // A buffer that is filled from the table goes on into the heap, which says nothing of tiles.
         if held && read.start == self.table_end && read.start < table.end + READ_ON {
             self.table_end = read.end;
-            return Some(Followed::Heap(Lead::Pieces(Vec::new())));
+            return Some(Followed::Heap(Readahead::Pieces(Vec::new())));
         }
         let index = self.readers.iter().position(|tiles| tiles.hdu == hdu.index)?;
         self.readers[..=index].rotate_right(1);
@@ -216,8 +217,8 @@ impl Compressed {
         self.wanted.clear();
     }
 
-    /// What a reader was to be led by is left for later.
-    pub fn leads_no_further(&mut self, range: &Range<u64>) {
+    /// Readahead in `range` is left for later.
+    pub fn postpone(&mut self, range: &Range<u64>) {
         self.readers.iter_mut().for_each(|tiles| tiles.cut_run(range));
     }
 
@@ -253,8 +254,8 @@ impl Compressed {
                 continue;
             }
             match tiles.expect(extent, pace, max_ahead) {
-                Lead::Pieces(pieces) => planned.pieces.extend(pieces),
-                Lead::Run(run) => planned.runs.extend(run),
+                Readahead::Pieces(pieces) => planned.pieces.extend(pieces),
+                Readahead::Run(run) => planned.runs.extend(run),
             }
         }
         planned

@@ -32,8 +32,8 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Whether a segment stays in memory once programs have had it: header bytes, for whoever opens the file again or has
-    /// lost them from the page cache, and for the walk along the headers if that comes there later than its reader.
+    /// Whether a segment stays in memory once programs have had it: header bytes, for programs that open the file again or
+    /// find them gone from the page cache, and for the walk along the headers if that comes there later than its reader.
     pub fn keeps(&self, segment: &Segment) -> bool {
         let range = segment.range();
         let may_have_headers = || segment.origin().is_headers() && self.planner.is_before(range.end);
@@ -225,8 +225,8 @@ impl FileState {
         }
     }
 
-    /// A fetch has failed: its place is free again, and whoever waits for it hears why.
-    pub(super) fn give_up(&self, segment: &Arc<Segment>, error: StoreError) {
+    /// A fetch has failed: its place is free again, and reads that wait for it get the error.
+    pub(super) fn fail(&self, segment: &Arc<Segment>, error: StoreError) {
         let mut core = self.core.lock();
         core.segments.remove(segment);
         core.planner.on_denied(&segment.range());
@@ -244,8 +244,8 @@ impl FileState {
         self.core.try_lock().map(|mut core| core.segments.remove(segment)).is_some()
     }
 
-    /// The last reader has gone: gives up what was led ahead of it. Header bytes stay, for whoever opens the file next; and
-    /// all if nothing was asked for yet: programs look at the first bytes of a file before they open it to read it.
+    /// The last reader has gone: cancels or drops its readahead. Header bytes stay, for the next program that opens the
+    /// file; and all if nothing was asked for yet: programs look at the first bytes of a file before they open it to read it.
     pub(super) fn close(&self) {
         *self.cached.lock() = None;
         self.from_disk.store(0, Ordering::Relaxed);
@@ -263,8 +263,8 @@ impl FileState {
         for part in core.bought.clear() {
             core.planner.on_denied(&part);
         }
-        let leads: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();
-        for segment in leads {
+        let readahead: Vec<_> = core.segments.iter().filter(|s| s.origin().is_data_ahead()).cloned().collect();
+        for segment in readahead {
             if segment.is_complete() || segment.cancel() {
                 core.segments.remove(&segment);
             }
@@ -333,8 +333,8 @@ mod tests {
             failures: Failures::default(),
         };
         let guessed = |start: u64| Segment::new(start..start + (24 << 10), Origin::Predicted, None);
-        let (far, data) = (guessed(1_003_520), Segment::new(200_000..240_000, Origin::Sequential, None));
-        assert!(core.keeps(&far) && !core.keeps(&data));
+        let (further_on, data) = (guessed(1_003_520), Segment::new(200_000..240_000, Origin::Sequential, None));
+        assert!(core.keeps(&further_on) && !core.keeps(&data));
         let held = |range: &Range<u64>| Some(file[range.start as usize..range.end as usize].to_vec().into());
         core.planner.on_arrival(held, &Pace::default());
         assert!(core.keeps(&guessed(0)), "it has headers");

@@ -1,7 +1,4 @@
-//! Where the bytes of a segment come from: the cache on disk as far as it has them, the store for the rest.
-//!
-//! Who has read a file before mostly reads the same of it again. So as long as all that programs ask for is on disk,
-//! nothing is fetched ahead that is not: whether they go elsewhere this time shows with the first byte that is missing.
+//! Fills one segment: from the cache on disk as far as that has its bytes, from the store for the rest.
 //!
 //! What is missing of a segment is fetched by one GET, from the first missing page to the last. What is between them and
 //! on disk is fetched again: a second round trip would take longer.
@@ -11,47 +8,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Pusher;
 use super::file::FileState;
-use super::reader::Reader;
+use super::on_disk::{Downloaded, OnDisk};
+use super::slots::{Slot, Slots, Turns, wait_for};
 use super::stride::PAGE;
-use crate::cache::disk::{CachedObject, Claim, DiskCache, Fetched, PIECE};
-use crate::cache::{BLOCK, Origin, Segment, SegmentMap, blocks_around};
+use crate::cache::disk::{BUFFER_SIZE, CachedObject, DiskCache};
+use crate::cache::{Origin, Segment};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
 
 /// Data of a stream are given to the kernel as they arrive, in pieces of at least so many bytes.
 pub const PUSH: u64 = 256 << 10;
 
-/// Who has read this share of a file from disk is likely to read as much again: it is worth reading all of it to check it.
-const CHECK_SHARE: u64 = 8;
-
-/// How often what is missing is looked for anew, because what was there has been given up meanwhile.
+/// How often what is missing is looked for anew, because what was there has been evicted meanwhile.
 const LOOKS: usize = 3;
 
-/// The right to fetch ahead, when it is granted.
-pub(super) type Slot = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
-
-/// The places of a segment in the queues for slots, where it needs any.
-pub(super) struct Slots {
-    /// To read from disk what is there of it, up to the first page that is not.
-    pub disk: Option<Slot>,
-    /// To fetch what is not, until the end of the segment.
-    pub network: Option<Slot>,
-}
-
-/// A range that came from the store, and the right to fetch it that others wait for.
-pub(super) struct Downloaded {
-    object: Arc<CachedObject>,
-    range: Range<u64>,
-    claim: Option<Claim>,
+/// Fills segments: where bytes come from, and where those of streams go.
+#[derive(Debug)]
+pub(super) struct Filler {
+    pub on_disk: Arc<OnDisk>,
+    pub slots: Arc<Slots>,
+    pub pusher: Arc<Pusher>,
 }
 
 /// A segment that is being filled.
 struct Filling<'a, 'b> {
-    reader: &'a Reader,
+    filler: &'a Filler,
     file: &'a Arc<FileState>,
     segment: &'a Arc<Segment>,
     /// Waited for where it is first needed.
@@ -62,18 +47,18 @@ struct Filling<'a, 'b> {
     pushed: u64,
 }
 
-impl Reader {
+impl Filler {
     /// Fills a segment. Returns what of it is to be kept on disk.
-    pub(super) async fn fill(
+    pub async fn fill(
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slots: Slots,
+        turns: Turns,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
-        let (Slots { disk, network }, pushed) = (slots, segment.range().start);
-        let mut filling = Filling { reader: self, file, segment, network, granted: None, noted, pushed };
-        let downloaded = match self.cached(file).await {
+        let (Turns { disk, network }, pushed) = (turns, segment.range().start);
+        let mut filling = Filling { filler: self, file, segment, network, granted: None, noted, pushed };
+        let downloaded = match self.on_disk.files(file).await {
             Some((cache, object)) => filling.with_cache(cache, &object, disk).await?,
             None => {
                 drop(disk);
@@ -89,134 +74,6 @@ impl Reader {
             false => Err(StoreError::new(ErrorKind::BadResponse, "the body ended before the range did")),
         }
     }
-
-    /// The cache on disk, and the files of an object version in it. None while the disk does not answer.
-    pub(super) async fn cached(&self, file: &Arc<FileState>) -> Option<(&Arc<DiskCache>, Arc<CachedObject>)> {
-        let cache = self.config.disk.as_ref().filter(|cache| !cache.is_off())?;
-        if let Some(held) = file.held() {
-            return Some((cache, held));
-        }
-        let object = cache.object(file.object().identity()).await?;
-        if file.hold(&object) {
-            cache.count_open(&object);
-        }
-        Some((cache, object))
-    }
-
-    /// A program has closed the file. If it has read a good part of it from disk, the kernel may read it by itself the next
-    /// time, once it was checked.
-    pub(super) fn check_for_kernel(&self, file: &FileState) {
-        if file.read_from_disk() >= file.object().size() / CHECK_SHARE
-            && let Some(cache) = &self.config.disk
-            && let Some(object) = file.held()
-        {
-            let _in_runtime = self.config.runtime.enter();
-            cache.check(&file.object().identity(), object);
-        }
-    }
-
-    /// Has what came from the store written to disk. The walk along the headers has been there: it knows what is worth
-    /// keeping longest.
-    pub(super) fn keep(&self, file: &FileState, segment: &Arc<Segment>, downloaded: Vec<Downloaded>) {
-        let Some(cache) = self.config.disk.as_ref().filter(|_| !downloaded.is_empty()) else { return };
-        let ahead_of_readers = matches!(segment.origin(), Origin::Chain | Origin::Predicted) && !file.is_open();
-        let headers = match ahead_of_readers {
-            true => Vec::from([segment.range()]),
-            false => file.core.lock().planner.headers_in(&segment.range()),
-        };
-        for Downloaded { object, range, claim } in downloaded {
-            cache.keep(Fetched { object, segment: segment.clone(), range, headers: headers.clone(), claim });
-        }
-    }
-
-    /// Whether a part that would be fetched ahead is better left where it is. Says no while the file's place on disk is not
-    /// open yet; it is looked at again before a request is sent.
-    pub(super) fn is_needless(&self, file: &FileState, part: &Range<u64>) -> bool {
-        let lacks = |object: &CachedObject| object.missing_at_once(part).is_ok_and(|missing| missing.is_some());
-        file.held().is_some_and(|object| is_remembered(file, &object) && lacks(&object))
-    }
-
-    /// Whether what a file is led by comes from disk: what is not there is left where it is.
-    pub(super) fn is_from_disk(&self, file: &FileState) -> bool {
-        file.held().is_some_and(|object| is_remembered(file, &object))
-    }
-
-    /// A program asks for `range` now. As long as it matters, sees to it that memory can tell what is on disk of that and
-    /// the blocks around it.
-    pub(super) async fn look_on_disk(&self, file: &FileState, range: &Range<u64>) {
-        if file.has_all_so_far()
-            && let Some(cache) = &self.config.disk
-            && let Some(object) = file.held()
-            && !file.core.lock().segments.gaps(range).is_empty()
-        {
-            cache.has(&object, &blocks_around(range, object.size())).await;
-        }
-    }
-
-    /// What to fetch for `read`, of which memory lacks some: `demand`, which is that read rounded or extended. But only the
-    /// pages that it lacks if the disk has nothing else, or if nothing around them is held: to read a block takes half as
-    /// long again, and who reads here and there has no use for it. Notes it if the disk has not even those pages,
-    /// before anything is fetched ahead.
-    pub(super) fn demanded(
-        &self,
-        file: &FileState,
-        segments: &SegmentMap,
-        read: &Range<u64>,
-        demand: Range<u64>,
-    ) -> Range<u64> {
-        let Some(object) = file.held().filter(|_| file.has_all_so_far()) else { return demand };
-        let gaps = segments.gaps(read);
-        let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else { return demand };
-        let pages = first.start / PAGE * PAGE..last.end.next_multiple_of(PAGE).min(object.size());
-        let lacks = |range: &Range<u64>| object.missing_at_once(range).map(|missing| missing.is_some());
-        // What the disk has to be waited for shows when it is fetched.
-        if gaps.iter().any(|gap| lacks(gap).unwrap_or(false)) {
-            file.note_missed();
-            return demand;
-        }
-        let around = pages.start.saturating_sub(BLOCK)..pages.end + BLOCK;
-        let alone = demand == blocks_around(read, object.size()) && segments.among(&around).next().is_none();
-        let pages_will_do = alone || lacks(&demand).unwrap_or(false);
-        if pages_will_do && lacks(&pages).is_ok_and(|lacks| !lacks) { pages } else { demand }
-    }
-
-    /// A file was opened: what memory holds of it, and the disk has given up since, or never had the time to take, is
-    /// kept again. Reads of it would not come to know.
-    pub(super) fn keep_held(self: &Arc<Self>, file: &Arc<FileState>) {
-        if self.config.disk.is_none() {
-            return;
-        }
-        let held: Vec<_> = file.core.lock().segments.iter().filter(|s| s.is_complete()).cloned().collect();
-        if held.is_empty() {
-            return;
-        }
-        let (reader, file) = (self.clone(), file.clone());
-        self.config.runtime.spawn(async move {
-            let Some((cache, object)) = reader.cached(&file).await else { return };
-            for segment in held {
-                if cache.has(&object, &segment.range()).await {
-                    continue;
-                }
-                let downloaded = Downloaded { object: object.clone(), range: segment.range(), claim: None };
-                reader.keep(&file, &segment, Vec::from([downloaded]));
-            }
-        });
-    }
-
-    /// Has the head of a file written to disk that came along with its look-up.
-    pub(super) async fn keep_head(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        file.note_missed();
-        if let Some((_, object)) = self.cached(file).await {
-            self.keep(file, segment, Vec::from([Downloaded { object, range: segment.range(), claim: None }]));
-        }
-    }
-}
-
-/// Whether a file was read before, and all that programs have asked for since it was opened was on disk.
-fn is_remembered(file: &FileState, object: &CachedObject) -> bool {
-    let head = 0..PAGE.min(object.size());
-    let has_head = || object.missing_at_once(&head).is_ok_and(|missing| missing.is_none());
-    file.has_all_so_far() && has_head()
 }
 
 impl Filling<'_, '_> {
@@ -238,7 +95,7 @@ impl Filling<'_, '_> {
             at = self.copy(cache, object, at..gap.start).await;
             if at < end && self.is_needless(cache, object).await {
                 self.noted.cancelled();
-                return Err(StoreError::new(ErrorKind::Cancelled, "not on disk, and nobody has asked for it yet"));
+                return Err(StoreError::new(ErrorKind::Cancelled, "not on disk, and no program has asked for it yet"));
             }
             if at == gap.start && at < end {
                 self.download(gap.clone()).await?;
@@ -265,12 +122,13 @@ impl Filling<'_, '_> {
         let at = self.copy(cache, object, range.clone()).await;
         drop(turn);
         if at < range.end {
-            self.network = Some(self.reader.network_slot(self.file, self.segment));
+            self.network = Some(self.filler.slots.queue_for_network(self.segment, &self.file.pace()));
         }
         at
     }
 
-    /// Whether a part that is not on disk is better left there, as [`Reader::is_needless`] has it. The disk may be asked.
+    /// Whether a part that is not on disk is better left in the store, as for [`is_needless`](super::on_disk::is_needless).
+    /// The disk may be asked.
     async fn is_needless(&mut self, cache: &DiskCache, object: &Arc<CachedObject>) -> bool {
         let ahead = self.segment.origin() != Origin::Demand && self.file.has_all_so_far();
         ahead && cache.has(object, &(0..PAGE.min(object.size()))).await
@@ -280,7 +138,7 @@ impl Filling<'_, '_> {
     async fn copy(&mut self, cache: &DiskCache, object: &Arc<CachedObject>, range: Range<u64>) -> u64 {
         let mut at = range.start;
         while at < range.end {
-            let piece = at..range.end.min(at + PIECE);
+            let piece = at..range.end.min(at + BUFFER_SIZE);
             let Some(bytes) = cache.read(object, piece.clone()).await else { break };
             self.file.note_from_disk(bytes.len());
             self.noted.found_on_disk(bytes.len());
@@ -326,16 +184,8 @@ impl Filling<'_, '_> {
         let arrived = self.segment.arrived();
         let enough = arrived.end == self.segment.range().end || arrived.end >= self.pushed + PUSH;
         if self.segment.origin() == Origin::Sequential && self.file.wants_pushes() && enough {
-            self.reader.pusher.push(self.file, self.segment, self.pushed..arrived.end);
+            self.filler.pusher.push(self.file, self.segment, self.pushed..arrived.end);
             self.pushed = arrived.end;
         }
-    }
-}
-
-/// Waits for a slot, unless a program waits for the segment by now.
-async fn wait_for(slot: Slot, segment: &Segment) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        slot = slot => slot,
-        () = segment.wanted() => None,
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! A guess counts only when the walk comes to it along proven offsets ([`Chain`]); a wrong one costs its bytes.
 
+mod step;
 mod walks;
 
 use std::ops::Range;
@@ -15,24 +16,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::planner::Planned;
+use super::planned::Planned;
 use super::stride::PAGE;
 use crate::cache::Origin;
 use crate::fits::{Chain, Hdu, Layout, Need};
 use crate::metrics::Pace;
+pub(super) use step::HEADER_GUESS;
+use step::{READ_ON, step};
 use walks::{Lengths, Purpose, Walks};
 
 /// The first read of a file fetches this much of its head: the primary header and the first extension header of
 /// nearly every archive product (the longest common ones, HST drizzled images, take 49 KB together).
 pub(super) const HEAD: u64 = 64 << 10;
-
-/// A header that is fetched ahead is assumed to have this many bytes or fewer: three FITS blocks (FITS Standard 4.0,
-/// section 3.1), which covers all but primary headers and long tables.
-pub(super) const HEADER_GUESS: u64 = 3 * 2880;
-
-/// A program that reads a header reads on by up to so many bytes: a buffer of the size that the file system advises
-/// (`st_blksize`), and a page.
-const READ_ON: u64 = (16 << 10) + PAGE;
 
 /// Programs in C read from multiples of this on (`BUFSIZ` of glibc, which `fseek` aligns to), in bytes.
 const BUFFER: u64 = 8 << 10;
@@ -46,11 +41,11 @@ const MAX_LOOKAHEAD: usize = 64;
 /// HDUs shorter than this, in bytes, are fetched whole rather than looked for: some times what is fetched of a header.
 const SHORT_HDU: u64 = 4 * READ_ON;
 
-/// Where short HDUs are fetched whole they are counted so far ahead; what ends it are their bytes.
+/// Where short HDUs are fetched whole, so many are planned ahead at most; mostly their bytes are the bound.
 const MAX_RUN: usize = 10_000;
 
 /// So many further headers are guessed at first (all HDUs of a JWST product), and at most. Each place that was
-/// foretold rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
+/// predicted rightly, guessed or not, doubles them; the second wrong one and those after it leave a sixteenth.
 const FIRST_GUESSES: usize = 7;
 const MAX_GUESSES: usize = 64;
 const GUESSES_LEFT: usize = 16;
@@ -93,7 +88,7 @@ pub(super) struct Headers {
     furthest: Range<u64>,
     /// How many headers are guessed at a time.
     guesses: usize,
-    /// How often the place of a header was foretold wrongly since many were guessed.
+    /// How often the place of a header was predicted wrongly since many were guessed.
     surprises: usize,
     walks: Walks,
 }
@@ -167,8 +162,8 @@ impl Headers {
         let Some(sibling) = self.sibling.as_ref().filter(|s| s.layout.file_size == self.size) else {
             return planned(std::iter::once(0..HEAD.min(self.size)), self.size, Origin::Chain).collect();
         };
-        let leading = sibling.layout.hdus.iter().take_while(|hdu| hdu.header_offset < HEAD);
-        let head = 0..leading.map(|hdu| hdu.data_offset + READ_ON).max().unwrap_or(HEAD).min(self.size);
+        let in_head = sibling.layout.hdus.iter().take_while(|hdu| hdu.header_offset < HEAD);
+        let head = 0..in_head.map(|hdu| hdu.data_offset + READ_ON).max().unwrap_or(HEAD).min(self.size);
         let known = sibling.layout.hdus.iter().take((sibling.reach + 1).min(MAX_LOOKAHEAD));
         let headers = known.map(|hdu| hdu.header_offset..hdu.data_offset.max(hdu.header_offset + READ_ON));
         planned(std::iter::once(head).chain(headers), self.size, Origin::Predicted).collect()
@@ -204,13 +199,13 @@ impl Headers {
         let known = self.layout().hdus.len();
         while let Need::Bytes { offset, .. } = self.chain.need() {
             let count = self.layout().hdus.len();
-            let foretold = self.places(offset, 1).first().copied();
+            let predicted = self.places(offset, 1).first().copied();
             if !step(&mut self.chain, &held) {
                 break;
             }
             if let Some(hdu) = self.chain.layout_so_far().hdus.get(count) {
                 let end = hdu.end();
-                self.judge(foretold, end);
+                self.judge(predicted, end);
             }
         }
         if self.layout().hdus.len() > known {
@@ -222,9 +217,9 @@ impl Headers {
         }
     }
 
-    /// An HDU ends at `end`, where the next header was `foretold`.
-    fn judge(&mut self, foretold: Option<u64>, end: u64) {
-        let Some(at) = foretold.filter(|_| end < self.size) else { return };
+    /// An HDU ends at `end`; the next header was `predicted` to begin there, or elsewhere.
+    fn judge(&mut self, predicted: Option<u64>, end: u64) {
+        let Some(at) = predicted.filter(|_| end < self.size) else { return };
         let is_right = at.saturating_sub(READ_BEFORE) <= end && end < at + READ_ON - HEADER_GUESS;
         self.surprises = match is_right {
             true if self.guesses >= FIRST_GUESSES => 0,
@@ -378,7 +373,7 @@ impl Headers {
         matches!(self.chain.need(), Need::Bytes { offset, .. } if offset < end)
     }
 
-    /// Whether `range` has bytes of a header: those are kept for whoever opens the file again.
+    /// Whether `range` has bytes of a header: those are kept for the next program that opens the file.
     pub fn touches(&self, range: &Range<u64>) -> bool {
         let hdus = &self.layout().hdus;
         let first = hdus.partition_point(|hdu| hdu.data_offset <= range.start);
@@ -450,18 +445,8 @@ impl Headers {
     }
 }
 
-/// Feeds a walk with what `held` has of the bytes that it needs next. Returns whether it came further.
-fn step(chain: &mut Chain, held: &impl Fn(&Range<u64>) -> Option<Bytes>) -> bool {
-    let Need::Bytes { offset, len } = chain.need() else { return false };
-    let size = chain.layout_so_far().file_size;
-    let wanted = offset..offset.saturating_add(len).min(size);
-    let start = offset..offset.saturating_add(HEADER_GUESS).min(size);
-    let page = offset..(offset + 1).next_multiple_of(PAGE).min(size);
-    let bytes = held(&wanted).or_else(|| held(&start)).or_else(|| held(&page));
-    bytes.is_some_and(|bytes| chain.feed(offset, &bytes))
-}
-
-/// The whole pages of ranges, from the buffer on in which they begin, those joined that are closer to each other than a request for a header is long.
+/// The whole pages of ranges, from the buffer on in which they begin. Those that are closer to each other than a request
+/// for a header is long are joined.
 fn planned(ranges: impl Iterator<Item = Range<u64>>, size: u64, origin: Origin) -> impl Iterator<Item = Planned> {
     let mut ranges: Vec<_> = ranges.collect();
     ranges.sort_by_key(|range| range.start);

@@ -9,7 +9,6 @@
 use std::ops::Range;
 
 use super::ascent::Ascent;
-use super::tiles::Lead;
 use crate::fits::Hdu;
 use crate::metrics::Pace;
 
@@ -18,7 +17,7 @@ use crate::metrics::Pace;
 const MIN_FIRST: u64 = 1 << 20;
 const MAX_FIRST: u64 = 4 << 20;
 
-/// A reader is led by this many times as much as it has come along: a quarter of what was fetched is read when the next
+/// Readahead is this many times as much as the reader has come along: a quarter of what was fetched is read when the next
 /// step is asked for, so that it arrives while the rest is read.
 const GROWTH: u64 = 4;
 
@@ -37,6 +36,15 @@ const READ_ON: u64 = 16 << 10;
 /// How many bytes arrive in the time that one waits for the first of them.
 pub(super) fn one_round(pace: &Pace) -> u64 {
     ((pace.latency * pace.bandwidth) as u64).clamp(MIN_FIRST, MAX_FIRST)
+}
+
+/// What to fetch ahead of a reader of a heap.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Readahead {
+    /// Tiles of a cutout: whole pages.
+    Pieces(Vec<Range<u64>>),
+    /// More of the heap, for a reader that goes through it, if it is not planned already.
+    Run(Option<Range<u64>>),
 }
 
 /// A reader that began with the first byte of a heap.
@@ -64,7 +72,7 @@ impl Run {
 
     /// What to fetch before anything of the heap is read.
     pub fn first(&mut self, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
-        self.lead(one_round(pace).min(max_ahead))
+        self.plan_up_to(one_round(pace).min(max_ahead))
     }
 
     /// Takes note of a read. None if it does not belong to the run; else what to fetch ahead, which may be nothing.
@@ -77,7 +85,7 @@ impl Run {
         let come = self.next - self.heap.start;
         let first = if std::mem::replace(&mut self.is_sure, true) { one_round(pace) } else { ONE_TOUCH };
         let wanted = (GROWTH * come).max(first).min(come + max_ahead);
-        Some(self.lead(wanted))
+        Some(self.plan_up_to(wanted))
     }
 
     /// `range` will not be fetched.
@@ -88,7 +96,7 @@ impl Run {
     }
 
     /// Plans the first `length` bytes of the heap as far as they are not planned yet.
-    fn lead(&mut self, length: u64) -> Option<Range<u64>> {
+    fn plan_up_to(&mut self, length: u64) -> Option<Range<u64>> {
         let from = self.planned.max(self.next);
         let to = self.heap.start.saturating_add(length).min(self.heap.end);
         let is_worth_it = to >= from + MIN_STEP || (to > from && to == self.heap.end);
@@ -115,8 +123,8 @@ pub(super) struct Arrays {
 pub(super) struct InHeap {
     /// The rows of the table, with the descriptors of all arrays.
     pub rows: Option<Range<u64>>,
-    /// What is led ahead in the heap. None if the reader shows none of the orders known here.
-    pub lead: Option<Lead>,
+    /// What is fetched ahead in the heap. None if the reader shows none of the orders known here.
+    pub ahead: Option<Readahead>,
 }
 
 impl Arrays {
@@ -134,17 +142,17 @@ impl Arrays {
         if is_start {
             self.run = Some(Run::likely(heap.clone()));
         }
-        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
-            return Some(InHeap { rows: None, lead: Some(Lead::Run(lead)) });
+        if let Some(ahead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(InHeap { rows: None, ahead: Some(Readahead::Run(ahead)) });
         }
-        let lead = self.ascent.advance(read, pace, max_ahead);
-        let lead = lead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
+        let ahead = self.ascent.advance(read, pace, max_ahead);
+        let ahead = ahead.map(|range| range.start..range.end.min(heap.end)).filter(|range| range.start < range.end);
         let bytes = heap.start.min(hdu.data_offset.saturating_add(hdu.row_len().saturating_mul(hdu.rows())));
         let rows = hdu.data_offset..bytes;
         let is_worth_it = self.ascent.has_places() && !self.has_rows && rows.end - rows.start <= one_round(pace);
         self.has_rows |= is_worth_it;
-        let is_led = lead.is_some() || self.ascent.leads();
-        Some(InHeap { rows: is_worth_it.then_some(rows), lead: is_led.then_some(Lead::Run(lead)) })
+        let is_ascent = ahead.is_some() || self.ascent.has_readahead();
+        Some(InHeap { rows: is_worth_it.then_some(rows), ahead: is_ascent.then_some(Readahead::Run(ahead)) })
     }
 
     /// `range` was planned and will not be fetched.
@@ -168,20 +176,20 @@ mod tests {
         let mut run = Run::new(10 * MIB..30 * MIB);
         let first = run.advance(&(10 * MIB..10 * MIB + 4096), &PACE, 64 * MIB);
         assert_eq!(first, Some(Some(10 * MIB + 4096..14 * MIB)));
-        let far = Pace::measured(0.1, 12e6);
+        let home = Pace::measured(0.1, 12e6);
         let mut run = Run::new(10 * MIB..30 * MIB);
-        assert_eq!(run.first(&far, 64 * MIB), Some(10 * MIB..10 * MIB + 1_200_000));
+        assert_eq!(run.first(&home, 64 * MIB), Some(10 * MIB..10 * MIB + 1_200_000));
     }
 
     #[test]
-    fn who_comes_along_never_reaches_the_end_of_what_was_planned() {
+    fn a_reader_that_comes_along_never_reaches_the_end_of_readahead() {
         let mut run = Run::new(0..100 * MIB);
         let mut planned = 0;
         // Parts of half a megabyte are seen when they are entered.
         for at in (0..100 * MIB).step_by(512 << 10) {
             assert!(at == 0 || planned >= (at + MIB).min(100 * MIB), "planned {planned} at {at}");
-            let lead = run.advance(&(at..at + 4096), &PACE, 64 * MIB).expect("the run goes on");
-            planned = lead.map_or(planned, |lead| lead.end);
+            let ahead = run.advance(&(at..at + 4096), &PACE, 64 * MIB).expect("the run goes on");
+            planned = ahead.map_or(planned, |ahead| ahead.end);
         }
         assert_eq!(planned, 100 * MIB);
     }
@@ -196,17 +204,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn leads_are_in_the_heap_bounded_and_never_twice(
+        fn readahead_is_in_the_heap_bounded_and_never_twice(
             length in 1u64..1 << 32, max_ahead in 1u64..1 << 26, reads in proptest::collection::vec((0u64..1 << 33, 1u64..1 << 20), 1..100),
         ) {
             let heap = MIB..MIB + length;
             let mut run = Run::new(heap.clone());
             let mut planned = heap.start;
             for (start, length) in reads {
-                let Some(Some(lead)) = run.advance(&(start..start + length), &PACE, max_ahead) else { continue };
-                prop_assert!(lead.start >= planned && lead.start < lead.end && lead.end <= heap.end);
-                prop_assert!(lead.end - lead.start <= max_ahead + MAX_FIRST);
-                planned = lead.end;
+                let Some(Some(ahead)) = run.advance(&(start..start + length), &PACE, max_ahead) else { continue };
+                prop_assert!(ahead.start >= planned && ahead.start < ahead.end && ahead.end <= heap.end);
+                prop_assert!(ahead.end - ahead.start <= max_ahead + MAX_FIRST);
+                planned = ahead.end;
             }
         }
     }

@@ -43,8 +43,8 @@ impl Idle {
         self.relieve();
     }
 
-    /// Drops the oldest segments until so much is free as reads wait for. A read that begins to wait calls it, so that
-    /// each of them has as much dropped as it needs.
+    /// Drops the oldest segments until as much is free as reads wait for. Each read that begins to wait calls it, so that
+    /// as much is dropped as all of them need.
     pub(super) fn relieve(&self) {
         let mut freed = 0;
         while freed < self.budget.awaited() {
@@ -55,7 +55,7 @@ impl Idle {
 
     /// Drops old segments until `bytes` more may be fetched ahead or none is found: those that the kernel has been given
     /// too, and what reads of a part of a block have left. The caller holds the core of `file`. Others are not waited
-    /// for, since whoever holds one may be waiting here for that of `file`.
+    /// for, since the holder of one may be waiting here for that of `file`.
     pub(super) fn make_room(&self, bytes: u64, file: &FileState, core: &mut Core) -> Option<Permit> {
         for look in 0..MAX_LOOKS {
             if let Some(permit) = self.budget.try_prefetch(bytes) {
@@ -63,7 +63,7 @@ impl Idle {
             }
             let (key, entry) = self.list.lock().pop_lru()?;
             let (Some(owner), Some(segment)) = (entry.0.upgrade(), entry.1.upgrade()) else { continue };
-            // Headers that nobody has read yet are the last to go.
+            // Headers that were not read yet are dropped last.
             let header = look >= MAX_LOOKS / 2 && !segment.origin().is_data_ahead();
             let is_read = segment.is_pushed() || segment.is_delivered() || segment.origin() == Origin::Demand;
             let spare = header || is_read || !owner.is_read();
@@ -96,7 +96,7 @@ impl Idle {
     }
 }
 
-/// Drops a segment. Returns the bytes that are free by that: none while someone still uses them.
+/// Drops a segment. Returns the bytes that are free after that: none while it is still in use.
 fn evict((file, segment): &Entry) -> u64 {
     let (Some(file), Some(segment)) = (file.upgrade(), segment.upgrade()) else { return 0 };
     file.evict(&segment);

@@ -1,7 +1,7 @@
 //! What a look-up brings along: the head of a file, before any program reads it.
 //!
-//! The headers behind it are another matter. They are many requests, and a program that only looks wants none of them:
-//! the walk begins when the file is open and its head is there, whichever comes last.
+//! The headers behind it do not come along: they are many requests, and a program that only looks wants none of them. The
+//! walk begins when the file is open and its head is there, whichever comes last.
 
 use std::sync::Arc;
 
@@ -48,10 +48,10 @@ impl Reader {
                         reader.walk(&file, Some(&segment));
                     }
                     reader.idle.add(&file, &segment);
-                    reader.keep_head(&file, &segment).await;
+                    reader.on_disk.keep_head(&file, &segment).await;
                 }
-                // Of a kind that reads get over: they fetch it themselves.
-                _ => file.give_up(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),
+                // Reads recover from this error: they fetch the head themselves.
+                _ => file.fail(&segment, StoreError::new(ErrorKind::Cancelled, "the head did not come along")),
             }
         });
     }

@@ -4,7 +4,7 @@
 //!  READ -> Planner: what to fetch for it, what ahead, what to cancel
 //!       -> Reader:  gaps become segments, a GET each; waits until the bytes of the READ have arrived
 //!       -> Pusher:  completed segments that no READ asked for go into the kernel's page cache
-//!       -> Planner: how long the READ has waited; what that has earned
+//!       -> Planner: how long the READ has waited; whether a region is fetched whole for that
 //! ```
 //!
 //! # How a decision is made
@@ -30,8 +30,8 @@
 //! A segment's first bytes are not pushed: the READ that asks for them shows that the reader has come so far, which is
 //! what the planner needs to fetch further ahead. They are answered from memory.
 //!
-//! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. Nobody waits for a second
-//! core while holding one, nor for a core while holding the list, and no lock is held across an await.
+//! Lock order: a file's core, then the list of idle segments and what it calls in `cache`. A second core is
+//! never waited for while one is held, nor a core while the list is held, and no lock is held across an await.
 
 mod ascent;
 mod backlog;
@@ -45,14 +45,17 @@ mod headers;
 mod heap;
 mod idle;
 mod looked_up;
+mod on_disk;
 mod parts;
 mod place;
+mod planned;
 mod planner;
 mod pusher;
 mod ranges;
 mod reader;
 mod regions;
 mod replay;
+mod slots;
 mod stream;
 mod stride;
 mod tiles;
@@ -65,10 +68,10 @@ pub use headers::Sibling;
 pub use idle::MAX_LOOKS;
 pub use looked_up::{HEAD, Head};
 pub use parts::{MAX_PART, MIN_PART, parts};
-pub use planner::{Decision, Given, Planned, Planner};
+pub use planned::Planned;
+pub use planner::{Decision, Given, Planner};
 pub use pusher::{PageCache, Pusher, SENTINEL};
-pub use reader::{
-    HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig, SMALL, SMALL_SLOTS, prefetch_slots,
-};
+pub use reader::{HEAD_PATIENCE, LEFT_BEHIND, MAX_LEFT_BEHIND, Reader, ReaderConfig};
 pub use regions::Wait;
+pub use slots::{SMALL, SMALL_SLOTS, prefetch_slots};
 pub use stride::PAGE;

@@ -1,10 +1,10 @@
-//! What is led by a lot is fetched by several requests at once.
+//! Long readahead is fetched by several requests at once.
 
 use std::ops::Range;
 
 use crate::cache::BLOCK;
 
-/// A large lead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
+/// Long readahead is split into parts of at least and at most this many bytes: ranges that stores advise for parallel
 /// reads of large objects, and small enough that the first part is of use soon.
 pub const MIN_PART: u64 = 512 << 10;
 /// The largest part, in bytes.
@@ -14,8 +14,8 @@ pub const MAX_PART: u64 = 4 << 20;
 const PARTS_OF_A_SIZE: u64 = 4;
 
 /// Splits a range into parts that are fetched in parallel, whole blocks each. The parts share the network, and the
-/// reader, who stands at `reader`, comes to the nearest ones first: those have the smallest of `sizes`. Further ahead each
-/// request is to be worth its time to first byte, up to the largest.
+/// reader, which is at `reader`, comes to the nearest ones first: those have the smallest of `sizes`. Further ahead each
+/// request has to be worth its time to first byte, up to the largest.
 pub fn parts(range: Range<u64>, reader: u64, sizes: (u64, u64)) -> impl Iterator<Item = Range<u64>> {
     let (smallest, largest) = sizes;
     let mut at = range.start;

@@ -28,6 +28,7 @@ use super::compressed::{Compressed, Expected, MAX_READERS};
 use super::headers::{HEAD, HEADER_GUESS, Headers, Sibling};
 use super::heap::Arrays;
 use super::place::is_tail;
+use super::planned::Planned;
 use super::regions::{Regions, Wait};
 use super::replay::{Replay, Script};
 use super::stream::Streams;
@@ -43,15 +44,6 @@ const TAIL: u64 = 64 << 10;
 
 /// Files up to this size are fetched whole: the bytes cost less time than a second round trip.
 const WHOLE_FILE: u64 = 256 << 10;
-
-/// A range to fetch before it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// Bytes of the object; whole pages.
-    pub range: Range<u64>,
-    /// The decision behind it.
-    pub origin: Origin,
-}
 
 /// What is there when a program reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,8 +93,8 @@ pub struct Planner {
 
 impl Planner {
     /// A planner for an object of `size` bytes. `named_fits` says that its name is that of a FITS file, `sibling` what
-    /// a file of the same class has shown; `max_ahead` is how many bytes a sequential reader may be led by. Regions in which
-    /// programs have waited long enough are fetched whole if they have at most `max_region` bytes.
+    /// a file of the same class has shown; `max_ahead` is how many bytes are read ahead of a sequential reader at most.
+    /// Regions in which programs have waited long enough are fetched whole if they have at most `max_region` bytes.
     pub fn new(size: u64, named_fits: bool, sibling: Option<Sibling>, max_ahead: u64, max_region: u64) -> Self {
         Self {
             size,
@@ -328,8 +320,7 @@ impl Planner {
         planned
     }
 
-    /// A planned range could not be fetched: the reader is led no further than its start, and a header in it may be
-    /// asked for again.
+    /// A planned range could not be fetched: readahead ends at its start, and a header in it may be asked for again.
     pub fn on_denied(&mut self, range: &Range<u64>) {
         self.regions.note_missing(range);
         self.streams.cut(range);
@@ -341,16 +332,16 @@ impl Planner {
         self.started &= range.start > 0;
     }
 
-    /// What a stream was to be led by in a planned range is left for later.
-    pub fn leads_no_further(&mut self, range: &Range<u64>) {
+    /// Readahead in a planned range is left for later.
+    pub fn postpone(&mut self, range: &Range<u64>) {
         self.regions.note_missing(range);
         self.streams.cut(range);
-        self.compressed.leads_no_further(range);
+        self.compressed.postpone(range);
         self.arrays.cut(range);
         self.ascent.cut(range);
     }
 
-    /// No program has the file open: nobody is led any more.
+    /// No program has the file open: all readahead ends.
     pub fn on_closed(&mut self) {
         self.streams.clear();
         self.strides.clear();

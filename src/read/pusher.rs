@@ -1,9 +1,9 @@
 //! Puts data into the kernel's page cache before a program asks for it.
 //!
-//! Storing blocks while a page is locked by a READ that is not answered, so it happens on threads of its own that
-//! nobody waits for, never two on one inode: a slow object holds up one thread and nobody else. Pages under a known
-//! unanswered READ are left out. Pieces go in from the far end to the near one, since the reader's own READs lock
-//! pages at the near end.
+//! Storing blocks while a page is locked by a READ that is not answered, so it happens on threads of its own, without a
+//! caller that waits, and never on two for one inode: a slow object blocks one thread and nothing else. Pages under a known
+//! unanswered READ are left out. Pieces go in from the last one to the first, since the reader's own READs lock
+//! pages at the start.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -45,7 +45,7 @@ struct Job {
     segment: Weak<Segment>,
     /// What of it.
     range: Range<u64>,
-    /// Dropped when the job is done or given up.
+    /// Dropped when the job is done or cancelled.
     done: Option<oneshot::Sender<()>>,
 }
 
@@ -199,7 +199,7 @@ impl Shared {
     }
 }
 
-/// The chunks of a part of a segment that may go into the page cache, the far ones first.
+/// The chunks of a part of a segment that may go into the page cache, the last ones first.
 fn pushable(file: &FileState, segment: &Segment, part: Range<u64>) -> Vec<Range<u64>> {
     let size = file.object().size();
     let mut start = part.start;

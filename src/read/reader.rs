@@ -1,4 +1,4 @@
-//! Turns reads into range GETs: one outstanding fetch per byte, within one budget, and no wait but for one's own bytes.
+//! Turns reads into range GETs: one fetch in flight per byte, within one budget. A read waits for its own bytes only.
 
 mod fetching;
 mod learning;
@@ -12,12 +12,14 @@ use bytes::{Bytes, BytesMut};
 use moka::Entry;
 use moka::ops::compute::Op;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::classes::Classes;
 use super::file::{Core, FileState};
+use super::fill::Filler;
 use super::idle::Idle;
-use super::replay::PIECE as PIECE_BETWEEN;
+use super::on_disk::{OnDisk, demanded, is_from_disk};
+use super::replay::REPLAY_PIECE;
+use super::slots::Slots;
 use super::stride::PAGE;
 use super::{Given, Planner, Pusher, SENTINEL, Wait};
 use crate::cache::disk::DiskCache;
@@ -28,29 +30,25 @@ use crate::metrics::{Cause, Metrics};
 use crate::store::{ErrorKind, Object, Result, StoreError};
 use crate::trace::{FileFacts, Journal, Trace};
 
-use fetching::DISK_SLOTS;
-use fetching::LargeSlots;
-pub use fetching::{SMALL, SMALL_SLOTS, prefetch_slots};
-
 /// What a read waits for the disk, in seconds, about. Reading what lies behind it takes as long again.
 const DISK_LATENCY: f64 = 1e-4;
 
-/// How often a read starts over because a fetch that it shared was given up by others.
+/// How often a read starts over because a fetch that it shared was cancelled by others.
 const MAX_JOINS: usize = 4;
 
 /// The kernel may drop what it was given ahead of the reader, so a segment stays in memory until a reader is this far
-/// beyond it (its readahead goes back and forth by as much); looked for as far back as a lead can have gone.
+/// beyond it (its readahead goes back and forth by as much); looked for as far back as readahead can have gone.
 pub const LEFT_BEHIND: u64 = 256 << 10;
-/// How far back half of that search goes, in bytes: as far as a reader is led at most.
+/// How far back half of that search goes, in bytes: the longest readahead.
 pub const MAX_LEFT_BEHIND: u64 = 64 << 20;
 
-/// How long an open waits for the head of the file, which the program reads next anyway, and for the kernel to be given
-/// it: some times what that takes.
+/// How long an open waits for the head of the file, which the program reads next anyway, and for that to be pushed into
+/// the page cache: some times what each takes.
 pub const HEAD_PATIENCE: Duration = Duration::from_millis(300);
 const PUSH_PATIENCE: Duration = Duration::from_millis(2);
 
-/// A layout is walked for so many headers, each of which may take a request, and so many bytes of them: no instrument has
-/// as many HDUs.
+/// The walk for a layout ends after so many headers, each of which may take a request, and so many bytes of them: no
+/// instrument writes as many HDUs.
 const MAX_LAYOUT_READS: usize = 4096;
 const MAX_LAYOUT_BYTES: u64 = 64 << 20;
 
@@ -66,7 +64,7 @@ pub struct ReaderConfig {
     pub disk: Option<Arc<DiskCache>>,
     /// The bound on bytes in memory.
     pub budget: Arc<Budget>,
-    /// How many bytes one reader may be led by.
+    /// How many bytes are read ahead of one reader at most.
     pub max_ahead: u64,
     /// Up to how many bytes a region is fetched whole because programs have waited in it.
     pub max_region: u64,
@@ -81,15 +79,15 @@ pub struct ReaderConfig {
 pub struct Reader {
     pub(super) config: ReaderConfig,
     files: moka::sync::Cache<u64, Arc<FileState>>,
-    pub(super) pusher: Pusher,
-    large_slots: LargeSlots,
-    small_slots: Arc<Semaphore>,
-    disk_slots: Arc<Semaphore>,
+    pub(super) on_disk: Arc<OnDisk>,
+    filler: Filler,
+    slots: Arc<Slots>,
+    pusher: Arc<Pusher>,
     pub(super) idle: Arc<Idle>,
     classes: Classes,
-    /// Where that is kept for the next mount.
+    /// Where what is known of classes is kept for the next mount.
     notes: OnceLock<Arc<Notes>>,
-    /// Whether a task is going to write some of it down.
+    /// Whether a task is going to write some of that.
     is_noting: AtomicBool,
     pub(super) journal: Arc<Journal>,
     /// When it was made: what waits are counted from.
@@ -101,7 +99,10 @@ impl Reader {
     pub fn new(config: ReaderConfig) -> Arc<Self> {
         let idle = Arc::new(Idle::new(config.budget.clone()));
         let journal = Arc::new(Journal::default());
-        let pusher = Pusher::new(config.metrics.clone(), journal.clone());
+        let pusher = Arc::new(Pusher::new(config.metrics.clone(), journal.clone()));
+        let on_disk = Arc::new(OnDisk::new(config.disk.clone(), config.runtime.clone()));
+        let slots: Arc<Slots> = Arc::default();
+        let filler = Filler { on_disk: on_disk.clone(), slots: slots.clone(), pusher: pusher.clone() };
         let remembered = (config.budget.total() / REMEMBERED_DIVISOR).max(MIN_REMEMBERED);
         Arc::new(Self {
             config,
@@ -110,10 +111,10 @@ impl Reader {
                 .weigher(|_, file: &Arc<FileState>| file.weight())
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),
+            on_disk,
+            filler,
+            slots,
             pusher,
-            large_slots: LargeSlots::default(),
-            small_slots: Arc::new(Semaphore::new(SMALL_SLOTS)),
-            disk_slots: Arc::new(Semaphore::new(DISK_SLOTS)),
             idle,
             classes: Classes::default(),
             notes: OnceLock::new(),
@@ -130,7 +131,7 @@ impl Reader {
 
     /// The cache on disk.
     pub fn disk(&self) -> Option<&Arc<DiskCache>> {
-        self.config.disk.as_ref()
+        self.on_disk.cache()
     }
 
     /// Where to record what happens.
@@ -147,7 +148,7 @@ impl Reader {
         })
     }
 
-    /// The state of an inode: the same for all who read it.
+    /// The state of an inode: the same for all its readers.
     pub fn file(&self, ino: u64, path: &Arc<str>, object: &Object) -> Arc<FileState> {
         let fresh = || {
             let named_fits = fits::is_fits_name(path);
@@ -181,7 +182,7 @@ impl Reader {
     pub async fn opened(self: &Arc<Self>, file: &Arc<FileState>, direct: bool) {
         self.opened_in_kernel(file, direct);
         file.core.lock().failures.clear();
-        self.keep_held(file);
+        self.on_disk.keep_held(file);
         self.served_after_all(file, direct).await;
     }
 
@@ -191,7 +192,7 @@ impl Reader {
         self.push_replayed(file);
         self.walk(file, None);
         // What is on disk decides what is fetched ahead, from the first read on.
-        self.cached(file).await;
+        self.on_disk.files(file).await;
         let head = file.core.lock().segments.among(&(0..1)).next().cloned();
         let is_ahead = |head: &Arc<Segment>| head.origin() != Origin::Demand && !head.is_pushed() && !direct;
         let Some(head) = head.filter(is_ahead) else { return };
@@ -207,7 +208,7 @@ impl Reader {
         if file.released(direct) {
             {
                 let core = file.core.lock();
-                // Some look at the first bytes, which came with the open, and open the file once more to read it.
+                // Some programs look at the first bytes, which came with the open, and open the file once more to read it.
                 if file.is_asked() {
                     self.classes.learn(file.object().key(), &core.planner, false);
                 }
@@ -217,7 +218,7 @@ impl Reader {
                 Some(known) if std::ptr::eq(Arc::as_ptr(&known), file) => Op::Put(known),
                 _ => Op::Nop,
             });
-            self.check_for_kernel(file);
+            self.on_disk.check_for_kernel(file);
             file.close();
             self.journal.closed(file.ino());
             self.idle.trim_closed();
@@ -227,7 +228,7 @@ impl Reader {
 
     /// No program has any file open.
     pub fn rest(&self) {
-        if let Some(disk) = self.config.disk.clone() {
+        if let Some(disk) = self.disk().cloned() {
             self.config.runtime.spawn(async move { disk.rest().await });
         }
     }
@@ -246,7 +247,7 @@ impl Reader {
     async fn obtain(self: &Arc<Self>, file: &Arc<FileState>, range: &Range<u64>) -> Result<(Bytes, Option<Cause>)> {
         let (mut joins, mut cause) = (0, Cause::Unforeseen);
         file.note_asked();
-        self.look_on_disk(file, range).await;
+        self.on_disk.look(file, range).await;
         loop {
             let (segments, seen) = self.cover(file, range, joins == 0);
             cause = if joins == 0 { seen } else { cause };
@@ -260,7 +261,7 @@ impl Reader {
                     }
                     return Ok((bytes, fetched.then_some(cause)));
                 }
-                // What failed was repeated as often as it may be, for whoever began it.
+                // What failed was repeated as often as it may be, by the read that began it.
                 Err(error) if error.kind == ErrorKind::Cancelled && joins < MAX_JOINS => joins += 1,
                 Err(error) => return Err(error),
             }
@@ -290,7 +291,7 @@ impl Reader {
                 return Ok(None);
             }
             let range = offset..(offset + len).min(size);
-            // That it waits here earns a file nothing: its data are not what is asked for.
+            // These waits do not count towards fetching a region: its data are not what is asked for.
             let (bytes, _) = self.obtain(file, &range).await?;
             chain.feed(offset, &bytes);
         }
@@ -306,7 +307,7 @@ impl Reader {
         let (mut ahead, mut cause) = (Vec::new(), Cause::Unforeseen);
         if first {
             let mut pace = file.pace();
-            if self.is_from_disk(file) {
+            if is_from_disk(file) {
                 pace.latency = DISK_LATENCY;
             }
             let given = Given { held, unseen: unseen_before(&core.segments, range.start) };
@@ -318,7 +319,7 @@ impl Reader {
             forget_passed(&mut core, range.start);
         }
         if !held {
-            demand = self.demanded(file, &core.segments, range, demand);
+            demand = demanded(file, &core.segments, range, demand);
         }
         // What is on disk is there sooner than another thread is awake.
         let at_once = file.has_all_so_far() && file.held().is_some();
@@ -367,21 +368,21 @@ impl Reader {
         complete.iter().for_each(|segment| self.push_between(file, segment));
     }
 
-    /// Gives the kernel what was replayed, but for a page now and then: by asking for it readers show that it was right. What
-    /// is short they ask for altogether.
+    /// Pushes what was replayed, but for one page in each piece: READs that ask for these pages show that the replay was
+    /// right. Short ranges are not pushed at all.
     fn push_between(&self, file: &Arc<FileState>, segment: &Arc<Segment>) {
-        if segment.len() <= PIECE_BETWEEN || !file.wants_pushes() || segment.is_pushed() {
+        if segment.len() <= REPLAY_PIECE || !file.wants_pushes() || segment.is_pushed() {
             return;
         }
         let Range { start, end } = segment.range();
-        let pieces = (start..end).step_by(PIECE_BETWEEN as usize);
-        let pieces = pieces.map(|at| at + PAGE..end.min(at + PIECE_BETWEEN)).filter(|piece| !piece.is_empty());
+        let pieces = (start..end).step_by(REPLAY_PIECE as usize);
+        let pieces = pieces.map(|at| at + PAGE..end.min(at + REPLAY_PIECE)).filter(|piece| !piece.is_empty());
         pieces.for_each(|piece| self.pusher.push(file, segment, piece));
     }
 }
 
-/// A walk along the headers of a file, for its layout. When it ends, for whatever reason, what was to come of a file that
-/// no program has open is not wanted any more.
+/// A walk along the headers of a file, for its layout. When it ends, for whatever reason, what is in flight of a file that
+/// no program has open is cancelled.
 struct Walk<'a> {
     reader: &'a Reader,
     file: &'a FileState,
@@ -404,8 +405,8 @@ fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
     let Some(part) = before.first().filter(|part| part.arrived().end >= position) else { return 0 };
     let asked_for = match part.origin() {
         Origin::Sequential => part.range().start,
-        Origin::Replayed if part.len() > PIECE_BETWEEN => {
-            position - 1 - (position - 1 - part.range().start) % PIECE_BETWEEN
+        Origin::Replayed if part.len() > REPLAY_PIECE => {
+            position - 1 - (position - 1 - part.range().start) % REPLAY_PIECE
         }
         _ => return 0,
     };
@@ -413,7 +414,7 @@ fn unseen_before(segments: &SegmentMap, position: u64) -> u64 {
 }
 
 /// A reader has come to `position`: what the kernel was given and the reader has left behind is dropped. A reader that
-/// comes by asks for some of each segment; one that nobody has asked for is led to another reader, further back.
+/// comes by asks for some of each segment; one that no READ has asked for is readahead of another reader, further back.
 fn forget_passed(core: &mut Core, position: u64) {
     let passed = position.saturating_sub(2 * MAX_LEFT_BEHIND)..position.saturating_sub(LEFT_BEHIND);
     let is_over = |s: &&Arc<Segment>| s.is_pushed() && s.is_touched() && s.range().end <= passed.end && !core.keeps(s);
@@ -431,8 +432,8 @@ async fn await_bytes(segments: Vec<Arc<Segment>>, range: &Range<u64>) -> Result<
         let within = range.start.max(segment.range().start)..range.end.min(segment.range().end);
         let waits = segment.arrived().end < within.end;
         segment.wait_for(within.end).await?;
-        let given_up = || StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled");
-        Ok((segment.slice(within).ok_or_else(given_up)?, waits && segment.is_from_store()))
+        let cancelled = || StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled");
+        Ok((segment.slice(within).ok_or_else(cancelled)?, waits && segment.is_from_store()))
     };
     let mut parts = futures::future::try_join_all(segments.into_iter().map(part)).await?;
     if parts.len() == 1 {

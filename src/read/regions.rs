@@ -1,9 +1,9 @@
-//! The guarantee: no pattern of reads costs much more than reading on would.
+//! The guarantee: no pattern of reads takes much longer than fetching the whole region around it would.
 //!
 //! This is the ski rental argument. Fetching exactly what a program asks for is renting: each READ waits. Fetching the
 //! whole region around it is buying: the price is its missing bytes at the measured bandwidth. Once the READs in a
 //! region have waited as long as that, the region is bought, whatever the pattern and whatever other predictors
-//! think of it. So a program takes at most about twice the time of the better way, and what is fetched beyond its
+//! predict. So a program takes at most about twice the time of the better way, and what is fetched beyond its
 //! reads is bounded by what its waits would have transferred.
 //!
 //! Regions are nested: 64 KiB, and four times as much at each level, up to the data unit, then the file. They begin at
@@ -90,7 +90,7 @@ pub(super) struct Regions {
     /// No region beyond so many bytes is bought: it could not be kept.
     max_region: u64,
     fetched: RangeSet<u64>,
-    /// What of it was bought, and given to the kernel as far as anyone knows.
+    /// What of it was bought, and is in the page cache as far as is known.
     bought: RangeSet<u64>,
     waited: LruCache<Region, Waited>,
     /// Where the last READs have waited.

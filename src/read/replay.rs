@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::parts::MAX_PART;
-use super::planner::Planned;
+use super::planned::Planned;
 use super::ranges::Ranges;
 use super::stride::PAGE;
 use super::tiles::Tiles;
@@ -25,12 +25,12 @@ use crate::metrics::Pace;
 
 /// Replayed ranges are pushed into the page cache in pieces of this size, each but for its first page; shorter ranges are
 /// not. A READ that is answered from memory takes about 40 us: 64 MiB take 256 of them, and their transfer takes 0.1 s.
-pub(super) const PIECE: u64 = 256 << 10;
+pub(super) const REPLAY_PIECE: u64 = 256 << 10;
 
 /// Not more than this is replayed of a file. It takes longer to transfer than any number of rounds that are saved.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// A program that reads at more places than this goes its own way, which no other file will tell.
+/// A program that reads at more places than this has a pattern of its own, which other files do not tell.
 const MAX_SPANS: usize = 1024;
 
 /// The tiles of so many compressed images are known at once: 1.6 MB each at most.
@@ -106,8 +106,8 @@ struct Before {
 #[derive(Debug, Default)]
 struct Record {
     read: Ranges,
-    /// What readers were led by, and what was replayed: each with a page now and then that is not in the page cache.
-    led: Ranges,
+    /// Readahead of streams, and what was replayed: each with a page now and then that is not in the page cache.
+    ahead: Ranges,
     replayed: Ranges,
     /// What was put whole into the page cache.
     pieces: Ranges,
@@ -223,7 +223,7 @@ impl Replay {
             // What was replayed is not pushed: there READs tell.
             let pushed = self.record.replayed.gaps(range).into_iter();
             match origin {
-                Origin::Sequential | Origin::Region => pushed.for_each(|range| self.record.led.insert(range)),
+                Origin::Sequential | Origin::Region => pushed.for_each(|range| self.record.ahead.insert(range)),
                 Origin::Strided | Origin::Probe => pushed.for_each(|range| self.record.pieces.insert(range)),
                 Origin::Demand | Origin::Chain | Origin::Predicted | Origin::Replayed => {}
             }
@@ -258,12 +258,12 @@ impl Record {
     /// All that was read or may have been, in order.
     fn spans(&self) -> Vec<Range<u64>> {
         let mut all = self.read.clone();
-        for (led, distance) in [(&self.led, MAX_PART), (&self.replayed, PIECE)] {
+        for (ahead, distance) in [(&self.ahead, MAX_PART), (&self.replayed, REPLAY_PIECE)] {
             // From one page that was asked for to the next the reader has come through the page cache.
             let mut reads = self.read.iter().peekable();
             while let Some(read) = reads.next() {
-                let Some(led) = led.around(read.end - 1) else { continue };
-                let next = reads.peek().map_or(led.end, |next| next.start.min(led.end));
+                let Some(ahead) = ahead.around(read.end - 1) else { continue };
+                let next = reads.peek().map_or(ahead.end, |next| next.start.min(ahead.end));
                 // Or it has stopped there, at the end of what was pushed together at most.
                 let come = next.min(read.end.saturating_add(distance));
                 if come > read.end {

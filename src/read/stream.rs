@@ -1,6 +1,6 @@
-//! Readers that go forward through data: found among interleaved reads, and led by as much as they have earned.
+//! Readers that go forward through data: found among interleaved reads, and with as much readahead as they have earned.
 //!
-//! A stream is led in steps, each a multiple of what it has read so far: a reader that goes from memory to memory
+//! A stream is read ahead in steps, each a multiple of what it has read so far: a reader that goes from memory to memory
 //! reaches the end of a step within a millisecond of its arrival, so the number of steps is the number of round trips
 //! that it waits for, while the last step is what it may waste. Where a stream begins tells how far it is likely to
 //! go: at the start of a data unit programs mostly read all of it. Streams that left most of a step unread make the
@@ -17,7 +17,7 @@ const MAX_STREAMS: usize = 16;
 const SLACK: u64 = 64 << 10;
 const CHUNK: u64 = 5 << 18;
 
-/// A stream is led once it has read this much in several reads in a row, if nothing else speaks for it.
+/// A stream gets readahead once it has read this much in several reads in a row, if nothing else speaks for it.
 const PROOF: u64 = 32 << 10;
 
 /// The first step of a reader that begins at the start of a data unit.
@@ -30,7 +30,7 @@ const GROWTH: u64 = 8;
 /// From these sizes on bytes begin to cost more than round trips: the factors, in quarters.
 const GROWN: [(u64, u64); 2] = [(2 << 20, 13), (6 << 20, 8)];
 
-/// Streams that were led by this much go on evenly: whenever so much more may be planned, it is. Longer steps would
+/// Streams with this much readahead go on evenly: whenever so much more may be planned, it is. Longer steps would
 /// leave the network idle between them.
 const EVEN: u64 = 16 << 20;
 const EVEN_STEP: u64 = 8 << 20;
@@ -38,7 +38,7 @@ const EVEN_STEP: u64 = 8 << 20;
 /// The smallest step worth a request of its own.
 const MIN_STEP: u64 = 64 << 10;
 
-/// More caution than this does not help: nothing is led before its proof anyway.
+/// More caution than this does not help: without proof there is no readahead anyway.
 const MAX_CAUTION: u32 = 4;
 
 #[derive(Debug, Clone)]
@@ -67,10 +67,10 @@ struct Stream {
     touched: u64,
 }
 
-/// What to fetch for a stream.
+/// The next step of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Lead {
-    /// Names the stream in [`Streams::led`].
+pub struct Step {
+    /// Names the stream in [`Streams::note_planned`].
     pub id: u64,
     /// What the stream has read.
     pub stream: Range<u64>,
@@ -82,7 +82,7 @@ pub struct Lead {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Advance {
     /// Data to fetch ahead.
-    pub lead: Option<Lead>,
+    pub step: Option<Step>,
     /// Data that was fetched ahead for readers that have gone elsewhere.
     pub abandoned: Vec<Range<u64>>,
 }
@@ -98,12 +98,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// No streams yet; one may be led by at most `max_ahead` bytes.
+    /// No streams yet; each is read ahead by at most `max_ahead` bytes.
     pub fn new(max_ahead: u64) -> Self {
         Self { streams: Vec::new(), caution: 0, max_ahead, ticks: 0 }
     }
 
-    /// Whether streams have left unread what they were led by: places that only hint at more are not to be trusted.
+    /// Whether streams have left their readahead unread: places that only hint at more are not to be trusted.
     pub fn is_cautious(&self) -> bool {
         self.caution > 0
     }
@@ -138,17 +138,17 @@ impl Streams {
         stream.reads += 1;
         let confirmed = stream.confirm(read);
         if read.start < stream.start {
-            return Advance { lead: stream.go_back(read, self.max_ahead), abandoned };
+            return Advance { step: stream.go_back(read, self.max_ahead), abandoned };
         }
         stream.next = stream.next.max(read.end);
         if read.start <= stream.ahead {
             stream.ahead = stream.ahead.max(read.end);
         }
-        Advance { lead: if confirmed { self.lead(index, first) } else { None }, abandoned }
+        Advance { step: if confirmed { self.next_step(index, first) } else { None }, abandoned }
     }
 
     /// `range` is going to be fetched for a stream.
-    pub fn led(&mut self, id: u64, range: &Range<u64>) {
+    pub fn note_planned(&mut self, id: u64, range: &Range<u64>) {
         let Some(stream) = self.streams.iter_mut().find(|s| s.id == id) else { return };
         stream.planned += range.end - range.start;
         if range.end > stream.ahead {
@@ -172,7 +172,8 @@ impl Streams {
         }
     }
 
-    fn lead(&self, index: usize, first: u64) -> Option<Lead> {
+    /// What is to be fetched for a stream now, if a step is due; `first` is the length of its first one.
+    fn next_step(&self, index: usize, first: u64) -> Option<Step> {
         let stream = &self.streams[index];
         let run = stream.next - stream.start;
         let so_far = stream.ahead.saturating_sub(stream.start);
@@ -197,11 +198,11 @@ impl Streams {
             }
         };
         let end = (stream.start + target).min(stream.next + self.max_ahead);
-        let lead = Lead { id: stream.id, stream: stream.start..stream.next, range: stream.ahead..end };
-        (lead.range.start + MIN_STEP <= lead.range.end).then_some(lead)
+        let step = Step { id: stream.id, stream: stream.start..stream.next, range: stream.ahead..end };
+        (step.range.start + MIN_STEP <= step.range.end).then_some(step)
     }
 
-    /// How far from its start a stream is led next that was led so far.
+    /// Up to how far from its start a stream is read ahead next, which was so far read ahead by `so_far`.
     fn grown(&self, so_far: u64, to_the_end: bool) -> u64 {
         let late = GROWN.iter().rev().find(|(size, _)| so_far >= *size && !to_the_end).map(|(_, quarters)| *quarters);
         let quarters = late.unwrap_or(4 * GROWTH) >> self.caution.min(2);
@@ -276,7 +277,7 @@ impl Stream {
 
     /// The stream is read backwards, by a program or by the copying of a large memory map. What it has read forwards
     /// does not speak for going on backwards.
-    fn go_back(&mut self, read: &Range<u64>, max_ahead: u64) -> Option<Lead> {
+    fn go_back(&mut self, read: &Range<u64>, max_ahead: u64) -> Option<Step> {
         let contiguous = read.end >= self.behind;
         self.start = read.start;
         if contiguous {
@@ -288,8 +289,8 @@ impl Stream {
             return None;
         }
         let range = self.start.saturating_sub((run * GROWTH / 2).min(max_ahead))..self.behind;
-        let lead = Lead { id: self.id, stream: self.start..self.next, range };
-        (lead.range.start + MIN_STEP <= lead.range.end).then_some(lead)
+        let step = Step { id: self.id, stream: self.start..self.next, range };
+        (step.range.start + MIN_STEP <= step.range.end).then_some(step)
     }
 }
 
@@ -305,57 +306,57 @@ mod tests {
     }
 
     fn read(streams: &mut Streams, range: Range<u64>) -> Option<Range<u64>> {
-        let lead = streams.advance(&range, false, 0).lead?;
-        streams.led(lead.id, &lead.range);
-        Some(lead.range)
+        let step = streams.advance(&range, false, 0).step?;
+        streams.note_planned(step.id, &step.range);
+        Some(step.range)
     }
 
     #[test]
-    fn the_second_window_in_a_row_earns_a_lead_that_grows() {
+    fn the_second_window_in_a_row_earns_readahead_that_grows() {
         let mut streams = Streams::new(64 << 20);
         assert_eq!(read(&mut streams, window(100)), None);
         let first = read(&mut streams, window(101)).expect("two windows in a row");
         assert_eq!(first, window(102).start..window(100).start + GROWTH * 2 * WINDOW);
         let (mut at, mut last) = (first.start, 0);
         for _ in 0..200 {
-            if let Some(lead) = read(&mut streams, at..at + WINDOW) {
-                assert!(lead.end - lead.start <= 64 << 20);
-                last = lead.end;
+            if let Some(ahead) = read(&mut streams, at..at + WINDOW) {
+                assert!(ahead.end - ahead.start <= 64 << 20);
+                last = ahead.end;
             }
             at += WINDOW;
         }
-        assert!(last - at >= 20 << 20, "a long stream is led by tens of megabytes");
+        assert!(last - at >= 20 << 20, "a long stream is read ahead by tens of megabytes");
     }
 
     #[test]
-    fn a_reader_that_leaves_out_a_little_each_time_is_led_all_the_same() {
+    fn a_reader_that_leaves_out_a_little_each_time_gets_readahead_all_the_same() {
         let mut streams = Streams::new(64 << 20);
         for n in 0..20 {
             read(&mut streams, window(n));
         }
-        let (mut surprises, mut led) = (0, window(19).end);
+        let (mut surprises, mut planned) = (0, window(19).end);
         for n in 0..500 {
             let at = window(20).start + n * (WINDOW + (100 << 10));
-            surprises += u32::from(at + WINDOW > led);
-            led = led.max(read(&mut streams, at..at + WINDOW).map_or(0, |lead| lead.end));
+            surprises += u32::from(at + WINDOW > planned);
+            planned = planned.max(read(&mut streams, at..at + WINDOW).map_or(0, |ahead| ahead.end));
         }
-        assert!(surprises < 20, "{surprises} of 500 reads were beyond what was led");
+        assert!(surprises < 20, "{surprises} of 500 reads were beyond what was planned");
     }
 
     #[test]
     fn interleaved_readers_are_told_apart() {
         let mut streams = Streams::new(64 << 20);
-        let mut led = [0; 4];
+        let mut steps = [0; 4];
         for step in 0..8 {
             for reader in 0..4u64 {
-                led[reader as usize] += read(&mut streams, window(reader * 10_000 + step)).is_some() as u32;
+                steps[reader as usize] += read(&mut streams, window(reader * 10_000 + step)).is_some() as u32;
             }
         }
-        assert!(led.iter().all(|n| *n > 0), "{led:?}");
+        assert!(steps.iter().all(|n| *n > 0), "{steps:?}");
     }
 
     #[test]
-    fn wasted_leads_become_small() {
+    fn wasted_readahead_becomes_small() {
         let mut streams = Streams::new(64 << 20);
         let mut planned = 0;
         for n in 0..400u64 {
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_before_a_lead_is_used_makes_the_next_one_smaller() {
+    fn closing_before_readahead_is_used_makes_the_next_step_smaller() {
         let mut streams = Streams::new(64 << 20);
         read(&mut streams, window(0));
         read(&mut streams, window(1)).unwrap();
@@ -390,11 +391,11 @@ mod tests {
     }
 
     #[test]
-    fn the_start_of_a_data_unit_earns_a_lead_at_once() {
+    fn the_start_of_a_data_unit_earns_readahead_at_once() {
         let mut streams = Streams::new(64 << 20);
-        let lead = streams.advance(&window(0), false, UNIT_START).lead.expect("a first step");
-        assert_eq!(lead.range, window(1).start..UNIT_START);
-        streams.led(lead.id, &lead.range);
+        let step = streams.advance(&window(0), false, UNIT_START).step.expect("a first step");
+        assert_eq!(step.range, window(1).start..UNIT_START);
+        streams.note_planned(step.id, &step.range);
         let next = read(&mut streams, window(7)).expect("the next step");
         assert_eq!(next, UNIT_START..GROWTH * UNIT_START);
     }
@@ -408,9 +409,9 @@ mod tests {
             waits += u32::from(at >= ahead);
             ahead = ahead.max(at + 4096);
             let hint = 16 * 2560;
-            if let Some(lead) = streams.advance(&(at..at + 4096), false, hint).lead {
-                streams.led(lead.id, &lead.range);
-                ahead = ahead.max(lead.range.end);
+            if let Some(step) = streams.advance(&(at..at + 4096), false, hint).step {
+                streams.note_planned(step.id, &step.range);
+                ahead = ahead.max(step.range.end);
             }
             at += 4096;
         }
@@ -418,25 +419,25 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_backwards_is_led_backwards() {
+    fn readahead_of_a_reader_that_goes_backwards_goes_backwards() {
         let mut streams = Streams::new(64 << 20);
         let mut below = None;
         for n in (90..=100).rev() {
             below = below.or(read(&mut streams, window(n)));
         }
-        let lead = below.expect("a lead below");
-        assert!(lead.end <= window(100).start && lead.start < lead.end, "{lead:?}");
+        let below = below.expect("readahead below");
+        assert!(below.end <= window(100).start && below.start < below.end, "{below:?}");
     }
 
     #[test]
-    fn one_read_before_the_start_of_a_long_stream_is_led_by_little() {
+    fn one_read_before_the_start_of_a_long_stream_gets_little_readahead() {
         let mut streams = Streams::new(64 << 20);
         for n in 100..200 {
             read(&mut streams, window(n));
         }
         let back = window(100).start - 8192..window(100).start - 4096;
-        let led = read(&mut streams, back).map_or(0, |lead| lead.end - lead.start);
-        assert!(led <= GROWTH * WINDOW, "{led} bytes");
+        let ahead = read(&mut streams, back).map_or(0, |ahead| ahead.end - ahead.start);
+        assert!(ahead <= GROWTH * WINDOW, "{ahead} bytes");
     }
 
     #[test]
@@ -445,9 +446,9 @@ mod tests {
         let (mut planned, mut beyond) = (0, 0);
         for chunk in 0..32u64 {
             for n in (0..8).rev() {
-                let lead = read(&mut streams, window(8 * chunk + n));
-                planned += lead.as_ref().map_or(0, |lead| lead.end - lead.start);
-                beyond = beyond.max(lead.map_or(0, |lead| lead.end));
+                let ahead = read(&mut streams, window(8 * chunk + n));
+                planned += ahead.as_ref().map_or(0, |ahead| ahead.end - ahead.start);
+                beyond = beyond.max(ahead.map_or(0, |ahead| ahead.end));
             }
         }
         assert_eq!(streams.streams.len(), 1);
@@ -456,15 +457,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lead_is_bounded(first in 0u64..2 << 20, reads in proptest::collection::vec((0u64..1 << 34, 1u64..1 << 20), 1..200)) {
+        fn readahead_is_bounded(first in 0u64..2 << 20, reads in proptest::collection::vec((0u64..1 << 34, 1u64..1 << 20), 1..200)) {
             let mut streams = Streams::new(16 << 20);
             for (start, len) in reads {
                 let advance = streams.advance(&(start..start + len), false, first);
-                if let Some(lead) = advance.lead {
-                    prop_assert!(lead.range.start < lead.range.end);
-                    prop_assert!(lead.range.end <= lead.stream.end + (16 << 20));
-                    prop_assert!(lead.range.start + (16 << 20) >= lead.stream.start);
-                    streams.led(lead.id, &lead.range);
+                if let Some(step) = advance.step {
+                    prop_assert!(step.range.start < step.range.end);
+                    prop_assert!(step.range.end <= step.stream.end + (16 << 20));
+                    prop_assert!(step.range.start + (16 << 20) >= step.stream.start);
+                    streams.note_planned(step.id, &step.range);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Readers that touch data at equal distances: rows of a cutout, planes of a cube, one column of wide rows.
 //!
-//! A page fault shows the page that was touched and nothing of the intent; two of them one row apart give a cutout
-//! away, because the header tells how long a row is. The rest of the pattern is fetched as many small ranges at once,
+//! A page fault shows the page that was touched and nothing of the intent; two of them one row apart show a cutout,
+//! because the header tells how long a row is. The rest of the pattern is fetched as many small ranges at once,
 //! in batches that grow with what was confirmed. Distances that no header explains count after three touches. Where
 //! rows are sparse, the first touch in the middle of an image has some rows fetched with it, until that was in vain.
 
@@ -105,9 +105,9 @@ pub struct Strides {
     walks: Vec<Walk>,
     /// What was read in one go, the last first.
     touches: VecDeque<Range<u64>>,
-    /// Rows were guessed and not read: no more of that.
+    /// Rows that were fetched speculatively were not read: no more of that.
     misled: bool,
-    /// How often the last walk was repeated at a place that was touched next, for nothing and rightly.
+    /// How often the last walk was repeated at a place that was touched next: in vain, and rightly.
     repeats: Repeats,
     ticks: u64,
 }
@@ -188,7 +188,8 @@ impl Strides {
         *self = Self { misled: self.misled, repeats, ..Self::default() };
     }
 
-    /// The first touch in the middle of an image, which belongs to no pattern: the rows that a cutout would want next.
+    /// The first touch in the middle of an image, which belongs to no pattern: the rows that a cutout would want next,
+    /// fetched speculatively.
     /// None if they have been fetched in vain before.
     pub fn guess(&mut self, read: &Range<u64>, row: u64, grid: &Grid) -> Option<Vec<Row>> {
         let stride = i64::try_from(row).ok().filter(|_| !self.misled)?;
@@ -204,8 +205,8 @@ impl Strides {
         Some(rows)
     }
 
-    /// Whether a read is what was guessed, if anything was: a row that was not read itself shows nothing yet, but one of
-    /// which more is read than the pages around the touch is no cutout's.
+    /// Whether a read is what was guessed, if anything was. A row that was not read itself shows nothing yet; a row of which
+    /// more is read than the pages around the touch is not that of a cutout.
     fn judge(&mut self, read: &Range<u64>) {
         let Some(index) = self.walks.iter().position(|walk| walk.is_guess) else { return };
         let walk = &mut self.walks[index];
@@ -564,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_is_not_repeated_is_given_up() {
+    fn a_shape_that_is_not_repeated_is_dropped() {
         let grid = grid(&[80_000]);
         let mut strides = Strides::default();
         let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::heap::Run;
+use super::heap::{Readahead, Run};
 use crate::fits::Hdu;
 use crate::metrics::Pace;
 
@@ -75,15 +75,6 @@ pub(super) struct Cutout {
     width: u64,
     top: u64,
     planned: u64,
-}
-
-/// What to fetch ahead of a reader of tiles.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lead {
-    /// Tiles of a cutout: whole pages.
-    Pieces(Vec<Range<u64>>),
-    /// More of the heap, for a reader that goes through it, if it is not planned already.
-    Run(Option<Range<u64>>),
 }
 
 /// The rows of the table of tile descriptors of a compressed image, if it is of a size to be read.
@@ -178,25 +169,25 @@ impl TileReader {
         self.cut_run(range);
     }
 
-    /// A reader that goes through the heap is led up to the start of `range` only.
+    /// Readahead of a reader that goes through the heap ends at the start of `range`.
     pub fn cut_run(&mut self, range: &Range<u64>) {
         self.run.iter_mut().for_each(|run| run.cut(range));
     }
 
     /// The same part of this image as was read of another one: what to fetch before any of it is touched.
-    pub fn expect(&mut self, extent: Extent, pace: &Pace, max_ahead: u64) -> Lead {
+    pub fn expect(&mut self, extent: Extent, pace: &Pace, max_ahead: u64) -> Readahead {
         match extent {
             Extent::Whole => {
                 let mut run = Run::new(self.heap.clone());
                 let first = run.first(pace, max_ahead);
                 self.run = Some(run);
-                Lead::Run(first)
+                Readahead::Run(first)
             }
             Extent::Box(cutout) => {
                 let columns = cutout.first..cutout.first + cutout.width;
                 let pieces = self.pages(cutout.top..cutout.planned, columns);
                 self.cutout = Some(cutout);
-                Lead::Pieces(pieces)
+                Readahead::Pieces(pieces)
             }
         }
     }
@@ -204,9 +195,9 @@ impl TileReader {
     /// What else to fetch when a program reads `read` of the heap. None if no tile is there. A program that begins
     /// with the first of all tiles is taken to want them all; `near` says up to where it may be without a sign: what
     /// came with the head of the file, or with the table.
-    pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Lead> {
-        if let Some(lead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
-            return Some(Lead::Run(lead));
+    pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Readahead> {
+        if let Some(ahead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+            return Some(Readahead::Run(ahead));
         }
         let tile = self.tile_at(read)?;
         let is_first = tile == 0 || (self.heap.start < near && read.start <= near);
@@ -214,9 +205,9 @@ impl TileReader {
         if is_first && !self.cutout.as_ref().is_some_and(|cutout| cutout.has(row, column)) {
             self.cutout = None;
             let run = self.run.insert(Run::new(self.heap.clone()));
-            return run.advance(read, pace, max_ahead).map(Lead::Run);
+            return run.advance(read, pace, max_ahead).map(Readahead::Run);
         }
-        Some(Lead::Pieces(self.cut_out(row, column)))
+        Some(Readahead::Pieces(self.cut_out(row, column)))
     }
 
     fn cut_out(&mut self, row: u64, column: u64) -> Vec<Range<u64>> {
@@ -362,14 +353,14 @@ mod tests {
     const MAX_AHEAD: u64 = 64 << 20;
 
     /// What comes with a touch of the page in which a tile begins.
-    fn touch(tiles: &mut TileReader, place: u64) -> Option<Lead> {
+    fn touch(tiles: &mut TileReader, place: u64) -> Option<Readahead> {
         let page = place / PAGE * PAGE;
         tiles.advance(&(page..page + PAGE), 0, &PACE, MAX_AHEAD)
     }
 
     fn pieces(tiles: &mut TileReader, place: u64) -> Vec<Range<u64>> {
         match touch(tiles, place) {
-            Some(Lead::Pieces(pieces)) => pieces,
+            Some(Readahead::Pieces(pieces)) => pieces,
             other => panic!("no cutout: {other:?}"),
         }
     }
@@ -401,11 +392,11 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_with_the_first_tile_wants_them_all() {
+    fn a_program_that_begins_with_the_first_tile_wants_them_all() {
         let hdu = image();
         let mut tiles = reader(&hdu);
         let first = place(&hdu, 0, 0);
-        let Some(Lead::Run(Some(run))) = touch(&mut tiles, first) else { panic!("no run") };
+        let Some(Readahead::Run(Some(run))) = touch(&mut tiles, first) else { panic!("no run") };
         assert!(run.start <= first + PAGE && run.end >= first + (2 << 20), "{run:?}");
         assert_eq!(tiles.extent(), Some(Extent::Whole));
     }
@@ -416,7 +407,7 @@ mod tests {
         let hdu = image();
         let mut tiles = reader(&hdu);
         let at = 64 << 10;
-        assert!(matches!(tiles.advance(&(at..at + PAGE), at, &PACE, MAX_AHEAD), Some(Lead::Run(Some(_)))));
+        assert!(matches!(tiles.advance(&(at..at + PAGE), at, &PACE, MAX_AHEAD), Some(Readahead::Run(Some(_)))));
     }
 
     #[test]
@@ -426,7 +417,7 @@ mod tests {
         let first = pieces(&mut one, place(&hdu, 16, 5));
         let more = pieces(&mut one, place(&hdu, 20, 5));
         let mut other = reader(&hdu);
-        let Lead::Pieces(same) = other.expect(one.extent().unwrap(), &PACE, MAX_AHEAD) else { panic!("no box") };
+        let Readahead::Pieces(same) = other.expect(one.extent().unwrap(), &PACE, MAX_AHEAD) else { panic!("no box") };
         assert_eq!(bytes(&same), bytes(&first) + bytes(&more));
         assert_eq!(pieces(&mut other, place(&hdu, 23, 8)), []);
     }
@@ -457,11 +448,11 @@ mod tests {
             let Some(mut tiles) = TileReader::new(&hdu, Arc::new(tiles)) else { return Ok(()) };
             for touch in touches {
                 match tiles.advance(&(touch..touch + PAGE), 0, &PACE, MAX_AHEAD) {
-                    Some(Lead::Pieces(pieces)) => for range in pieces {
+                    Some(Readahead::Pieces(pieces)) => for range in pieces {
                         prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
                         prop_assert!(range.end <= hdu.end() + 3 * BUFFER);
                     },
-                    Some(Lead::Run(Some(run))) => prop_assert!(run.start < run.end && run.end <= hdu.end()),
+                    Some(Readahead::Run(Some(run))) => prop_assert!(run.start < run.end && run.end <= hdu.end()),
                     _ => {}
                 }
             }

@@ -2,11 +2,11 @@
 //!
 //! One request in some hundreds waits for seconds in any large store, and the same request sent again is answered as
 //! fast as any. It stands between the retries and the metering: both requests are counted, and what fails is repeated
-//! by the retries as ever. [`pace`] decides when to, so that a store that is slow as a whole is not asked for more.
+//! by the retries as ever. [`response_times`] decides when to, so that a store that is slow as a whole is not asked for more.
 //!
 //! Only the wait for the first byte is hedged. A body that stalls is resumed by the retries, from the byte it reached.
 
-mod pace;
+mod response_times;
 
 use std::ops::Range;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::Metrics;
-use pace::{Pace, Verdict};
+use response_times::{ResponseTimes, Verdict};
 
 /// A store whose slow GETs are sent twice.
 #[derive(Debug)]
@@ -26,15 +26,15 @@ pub struct Hedge {
     inner: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     /// A leaf in the order of locks: nothing else is locked under it.
-    pace: Mutex<Pace>,
+    times: Mutex<ResponseTimes>,
 }
 
 impl Hedge {
     /// Hedges GETs of `inner`.
     pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        let pace = Pace::default();
-        metrics.hedge_budget.set(pace.budget());
-        Self { inner, metrics, pace: Mutex::new(pace) }
+        let times = ResponseTimes::default();
+        metrics.hedge_budget.set(times.budget());
+        Self { inner, metrics, times: Mutex::new(times) }
     }
 
     /// One GET, measured and never repeated.
@@ -43,7 +43,7 @@ impl Hedge {
         let answer = self.inner.get(object, range).await;
         let now = Instant::now();
         match &answer {
-            Ok(_) => self.pace.lock().answered(now - sent),
+            Ok(_) => self.times.lock().answered(now - sent),
             Err(error) => self.note(error.kind, now),
         }
         answer
@@ -51,7 +51,7 @@ impl Hedge {
 
     fn note(&self, kind: ErrorKind, now: Instant) {
         if kind == ErrorKind::Throttled {
-            self.pace.lock().throttled(now);
+            self.times.lock().throttled(now);
         }
     }
 
@@ -59,9 +59,9 @@ impl Hedge {
     async fn overdue(&self, number: u64, sent: Instant) {
         loop {
             let verdict = {
-                let mut pace = self.pace.lock();
-                let verdict = pace.judge(number, sent, Instant::now());
-                self.metrics.hedge_budget.set(pace.budget());
+                let mut times = self.times.lock();
+                let verdict = times.judge(number, sent, Instant::now());
+                self.metrics.hedge_budget.set(times.budget());
                 verdict
             };
             match verdict {
@@ -147,16 +147,16 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn new(hedge: &'a Hedge) -> Self {
-        let mut pace = hedge.pace.lock();
-        let number = pace.sent();
-        hedge.metrics.hedge_budget.set(pace.budget());
+        let mut times = hedge.times.lock();
+        let number = times.sent();
+        hedge.metrics.hedge_budget.set(times.budget());
         Self { hedge, number, sent: Instant::now() }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.hedge.pace.lock().ended();
+        self.hedge.times.lock().ended();
     }
 }
 

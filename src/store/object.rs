@@ -58,3 +58,11 @@ impl Object {
         self.source.store.get(&self.meta, range).await
     }
 }
+
+#[cfg(test)]
+impl Object {
+    /// An object of a store.
+    pub(crate) fn of(store: Arc<dyn Store>, meta: ObjectMeta) -> Self {
+        Self { source: Arc::new(Source { store, pace: PaceMeter::default() }), meta: Arc::new(meta) }
+    }
+}

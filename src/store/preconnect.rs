@@ -26,8 +26,8 @@ const MANY: usize = 160;
 /// At a high latency, before anything is read: what a server that gives few does not give in time.
 const SOME: usize = 32;
 
-/// The latency is high if most of the first connections took so long, with their requests: several round trips. Some may be
-/// faster, which have found one that was idle.
+/// The latency is high if most of the first connections took so long, with their requests: several round trips. Some may
+/// be faster, which have found one that was idle.
 const HIGH_LATENCY: Duration = Duration::from_millis(150);
 
 /// Connections that take so many times what the first took are not given.
@@ -48,7 +48,7 @@ pub struct Preconnect {
 struct Opened {
     last: Instant,
     answered: bool,
-    /// The store does not answer what connections are opened by.
+    /// The store refuses the request that opens connections.
     refused: bool,
     /// Data are read.
     data: bool,
@@ -59,7 +59,7 @@ struct Opened {
 }
 
 impl Opened {
-    /// Whether data are read at a high latency; once.
+    /// Whether many connections are of use: data are read at a high latency. True once.
     fn more(&mut self) -> bool {
         self.data && std::mem::take(&mut self.wants_many)
     }
@@ -79,7 +79,7 @@ impl Preconnect {
         Self { inner, opened: Arc::new(Mutex::new(opened)) }
     }
 
-    /// Sends a request, with company where it finds no connections.
+    /// Sends a request; opens connections along with it where it finds none.
     async fn send<T>(&self, is_data: bool, request: impl Future<Output = Result<T>>) -> Result<T> {
         let (rested, was_slow, more) = {
             let mut opened = self.opened.lock();
@@ -106,8 +106,8 @@ impl Preconnect {
         answer
     }
 
-    /// Opens some connections, which show whether the latency is high; more at once where it seems to be. None where the
-    /// store refuses what they are opened by.
+    /// Opens some connections, which show whether the latency is high; more at once where it seems to be. None where
+    /// the store refuses the request that opens them.
     fn open_few(&self, seems_slow: bool) {
         let (store, opened) = (self.inner.clone(), self.opened.clone());
         if opened.lock().refused {

@@ -13,7 +13,7 @@ macro_rules! decisions {
             match origin { $(Origin::$origin => $name),* }
         }
 
-        /// Its colour, distinct from the others on white and on black, also for those who cannot tell red from green.
+        /// Its colour, distinct from the others on white and on black, also for readers with red-green colour blindness.
         pub fn colour(origin: Origin) -> &'static str {
             match origin { $(Origin::$origin => $colour),* }
         }

@@ -1,4 +1,4 @@
-//! The record of what happens: a ring in memory, always on, since nobody knows beforehand that he will ask.
+//! The record of what happens: a ring in memory. It is always on, since a trace is asked for after the fact.
 //!
 //! An event is some 70 bytes. Recording one takes a short lock, which is the innermost of all, and allocates nothing:
 //! 0.06 us for a READ, 0.15 us for a fetch and 0.01 us for each chunk of it that arrives.
@@ -233,7 +233,7 @@ impl Fetching<'_> {
         self.fetch.outcome = Outcome::Done;
     }
 
-    /// Nobody wants it any more.
+    /// It is not wanted any more.
     pub fn cancelled(&mut self) {
         self.fetch.outcome = Outcome::Cancelled;
     }
@@ -304,7 +304,7 @@ mod tests {
         for ino in 1..=14 {
             journal.opened(ino);
         }
-        // Its place is another event's now.
+        // Another event has its place now.
         old.sent();
         drop(old);
         let trace = journal.trace(true, known);
@@ -340,9 +340,9 @@ mod tests {
     fn a_fetch_that_ends_without_a_word_has_failed() {
         let journal = Journal::default();
         drop(journal.fetching(1, 0..9, Origin::Demand));
-        let mut given_up = journal.fetching(1, 9..18, Origin::Sequential);
-        given_up.cancelled();
-        drop(given_up);
+        let mut cancelled = journal.fetching(1, 9..18, Origin::Sequential);
+        cancelled.cancelled();
+        drop(cancelled);
         let outcomes: Vec<_> = journal.trace(false, known).files[0].fetches.iter().map(|f| f.outcome).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Cancelled]);
     }

@@ -130,7 +130,7 @@ pub struct LateRead {
     pub waited_us: u64,
 }
 
-/// A fetch: one range GET, unless it was given up before it was sent or all of it was on disk; repetitions of a GET that
+/// A fetch: one range GET, unless it was cancelled before it was sent or all of it was on disk; repetitions of a GET that
 /// failed count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
@@ -181,9 +181,9 @@ pub enum Outcome {
     UnderWay,
     /// All bytes arrived.
     Done,
-    /// It was given up by the store, after all repetitions.
+    /// It failed, after all repetitions.
     Failed,
-    /// Nobody was expected to want it any more.
+    /// No reader was expected to want it any more.
     Cancelled,
 }
 

@@ -1,4 +1,4 @@
-//! The sums of a trace: how much, for which decision, and how much of it for nothing.
+//! The sums of a trace: how much, for which decision, and how much of it was not used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub struct Summary {
     pub fetches: u64,
     /// Fetches that failed.
     pub fetches_failed: u64,
-    /// Fetches that were given up, before or after they were sent.
+    /// Fetches that were cancelled, before or after they were sent.
     pub fetches_cancelled: u64,
     /// Bytes that arrived.
     pub fetched_bytes: u64,
@@ -192,14 +192,14 @@ impl Summary {
     /// Failed and cancelled fetches, if there are any.
     pub(super) fn mishaps(&self) -> Option<String> {
         let part = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
-        let parts = [part(self.fetches_failed, "failed"), part(self.fetches_cancelled, "given up")];
+        let parts = [part(self.fetches_failed, "failed"), part(self.fetches_cancelled, "cancelled")];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
-/// When something happened to a file. That it was opened and closed counts only where that is all: a person may take
-/// his time in between.
+/// When something happened to a file. That it was opened and closed counts only where that is all: an interactive
+/// user may pause in between.
 fn moments(file: &FileTrace, now: u64) -> impl Iterator<Item = u64> + Clone {
     let reads = file.reads.iter().flat_map(|read| [read.asked_us, read.answered_us]);
     let fetches = file.fetches.iter().flat_map(move |fetch| [fetch.decided_us, fetch.end_or(now)]);

@@ -351,7 +351,7 @@ fn detail(fetch: &Fetch, now: u64) -> String {
         Outcome::Done if fetch.is_from_disk() => ", in the cache on disk",
         Outcome::Done => "",
         Outcome::Failed => ", failed",
-        Outcome::Cancelled => ", given up",
+        Outcome::Cancelled => ", cancelled",
     };
     let long = span(fetch.end_or(now).saturating_sub(fetch.decided_us));
     let length = size(fetch.end.saturating_sub(fetch.start));

@@ -4,11 +4,14 @@
 //! directory and a name. A path is not a key: which object of which source is behind a file is what the tree knows, and
 //! tells by an [`Object`].
 //!
-//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree
+//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree; [`Union`]: several trees as one
 //! - [`Peeks`]: the heads of files, which come along with look-ups
 
 mod bucket;
+#[cfg(test)]
+pub mod paths;
 mod peek;
+mod union;
 
 use std::sync::Arc;
 
@@ -19,6 +22,7 @@ use crate::store::{Object, Result};
 pub use crate::cache::names::Ttl;
 pub use bucket::{Bucket, Namespace};
 pub use peek::{Ahead, Peeks};
+pub use union::{Member, Union};
 
 /// The longest name of a path component, in bytes (`NAME_MAX` of Linux).
 pub const NAME_MAX: usize = 255;

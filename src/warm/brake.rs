@@ -1,5 +1,5 @@
-//! Keeps reading from running away from the disk: a daemon drops what it fetches faster than it can write, which would
-//! have to be fetched again.
+//! Limits reading to the speed of the disk: a daemon drops what it fetches faster than it can write, which would have to
+//! be fetched again.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::control;
 
 /// Readers wait while this share of a daemon's memory waits to be written. It drops what comes when that is a quarter, and
-/// what it leads its readers by arrives all the same.
+/// its readahead arrives all the same.
 const WAITING_SHARE: u64 = 64;
 
 /// How often the daemons are asked.

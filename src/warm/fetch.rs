@@ -1,7 +1,7 @@
 //! Reads files through their mount, several at a time, and large ones in parts.
 //!
 //! They are opened with `O_DIRECT`: what is read is wanted on disk, and neither in the page cache, where it would take
-//! the place of what programs use, nor from there, where the daemon would not come to know of it.
+//! the place of what programs use, nor from there, where the daemon would not see the read.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -18,14 +18,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use parking_lot::Mutex;
 
 use super::brake::Brake;
-use super::walk::Found;
-use super::{Failure, Observer, Task, Warmed};
+use super::task::{Failure, Observer, Task, Warmed};
+use super::walk::Target;
 use crate::fits;
 use crate::fs::xattr::{CACHED, LAYOUT};
 
-/// Files are read in parts of this many bytes, in order: whoever is free takes the next one. So all that read a file go
-/// side by side, and the daemon leads them as one, by many parallel requests. With parts of 64 MiB each reader was led
-/// into the part of the next one, and two thirds of a file were read twice.
+/// Files are read in parts of this many bytes, in order: a thread that is free takes the next one. So all threads that read
+/// a file go side by side, and the daemon reads ahead of them as of one reader, by many parallel requests. With parts of
+/// 64 MiB the readahead of each went into the part of the next one, and two thirds of a file were read twice.
 const PART: u64 = 2 << 20;
 
 /// So many bytes are read by one call, into memory that begins at a multiple of this: where the kernel reads the disk
@@ -38,17 +38,17 @@ pub struct Pass {
     /// The counts.
     pub warmed: Warmed,
     /// The files of which all was read.
-    pub read: Vec<Found>,
+    pub read: Vec<Target>,
 }
 
 /// A file that is being read, shared by its parts.
 struct Source {
-    found: Found,
+    found: Target,
     file: File,
     failed: AtomicBool,
 }
 
-/// A part of a file, for whoever is free.
+/// A part of a file, for the next thread that is free.
 struct Part {
     source: Arc<Source>,
     range: Range<u64>,
@@ -57,7 +57,7 @@ struct Part {
 /// Fetches all files, each once.
 pub fn all(
     task: &Task,
-    files: Box<dyn Iterator<Item = Result<Found, Failure>> + Send>,
+    files: Box<dyn Iterator<Item = Result<Target, Failure>> + Send>,
     observer: &dyn Observer,
 ) -> Pass {
     let pass = Mutex::new(Pass { warmed: Warmed::default(), read: Vec::new() });
@@ -90,7 +90,7 @@ pub fn all(
 
 /// Hands a file out in parts, unless there is nothing to fetch of it.
 fn hand_out(
-    found: Found,
+    found: Target,
     headers: bool,
     parts: &SyncSender<Part>,
     pass: &Mutex<Pass>,

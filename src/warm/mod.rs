@@ -1,6 +1,7 @@
 //! Fetching files into the cache of their mount, by reading them through it: the daemon keeps what it fetches.
 //!
 //! - [`place`]: which mount a path is in
+//! - [`task`]: what is wanted, and what came of it
 //! - [`walk`]: the files below it
 //! - [`fetch`]: reads them, several at a time
 //! - [`brake`]: no faster than the disk can take it
@@ -9,22 +10,21 @@
 mod brake;
 mod fetch;
 pub mod place;
+mod task;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use serde::Serialize;
 
 use crate::control;
 use crate::metrics::Snapshot;
 use fetch::cached;
-use walk::{Found, Walk};
+pub use task::{Failure, Incomplete, Observer, Task, Warmed};
+use walk::{Target, Walk};
 
-/// What could not be kept, as the disk was slower than the network all the same, is read again: as long as that helps,
-/// and so often.
+/// What could not be kept, since the disk was slower than the network in spite of the brake, is read again: as long as
+/// that helps, and at most so often.
 const MAX_PASSES: usize = 4;
 
 /// How long a daemon may take to write something of what waits, and how often to look. What is not complete after that
@@ -33,78 +33,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LAST_LOOKS: usize = 10;
 
-/// What is to be fetched, and how.
-#[derive(Debug)]
-pub struct Task {
-    /// Files and folders in mounts whose daemons answer.
-    pub paths: Vec<PathBuf>,
-    /// The mounts that they are in.
-    pub mounts: BTreeSet<PathBuf>,
-    /// Whether only headers are fetched.
-    pub headers: bool,
-    /// How much is fetched at once.
-    pub jobs: usize,
-}
-
-/// Hears what happens.
-pub trait Observer: Sync {
-    /// A file is going to be read.
-    fn found(&self, path: &Path, size: u64);
-    /// So many bytes of a file were read.
-    fn read(&self, path: &Path, bytes: u64);
-    /// A file is done with.
-    fn done(&self);
-    /// Something failed; the rest goes on.
-    fn failed(&self, failure: &Failure);
-}
-
-/// A file or folder that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Which.
-    pub path: PathBuf,
-    /// Why.
-    pub error: String,
-}
-
-impl Failure {
-    fn new(path: &Path, error: &io::Error) -> Self {
-        Self { path: path.to_owned(), error: error.to_string() }
-    }
-}
-
-/// A file of which not all is in the cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Incomplete {
-    /// Which.
-    pub path: PathBuf,
-    /// Its length in bytes.
-    pub size: u64,
-    /// How many of them are there.
-    pub cached: u64,
-}
-
-/// What was fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Warmed {
-    /// Files that were read.
-    pub files: u64,
-    /// Bytes that were read of them: those that were in the cache came from there.
-    pub bytes: u64,
-    /// Files that were complete in the cache, and not read.
-    pub complete: u64,
-    /// Files that have no headers, where only those are wanted.
-    pub skipped: u64,
-    /// What failed.
-    pub failed: Vec<Failure>,
-    /// What was read and is not complete in the cache all the same.
-    pub incomplete: Vec<Incomplete>,
-}
-
 /// Fetches what is wanted and waits until it is on disk.
 pub fn run(task: &Task, observer: &dyn Observer) -> Warmed {
     let mut warmed = Warmed::default();
-    let mut wanted: Box<dyn Iterator<Item = Result<Found, Failure>> + Send> = Box::new(Walk::of(task.paths.clone()));
+    let mut wanted: Box<dyn Iterator<Item = Result<Target, Failure>> + Send> = Box::new(Walk::of(task.paths.clone()));
     let mut missing = u64::MAX;
     for _ in 0..MAX_PASSES {
         let before = Written::by(&task.mounts);
@@ -121,16 +53,10 @@ pub fn run(task: &Task, observer: &dyn Observer) -> Warmed {
         if missing == 0 || missing >= missing_before || !Written::by(&task.mounts).has_only_dropped_since(&before) {
             break;
         }
-        let again = warmed.incomplete.iter().map(|file| Ok(Found { path: file.path.clone(), size: file.size }));
+        let again = warmed.incomplete.iter().map(|file| Ok(Target { path: file.path.clone(), size: file.size }));
         wanted = Box::new(again.collect::<Vec<_>>().into_iter());
     }
     warmed
-}
-
-impl Warmed {
-    fn missing(&self) -> u64 {
-        self.incomplete.iter().map(|file| file.size - file.cached).sum()
-    }
 }
 
 /// What daemons have done with what they fetched, in bytes.
@@ -159,7 +85,7 @@ impl Written {
 }
 
 /// Waits until the daemons have written what they fetched. Returns those of the files that are not complete.
-fn settle(mounts: &BTreeSet<PathBuf>, files: Vec<Found>) -> Vec<Incomplete> {
+fn settle(mounts: &BTreeSet<PathBuf>, files: Vec<Target>) -> Vec<Incomplete> {
     let (mut last, mut since) = (Written::default(), Instant::now());
     loop {
         let now = Written::by(mounts);
@@ -172,7 +98,7 @@ fn settle(mounts: &BTreeSet<PathBuf>, files: Vec<Found>) -> Vec<Incomplete> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
-    let look = |Found { path, size }: Found| {
+    let look = |Target { path, size }: Target| {
         // What cannot be told has failed before, or its file was replaced.
         let cached = cached(&path).unwrap_or(size);
         (cached < size).then_some(Incomplete { path, size, cached })
@@ -183,7 +109,7 @@ fn settle(mounts: &BTreeSet<PathBuf>, files: Vec<Found>) -> Vec<Incomplete> {
             break;
         }
         std::thread::sleep(LOOK_AGAIN);
-        let files = incomplete.into_iter().map(|file| Found { path: file.path, size: file.size });
+        let files = incomplete.into_iter().map(|file| Target { path: file.path, size: file.size });
         incomplete = files.filter_map(look).collect();
     }
     incomplete

@@ -4,11 +4,11 @@ use std::fs::ReadDir;
 use std::io;
 use std::path::PathBuf;
 
-use super::Failure;
+use super::task::Failure;
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Target {
     /// Its path.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -47,7 +47,7 @@ impl Walk {
         self.paths.pop().map(Ok)
     }
 
-    fn look(&mut self, path: PathBuf) -> Option<Result<Found, Failure>> {
+    fn look(&mut self, path: PathBuf) -> Option<Result<Target, Failure>> {
         let looked = std::fs::metadata(&path).and_then(|metadata| match metadata.is_dir() {
             true => {
                 self.folders.push((path.clone(), std::fs::read_dir(&path)?));
@@ -57,14 +57,14 @@ impl Walk {
             false => Err(io::Error::other("neither a file nor a folder")),
         });
         match looked {
-            Ok(size) => size.map(|size| Ok(Found { path, size })),
+            Ok(size) => size.map(|size| Ok(Target { path, size })),
             Err(error) => Some(Err(Failure::new(&path, &error))),
         }
     }
 }
 
 impl Iterator for Walk {
-    type Item = Result<Found, Failure>;
+    type Item = Result<Target, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

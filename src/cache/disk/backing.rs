@@ -1,9 +1,9 @@
 //! Files that the kernel reads by itself (FUSE passthrough).
 //!
-//! Nobody checks what the kernel reads, so only a complete file is given to it, all of which this process has checked
-//! since it started. Between the check and the use the time of the file's last change stands for its content: whoever
-//! writes or gives up a part of it changes that. While the kernel has the file, a lock keeps all of it where it is. What
-//! was mapped stays in use when its file is closed, and when this process has ended, and nobody is told: so a file that
+//! What the kernel reads is not checked, so only a complete file is given to it, all of which this process has checked
+//! since it started. Between the check and the use the time of the file's last change stands for its content: writing
+//! or evicting a part of it changes that. While the kernel has the file, a lock keeps all of it where it is. What
+//! was mapped stays in use when its file is closed, and when this process has ended, without notice: so a file that
 //! was given to the kernel is noted in its map, and removed as a whole or not at all.
 
 use std::fs::File;
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::lock::{self, Mode};
-use super::object::{self, CachedObject, Found};
-use super::{Directory, PIECE, map};
+use super::object::{self, CachedObject, DiskRead};
+use super::{BUFFER_SIZE, Directory, map};
 use crate::cache::device::{Device, Held};
 
 /// So many files are known to have been checked.
@@ -100,9 +100,9 @@ impl Checked {
         if self.states.get(name) == Some(state) {
             return Ok(true);
         }
-        for piece in pieces(PIECE) {
+        for piece in pieces(BUFFER_SIZE) {
             let found = object.read(&piece)?;
-            if !matches!(found, Found::Bytes(_)) || self.stopped.load(Ordering::Relaxed) {
+            if !matches!(found, DiskRead::Bytes(_)) || self.stopped.load(Ordering::Relaxed) {
                 return Ok(false);
             }
         }
@@ -116,7 +116,7 @@ impl Checked {
     }
 }
 
-/// Locks the files of an object against changes; none while someone changes them.
+/// Locks the files of an object against changes; none while another process changes them.
 fn hold(directory: &Directory, name: &str, size: u64, device: Option<&Arc<Device>>) -> io::Result<Option<Backing>> {
     let held = |file| Held::new(file, device.cloned());
     let backing = Backing {

@@ -11,22 +11,22 @@ use parking_lot::Mutex;
 use crate::cache::pieces::{HUGE_PAGE, map_huge_page};
 
 /// As much as is read at once, in bytes.
-pub const PIECE: u64 = HUGE_PAGE as u64;
+pub const BUFFER_SIZE: u64 = HUGE_PAGE as u64;
 
-/// What is at least so large, and no more than a piece, gets one: nothing takes much more than it is charged for.
-const NEARLY_PIECE: u64 = PIECE / 4 * 3;
+/// What is at least so large, and no larger than a buffer, gets one: nothing takes much more than it is charged for.
+const NEARLY_FULL: u64 = BUFFER_SIZE / 4 * 3;
 
 /// What is larger than this is worth reading past the page cache.
 const SMALL: usize = 256 << 10;
 
-/// So many pieces are kept while nobody uses them: a stream has some of them on their way to the kernel.
+/// So many buffers are kept while they are not in use: a stream has some of them on their way to the kernel.
 const MAX_FREE: usize = 8;
 
-/// Pieces that are free.
+/// Buffers that are free.
 #[derive(Debug, Default)]
 pub(super) struct Buffers(Mutex<Vec<Pages>>);
 
-/// Memory that begins at a page; a piece begins at a huge one.
+/// Memory that begins at a page; a buffer of full size begins at a huge one.
 #[derive(Debug)]
 struct Pages {
     map: MmapMut,
@@ -64,14 +64,14 @@ impl Buffers {
     }
 
     fn take_large(&self, length: usize) -> io::Result<Pages> {
-        if !(NEARLY_PIECE..=PIECE).contains(&(length as u64)) {
+        if !(NEARLY_FULL..=BUFFER_SIZE).contains(&(length as u64)) {
             return Pages::just(length);
         }
         let free = self.0.lock().pop();
         free.map_or_else(Pages::piece, Ok)
     }
 
-    /// Lets go of what is free.
+    /// Unmaps what is free.
     pub fn trim(&self) {
         self.0.lock().clear();
     }
@@ -129,7 +129,7 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Memory::Large(pages) = std::mem::replace(&mut self.memory, Memory::Small(Vec::new())) else { return };
-        let Some(home) = self.home.upgrade().filter(|_| pages.length as u64 == PIECE) else { return };
+        let Some(home) = self.home.upgrade().filter(|_| pages.length as u64 == BUFFER_SIZE) else { return };
         let mut free = home.0.lock();
         if free.len() < MAX_FREE {
             free.push(pages);
@@ -142,14 +142,14 @@ mod tests {
     use super::*;
     use crate::cache::disk::PAGE;
 
-    const PIECE: usize = super::PIECE as usize;
+    const BUFFER_SIZE: usize = super::BUFFER_SIZE as usize;
 
     #[test]
     fn some_pieces_come_back() {
         let buffers = Arc::new(Buffers::default());
-        drop((0..2 * MAX_FREE).map(|_| buffers.take(PIECE).unwrap()).collect::<Vec<_>>());
+        drop((0..2 * MAX_FREE).map(|_| buffers.take(BUFFER_SIZE).unwrap()).collect::<Vec<_>>());
         drop(buffers.take(7).unwrap());
-        drop(buffers.take(PIECE + 1).unwrap());
+        drop(buffers.take(BUFFER_SIZE + 1).unwrap());
         assert_eq!(buffers.0.lock().len(), MAX_FREE);
         buffers.trim();
         assert!(buffers.0.lock().is_empty());
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn nothing_takes_much_more_than_its_length() {
         let buffers = Arc::new(Buffers::default());
-        for length in [SMALL + 1, 400 << 10, PIECE / 2, PIECE / 4 * 3, PIECE] {
+        for length in [SMALL + 1, 400 << 10, BUFFER_SIZE / 2, BUFFER_SIZE / 4 * 3, BUFFER_SIZE] {
             let Memory::Large(pages) = &buffers.take(length).unwrap().memory else { panic!("{length} is large") };
             assert!(pages.length <= length / 3 * 4 + 4096, "{} for {length}", pages.length);
         }
@@ -168,14 +168,24 @@ mod tests {
     #[test]
     fn a_piece_is_a_huge_page_wherever_it_was_mapped() {
         let buffers = Arc::new(Buffers::default());
-        let taken: Vec<_> = (0..5).map(|_| buffers.take(PIECE).unwrap()).collect();
-        assert!(taken.iter().all(|buffer| buffer.as_ref().as_ptr().align_offset(PIECE) == 0));
+        let taken: Vec<_> = (0..5).map(|_| buffers.take(BUFFER_SIZE).unwrap()).collect();
+        assert!(taken.iter().all(|buffer| buffer.as_ref().as_ptr().align_offset(BUFFER_SIZE) == 0));
     }
 
     #[test]
     fn any_length_has_its_bytes_and_a_large_one_its_pages() {
         let buffers = Arc::new(Buffers::default());
-        for length in [0, 8, SMALL, SMALL + 1, PIECE / 4 * 3 - 1, PIECE / 4 * 3, PIECE - 1, PIECE, PIECE + 5000] {
+        for length in [
+            0,
+            8,
+            SMALL,
+            SMALL + 1,
+            BUFFER_SIZE / 4 * 3 - 1,
+            BUFFER_SIZE / 4 * 3,
+            BUFFER_SIZE - 1,
+            BUFFER_SIZE,
+            BUFFER_SIZE + 5000,
+        ] {
             let mut buffer = buffers.take(length).unwrap();
             assert_eq!((buffer.bytes().len(), buffer.as_ref().len()), (length, length));
             let pages =

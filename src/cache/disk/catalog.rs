@@ -1,4 +1,4 @@
-//! What is in the cache, as a whole: listed, checked, cleared. For people, beside all mounts that use it.
+//! What is in the cache, as a whole: listed, checked, cleared, by `fitsfs cache`, while mounts use it.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -191,7 +191,7 @@ pub struct Cleared {
     pub left: u64,
 }
 
-/// Gives up all objects whose keys are meant, and, if all are, the names that are remembered. None while another process
+/// Evicts all objects whose keys are meant, and, if all are, the names that are remembered. None while another process
 /// evicts, and does not come to its end.
 pub fn clear(directory: &Directory, wanted: &Patterns) -> io::Result<Option<Cleared>> {
     let usage = Usage::open(directory, 0, None)?;
@@ -217,7 +217,7 @@ fn clear_one(directory: &Directory, name: &str, seen: Option<Seen>, cleared: &mu
     cleared.in_use += 1;
     let Some(Seen { object, .. }) = seen else { return Ok(()) };
     for record in object.records() {
-        cleared.bytes += object.give_up(record?.0, u64::MAX, true)?;
+        cleared.bytes += object.evict(record?.0, u64::MAX, true)?;
     }
     cleared.left += object.present()?;
     Ok(())

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::PAGE;
-use super::buffers::{Buffer, Buffers, PIECE, is_large};
+use super::buffers::{BUFFER_SIZE, Buffer, Buffers, is_large};
 use super::file;
 
-/// Memory to write from, of a piece.
+/// Memory to write from, of the size of a buffer.
 #[derive(Debug)]
 pub(super) struct Direct(Buffer);
 
@@ -29,7 +29,7 @@ pub(super) struct Way {
 }
 
 impl Direct {
-    /// Writes the whole pages of what is large, at most a piece, to a file that is open for that. Returns how many bytes:
+    /// Writes the whole pages of what is large, at most a buffer, to a file that is open for that. Returns how many bytes:
     /// none where it cannot be.
     pub fn write(&mut self, file: &File, bytes: &[Bytes], offset: u64) -> io::Result<usize> {
         let length: usize = bytes.iter().map(Bytes::len).sum();
@@ -51,7 +51,7 @@ impl Direct {
         }
     }
 
-    /// The first bytes in memory that begins at a page; none if they are more than a piece.
+    /// The first bytes in memory that begins at a page; none if they are more than a buffer.
     fn joined(&mut self, bytes: &[Bytes], whole: usize) -> Option<&[u8]> {
         let memory = self.0.pages()?.get_mut(..whole)?;
         let mut at = 0;
@@ -82,7 +82,7 @@ impl Way {
             return None;
         }
         if self.direct.is_none() {
-            self.direct = self.buffers.take(PIECE as usize).ok().map(Direct);
+            self.direct = self.buffers.take(BUFFER_SIZE as usize).ok().map(Direct);
         }
         self.direct.as_mut()
     }

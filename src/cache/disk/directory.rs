@@ -1,7 +1,7 @@
 //! The cache directory: where its files are, and whether it can be trusted.
 //!
 //! ```text
-//! DIR/CACHEDIR.TAG              tells backup programs to pass it over
+//! DIR/CACHEDIR.TAG              tells backup programs to skip it
 //! DIR/usage                     what it takes ([`super::usage`])
 //! DIR/objects/ab/ab...ef.map    what is there of an object version, and its checksums ([`super::map`])
 //! DIR/objects/ab/ab...ef.data   its bytes
@@ -170,7 +170,7 @@ impl Directory {
 }
 
 fn make_folders(folder: &Path, shared: bool) -> io::Result<()> {
-    // New entries of a shared directory belong to its group, whoever makes them.
+    // New entries of a shared directory belong to its group, whichever user makes them.
     let mode = if shared { 0o2770 } else { 0o700 };
     match std::fs::symlink_metadata(folder) {
         Ok(_) => return Ok(()),
@@ -190,7 +190,7 @@ fn make_folders(folder: &Path, shared: bool) -> io::Result<()> {
 
 /// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/fitsfs`, or `/var/cache/fitsfs` for root and
 /// `~/.cache/fitsfs` for others. None without a home. Root does not follow a variable to what is another user's:
-/// `sudo -E` keeps those of whoever calls it.
+/// `sudo -E` keeps those of its caller.
 pub fn default_place(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name| environment(name).filter(|value: &String| value.starts_with('/')).map(PathBuf::from);
     match set("XDG_CACHE_HOME").filter(|cache| geteuid().as_raw() != 0 || belongs_to_root(cache)) {

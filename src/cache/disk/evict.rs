@@ -1,8 +1,8 @@
-//! What is given up when the cache is full: the regions that have been unused for longest, and headers last.
+//! What is evicted when the cache is full: the regions that have been unused for longest, and headers last.
 //!
 //! Every region of a cached object has the time of its last use in its map. To find the oldest ones all maps are looked
 //! through, which also tells what the cache really takes. That is done for many evictions at once: a list of candidates
-//! is kept, and each is looked at again before it is given up.
+//! is kept, and each is looked at again before it is evicted.
 
 use std::collections::BinaryHeap;
 use std::ffi::OsStr;
@@ -26,8 +26,8 @@ const MAX_CANDIDATES: usize = 100_000;
 /// A list of candidates is good for so much of the quota: what was written since it was made is younger than these.
 const LIST_SHARE: u64 = 8;
 
-/// Headers are given up last, as long as they are no more than this share of the quota: they are small and everyone needs
-/// them.
+/// Headers are evicted last, as long as they are no more than this share of the quota: they are small, and all programs
+/// need them.
 const HEADERS_SHARE: u64 = 4;
 
 /// What was opened so many times is kept so many times longer than what was opened once.
@@ -46,10 +46,10 @@ const LEFT_OVER_AGE: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Something that can be given up. What is given up first comes first in order.
+/// Something that can be evicted. What is evicted first comes first in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// Objects that nobody has open go before others.
+    /// Objects that are not open go before others.
     is_open: bool,
     /// When it was last used, in ms since 1970, as if what is opened often had been used later.
     rank: u64,
@@ -57,9 +57,9 @@ struct Candidate {
     stamp: u64,
     name: String,
     region: u64,
-    /// Whether headers are given up as well.
+    /// Whether headers are evicted as well.
     headers: bool,
-    /// What is free by that.
+    /// Bytes that are free after that.
     bytes: u64,
 }
 
@@ -89,7 +89,7 @@ impl Census {
         }
     }
 
-    /// The candidates in the order in which they are given up, so many bytes of them.
+    /// The candidates in the order in which they are evicted, up to a share of `quota`.
     fn list(self, quota: u64) -> Vec<Candidate> {
         let headers_last = self.header_bytes <= quota / HEADERS_SHARE;
         let mut list: Vec<_> = self.data.into_vec();
@@ -105,7 +105,7 @@ impl Census {
     }
 }
 
-/// Gives up what is worth least.
+/// Evicts what is worth least.
 #[derive(Debug, Default)]
 pub struct Evictor {
     /// The best candidate last.
@@ -113,8 +113,8 @@ pub struct Evictor {
 }
 
 impl Evictor {
-    /// Makes room for `bytes`, and some more if there is none. Returns what was freed: nothing while another process is
-    /// at it, for which it waits a moment.
+    /// Makes room for `bytes`, and some more if there is none. Returns what was freed: nothing while another process
+    /// evicts, which it waits for a moment.
     pub fn make_room(&mut self, directory: &Directory, usage: &Usage, bytes: u64) -> io::Result<u64> {
         let Some(eviction) = begin(usage)? else { return Ok(0) };
         if usage.shortage(bytes).is_none() {
@@ -133,11 +133,11 @@ impl Evictor {
         Ok(freed)
     }
 
-    /// Counts what is there, and notes what can be given up.
+    /// Counts what is there, and notes what can be evicted.
     pub fn count(&mut self, directory: &Directory, usage: &Usage, eviction: &Eviction<'_>) -> io::Result<()> {
         usage.settle();
         if let Err(error) = names::trim(directory.base(), usage.quota() / NAMES_SHARE) {
-            tracing::debug!(%error, "cannot give up names");
+            tracing::debug!(%error, "cannot evict names");
         }
         let before = usage.used();
         let census = census(directory)?;
@@ -147,14 +147,14 @@ impl Evictor {
         Ok(())
     }
 
-    /// Gives up the best candidates until `bytes` can be taken.
+    /// Evicts the best candidates until `bytes` can be taken.
     fn free(&mut self, directory: &Directory, usage: &Usage, bytes: u64) -> u64 {
         let wanted = usage.shortage(bytes).unwrap_or_default();
         let mut freed = 0;
         while freed < wanted
             && let Some(candidate) = self.candidates.pop()
         {
-            match give_up(directory, &candidate) {
+            match evict(directory, &candidate) {
                 Ok(bytes) => {
                     usage.give(bytes);
                     freed += bytes;
@@ -177,8 +177,8 @@ pub(super) fn begin(usage: &Usage) -> io::Result<Option<Eviction<'_>>> {
     }
 }
 
-/// Gives up a part of an object, and its files once nothing is left in them. Returns the bytes that are free by that.
-fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
+/// Evicts a part of an object, and its files once nothing is left in them. Returns the bytes that are free after that.
+fn evict(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
     let Seen { object, is_open, .. } = match see(directory, &candidate.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         seen => match seen? {
@@ -194,13 +194,13 @@ fn give_up(directory: &Directory, candidate: &Candidate) -> io::Result<u64> {
         drop(object);
         return Ok(if is_used { 0 } else { remove(directory, &candidate.name)?.unwrap_or(0) });
     }
-    let freed = object.give_up(candidate.region, candidate.stamp, candidate.headers)?;
+    let freed = object.evict(candidate.region, candidate.stamp, candidate.headers)?;
     let is_empty = freed > 0 && object.next_region(0)?.is_none();
     drop(object);
     Ok(freed + if is_empty { remove(directory, &candidate.name)?.unwrap_or(0) } else { 0 })
 }
 
-/// Removes the files of an object. Returns the bytes that are free by that; none if someone has it open.
+/// Removes the files of an object. Returns the bytes that are free after that; none while it is open somewhere.
 pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<Option<u64>> {
     let bytes = taken(&directory.map(name)) + taken(&directory.data(name));
     Ok(object::remove(directory, name)?.then_some(bytes))
@@ -276,7 +276,7 @@ fn is_left_over(metadata: &Metadata, name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(object::NEW.as_bytes()) && age.is_some_and(|age| age > LEFT_OVER_AGE)
 }
 
-/// Notes what of an object can be given up.
+/// Notes what of an object can be evicted.
 fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()> {
     let Some(seen) = see(directory, name)? else { return remove(directory, name).map(drop) };
     seen.object.records().try_for_each(|record| {
@@ -286,7 +286,7 @@ fn look(directory: &Directory, name: &str, census: &mut Census) -> io::Result<()
     })
 }
 
-/// Notes what of a region can be given up.
+/// Notes what of a region can be evicted.
 fn note(record: &[u64], region: u64, name: &str, seen: &Seen, census: &mut Census) {
     let count = |worth| {
         let pages = record.iter().skip(1).filter(|entry| **entry != 0 && map::worth_of(**entry) == worth);

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 /// Opens a file below a folder, which is made with the mode `made` if there is one, whatever the umask: that of this
-/// process is not that of all who share the cache. No symbolic link is followed, no pipe is waited for, and what is not
+/// process is not that of all users of a shared cache. No symbolic link is followed, no pipe is waited for, and what is not
 /// a file of this user or of root is refused, unless it is shared.
 pub fn open(folder: &OwnedFd, path: &Path, access: OFlags, made: Option<u32>, shared: bool) -> io::Result<File> {
     let creating = if made.is_some() { OFlags::CREATE } else { OFlags::empty() };

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// How often a lock that someone else has is tried. They are held for microseconds.
+/// How often a lock that another process has is tried. They are held for microseconds.
 const TRY_AGAIN: Duration = Duration::from_micros(200);
 
 /// How a range is locked.
@@ -28,7 +28,8 @@ pub fn try_lock(file: &File, range: &Range<u64>, mode: Mode) -> io::Result<bool>
     }
 }
 
-/// Locks a range, and waits for it as long as `patience`: who has it may have been stopped. False if that was too short.
+/// Locks a range, and waits for it as long as `patience`: the process that has it may have been stopped. False if that
+/// was too short.
 pub fn lock(file: &File, range: &Range<u64>, mode: Mode, patience: Duration) -> io::Result<bool> {
     let began = Instant::now();
     loop {
@@ -42,7 +43,7 @@ pub fn lock(file: &File, range: &Range<u64>, mode: Mode, patience: Duration) -> 
     }
 }
 
-/// Gives a range up.
+/// Unlocks a range.
 pub fn unlock(file: &File, range: &Range<u64>) -> io::Result<()> {
     control(file, libc::F_OFD_SETLK, range, libc::F_UNLCK).map(drop)
 }

@@ -1,16 +1,16 @@
 //! The cache on disk: what was fetched once is not fetched again, by no mount, process or container that shares it.
 //!
 //! One sparse file per object version holds its bytes, a map beside it tells which pages are there, with a checksum for
-//! each ([`map`]). Pages are written when their fetch is complete, by a thread that nobody waits for, and checked
-//! whenever they are read: what does not match is not there, and is fetched again. So nothing is ever synced, and a crash
+//! each ([`map`]). Pages are written when their fetch is complete, by a thread of its own, and checked whenever they are
+//! read: what does not match is not there, and is fetched again. So nothing is ever synced, and a crash
 //! costs at most what was being written.
 //!
 //! - [`directory`]: where the files are, and who may write them
-//! - [`object`]: one object version: read, write, claim; [`region`]: look at what is there, give up
+//! - [`object`]: one object version: read, write, claim; [`region`]: look at what is there, evict
 //! - [`lock`]: locks between processes, which are all that they have in common beside the files
 //! - [`backing`]: complete files, which the kernel may read by itself
 //! - [`mod@file`]: what the standard library lacks for these
-//! - [`usage`]: what the directory takes; [`evict`]: what is given up when that is too much
+//! - [`usage`]: what the directory takes; [`evict`]: what is evicted when that is too much
 //! - [`writer`]: the thread; [`direct`]: how it writes what is large; [`buffers`]: memory for that, and for reading
 //! - [`catalog`]: the whole of it, for people who look at it or clear it
 //!
@@ -48,14 +48,14 @@ use usage::Usage;
 use writer::Writer;
 
 pub use backing::Backing;
-pub use buffers::PIECE;
+pub use buffers::BUFFER_SIZE;
 pub use directory::{Directory, Unfit, default_place};
 pub use map::{PAGE, Worth};
-pub use object::{CachedObject, Claim, Found};
+pub use object::{CachedObject, Claim, DiskRead};
 pub use writer::Fetched;
 
-/// Objects that nobody reads stay open for so long, and so many of them: their files need not be opened again. No longer,
-/// since what is open is given up last, whether programs come back to it or not.
+/// Objects that are not read stay open for so long, and so many of them: their files need not be opened again. No longer,
+/// since what is open is evicted last, whether programs come back to it or not.
 const LINGER: Duration = Duration::from_millis(100);
 const MAX_OPEN: u64 = 128;
 
@@ -63,7 +63,7 @@ const MAX_OPEN: u64 = 128;
 const REST: Duration = Duration::from_secs(1);
 
 /// While another process fetches what is wanted here it is looked for on disk this often, and no longer than this:
-/// who fetches may be slow, or stopped.
+/// that process may be slow, or stopped.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 const CLAIM_PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -90,7 +90,7 @@ pub struct DiskCache {
     rests: AtomicU64,
 }
 
-/// What became of the wish to fetch something.
+/// What became of a claim to fetch something.
 enum Claimed {
     /// It is there by now.
     IsThere,
@@ -140,7 +140,7 @@ impl DiskCache {
         self.device.is_off()
     }
 
-    /// For whoever else writes to the directory: takes bytes of its quota. May wait for the disk.
+    /// For other writers to the directory: takes bytes of its quota. May wait for the disk.
     pub fn room(&self) -> impl Fn(u64) -> bool + Send + Sync + use<> {
         let usage = self.usage.clone();
         move |bytes| usage.take(bytes).is_ok()
@@ -203,13 +203,13 @@ impl DiskCache {
             found => found,
         };
         match found {
-            Ok(Found::Bytes(bytes)) => {
+            Ok(DiskRead::Bytes(bytes)) => {
                 self.note_used(object, &range);
                 self.metrics.disk_bytes_read.add(bytes.len() as u64);
                 Some(bytes)
             }
-            Ok(Found::Missing) => None,
-            Ok(Found::Damaged(pages)) => {
+            Ok(DiskRead::Missing) => None,
+            Ok(DiskRead::Damaged(pages)) => {
                 self.metrics.disk_damaged_pages.add(pages);
                 tracing::warn!(pages, "the cache was damaged; what was is fetched again");
                 None
@@ -232,7 +232,7 @@ impl DiskCache {
             })?;
             let missing = missing.start.max(range.start)..missing.end.min(range.end);
             match self.claim(object, &missing, range).await {
-                // Who had the claim before may have written it since.
+                // The process that had the claim before may have written it since.
                 Ok(Claimed::IsThere) => return None,
                 Ok(Claimed::Ours(claim)) => return Some((missing, Some(claim))),
                 Ok(Claimed::Others) if began.elapsed() < CLAIM_PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,

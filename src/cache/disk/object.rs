@@ -21,14 +21,14 @@ use super::map::{self, Identity, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::usage::{Refused, Usage};
 use crate::cache::device::{Device, Held};
 
-/// Locks on the map: whoever has the object open shares the first byte, and who removes it has it alone.
+/// Locks on the map. The first byte is locked shared while the object is open, and exclusively to remove it.
 pub(super) const LIFE: Range<u64> = 0..1;
 
-/// Each region has a byte beyond all offsets, which who writes it or gives it up has alone, and who lets the kernel read
-/// the file shares.
+/// Each region has a byte beyond all offsets. It is locked exclusively to write or evict the region, and shared while the
+/// kernel reads the file by itself.
 const REGION_LOCKS: u64 = 1 << 60;
 
-/// Each page has another one, for who fetches it.
+/// Each page has another one, which is locked while the page is being fetched.
 const CLAIMS: u64 = 1 << 61;
 
 /// The time of last use is noted again after so many milliseconds.
@@ -37,7 +37,7 @@ const STAMP_MS: u64 = 250;
 /// Files in the making begin with this.
 pub(super) const NEW: &str = ".new-";
 
-/// How long to wait for who removes the files, and for who writes a region.
+/// How long to wait for a process that removes the files, and for one that writes a region.
 const LIFE_PATIENCE: Duration = Duration::from_millis(200);
 const REGION_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -64,7 +64,7 @@ pub struct CachedObject {
 
 /// What a read has found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum DiskRead {
     /// The bytes, which match their checksums.
     Bytes(Bytes),
     /// Some of them are not there.
@@ -100,7 +100,7 @@ impl Drop for Claim {
         let (object, locks) = (self.object.clone(), self.locks.clone());
         let unlock = move || {
             if let Err(error) = lock::unlock(&object.map, &locks) {
-                tracing::debug!(%error, "a claim could not be given up");
+                tracing::debug!(%error, "a claim could not be released");
             }
         };
         match &self.object.device {
@@ -221,20 +221,20 @@ impl CachedObject {
     }
 
     /// The bytes of `range`, checked. May wait for the disk. That they are used is noted by [`CachedObject::due`].
-    pub fn read(&self, range: &Range<u64>) -> io::Result<Found> {
+    pub fn read(&self, range: &Range<u64>) -> io::Result<DiskRead> {
         self.read_with(range, Patience::Waits)
     }
 
     /// The same without waiting for the disk: [`io::ErrorKind::WouldBlock`] if that needs it.
-    pub fn read_at_once(&self, range: &Range<u64>) -> io::Result<Found> {
+    pub fn read_at_once(&self, range: &Range<u64>) -> io::Result<DiskRead> {
         self.read_with(range, Patience::None)
     }
 
-    fn read_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<Found> {
+    fn read_with(&self, range: &Range<u64>, patience: Patience) -> io::Result<DiskRead> {
         let pages = pages_around(range);
         let entries = self.entries(&pages, patience)?;
         if entries.contains(&0) {
-            return Ok(Found::Missing);
+            return Ok(DiskRead::Missing);
         }
         let start = pages.start * PAGE;
         let length = ((pages.end * PAGE).min(self.size) - start) as usize;
@@ -253,7 +253,7 @@ impl CachedObject {
         let wrong: Vec<(u64, u64)> = checked.filter(is_wrong).map(|(page, _)| page).collect();
         if wrong.is_empty() {
             let bytes = Bytes::from_owner(buffer);
-            return Ok(Found::Bytes(bytes.slice((range.start - start) as usize..(range.end - start) as usize)));
+            return Ok(DiskRead::Bytes(bytes.slice((range.start - start) as usize..(range.end - start) as usize)));
         }
         if patience == Patience::None {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -262,8 +262,8 @@ impl CachedObject {
         for (page, entry) in wrong {
             damaged += u64::from(self.drop_damaged(page, entry)?);
         }
-        // Others were given up during the read.
-        Ok(if damaged > 0 { Found::Damaged(damaged) } else { Found::Missing })
+        // Others were evicted during the read.
+        Ok(if damaged > 0 { DiskRead::Damaged(damaged) } else { DiskRead::Missing })
     }
 
     /// Reads as much as there is. What is large and not in the page cache does not get there: programs have it in that of
@@ -284,7 +284,7 @@ impl CachedObject {
         self.direct.as_deref().filter(|_| is_large(length))
     }
 
-    /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was given up meanwhile.
+    /// A page does not match its entry: forgets it, unless the entry has changed, as when the page was evicted meanwhile.
     fn drop_damaged(&self, page: u64, entry: u64) -> io::Result<bool> {
         let at = map::entry_at(page);
         let same = read_number(&self.map, at)? == entry;
@@ -300,8 +300,8 @@ impl CachedObject {
         if self.is_intact(page, entry)? {
             return Ok(false);
         }
-        // It may have been given up and written anew during that: while nobody else can, it is looked at again. Where
-        // the kernel reads the file nobody can either.
+        // It may have been evicted and written anew during that: while no other process can, it is looked at again. Where
+        // the kernel reads the file no process can either.
         let lock = region_locks(page / PAGES_OF_RECORD..page / PAGES_OF_RECORD + 1);
         let _locked = lock::try_lock(&self.map, &lock, Mode::Exclusive)?.then(|| LockedRegion(&self.map, lock));
         let entry = read_number(&self.map, map::entry_at(page))?;
@@ -384,7 +384,7 @@ impl CachedObject {
         Ok(())
     }
 
-    /// The region, for this one alone. None while the kernel has the file, or someone else writes.
+    /// The region, locked exclusively. None while the kernel has the file, or another process writes.
     fn lock_region(&self, region: u64) -> io::Result<Option<LockedRegion<'_>>> {
         let range = region_locks(region..region + 1);
         let locked = lock::lock(&self.map, &range, Mode::Exclusive, REGION_PATIENCE)?;
@@ -447,7 +447,7 @@ fn open_data(directory: &Directory, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens the files of an object as they are, to look at them or to give parts up. The map may be damaged.
+/// Opens the files of an object as they are, to look at them or to evict parts. The map may be damaged.
 pub(super) fn open_existing(directory: &Directory, name: &str) -> io::Result<(File, File)> {
     let map = directory.open_file(&directory.map(name), false)?;
     Ok((map, directory.open_file(&directory.data(name), true)?))
@@ -472,7 +472,7 @@ pub(super) fn read_identity(map: &File) -> io::Result<Option<Identity>> {
     Ok(Identity::parse(&header[..read]))
 }
 
-/// Removes the files of an object, unless someone has it open. True if they are gone.
+/// Removes the files of an object, unless it is open somewhere. True if they are gone.
 pub(super) fn remove(directory: &Directory, name: &str) -> io::Result<bool> {
     let map_path = directory.map(name);
     let map = match directory.open_file(&map_path, false) {
@@ -498,7 +498,7 @@ fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes a map in one step: who finds it finds its header.
+/// Makes a map in one step, so that no process ever finds one without its header.
 fn create(directory: &Directory, path: &Path, header: &[u8], length: u64) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     directory.make(folder)?;

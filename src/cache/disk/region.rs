@@ -1,4 +1,4 @@
-//! What is kept of an object, region by region, and how it is given up.
+//! What is kept of an object, region by region, and how it is evicted.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,9 +10,9 @@ use super::map::{self, PAGE, PAGES_OF_RECORD, RECORD, Worth};
 use super::object::{CachedObject, LockedRegion, region_locks};
 
 impl CachedObject {
-    /// Gives pages of a region up that have been unused since `stamp`: all of them, or all but headers. Returns the bytes
-    /// that are free by that; none if the region is in use, or may be: what the kernel has read by itself.
-    pub(super) fn give_up(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
+    /// Evicts the pages of a region that has been unused since `stamp`: all of them, or all but headers. Returns the bytes
+    /// that are free after that; none if the region is in use, or may be: what the kernel has read by itself.
+    pub(super) fn evict(&self, region: u64, stamp: u64, headers: bool) -> io::Result<u64> {
         let lock = region_locks(region..region + 1);
         if !lock::try_lock(&self.map, &lock, Mode::Exclusive)? {
             return Ok(0);
@@ -51,8 +51,8 @@ impl CachedObject {
         Ok(record.first().is_none_or(|used| (*used).max(opened) > stamp))
     }
 
-    /// Whether the kernel was given the file. It may be mapped then, though nobody has it open any more: no hole may be
-    /// made in it, but who has mapped it keeps it when it is removed.
+    /// Whether the kernel was given the file. It may be mapped then, though it is not open any more: no hole may be
+    /// made in it, but it may be removed, since a mapping keeps a removed file.
     pub(super) fn was_backing(&self) -> io::Result<bool> {
         Ok(read_number(&self.map, map::BACKING_AT)? != 0)
     }

@@ -86,7 +86,7 @@ impl Rig {
     }
 }
 
-/// Waits until what nobody waits for is written.
+/// Waits until what is written without a caller that waits is written.
 pub(super) fn settle(cache: &DiskCache) {
     cache.device.finish(Duration::from_secs(60));
 }
@@ -286,7 +286,7 @@ fn another_process_finds_what_one_has_fetched() {
 }
 
 #[test]
-fn who_claims_and_does_not_fetch_is_waited_for_no_longer_than_a_moment() {
+fn a_claim_without_a_fetch_is_waited_for_no_longer_than_a_moment() {
     let rig = Rig::new();
     let (one, two) = (rig.cache(QUOTA), rig.cache(QUOTA));
     let object = object("a.fits", 1_000_000);
@@ -333,7 +333,7 @@ fn one_object_may_be_larger_than_the_cache() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(rig.read(&cache, &object, 39 << 20..40 << 20), Some(content(&object, &(39 << 20..40 << 20)).into()));
-    assert_eq!(opened.read(&(0..4096)).unwrap(), Found::Missing);
+    assert_eq!(opened.read(&(0..4096)).unwrap(), DiskRead::Missing);
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn the_kernel_is_given_the_file_that_was_checked_and_no_other() {
     rig.keep(&one, &object, whole.clone(), vec![]);
     one.finish();
     let opened = rig.open(&one, &object);
-    assert_eq!(opened.read(&whole).unwrap(), Found::Bytes(content(&object, &whole).into()));
+    assert_eq!(opened.read(&whole).unwrap(), DiskRead::Bytes(content(&object, &whole).into()));
     std::fs::remove_dir_all(rig.folder.path().join("objects")).unwrap();
     rig.keep(&two, &object, 0..4096, vec![]);
     two.finish();
@@ -453,7 +453,7 @@ fn what_others_keep_beside_the_cache_is_neither_counted_nor_removed() {
 
 /// As when a process was killed between a page and its entry, or a page was damaged.
 #[test]
-fn what_is_given_up_leaves_nothing_behind() {
+fn what_is_evicted_leaves_nothing_behind() {
     let rig = Rig::new();
     let cache = rig.cache(QUOTA);
     let object = object("a.fits", 2 * map::REGION);
@@ -461,7 +461,7 @@ fn what_is_given_up_leaves_nothing_behind() {
     cache.finish();
     let map = OpenOptions::new().write(true).open(&rig.files("map")[0]).unwrap();
     map.write_all_at(&[0; 800], map::entry_at(7)).unwrap();
-    rig.open(&cache, &object).give_up(0, u64::MAX, true).unwrap();
+    rig.open(&cache, &object).evict(0, u64::MAX, true).unwrap();
     assert_eq!(evict::taken(&rig.files("data")[0]), map::REGION);
 }
 

@@ -1,4 +1,4 @@
-//! Whether a directory can be trusted: what is read from it is taken for the archive's, so that nobody else may be able
+//! Whether a directory can be trusted: what is read from it is taken for the archive's, so that no other user may be able
 //! to write it, nor to put another one in its place. So all folders above it count, as sshd has it.
 
 use std::ffi::OsStr;
@@ -74,7 +74,7 @@ impl Reached {
         let below = self.way.iter().skip(1);
         for ((path, facts), (_, next)) in above.iter().zip(below) {
             keeps(*facts, *next, *directory, user, shared).map_err(|why| distrust(path, why, true))?;
-            // Nobody else comes further than here: a home that others may not enter can have folders that its group may
+            // No other user comes further than here: a home that others may not enter can have folders that its group may
             // write, as some systems make them.
             if !shared && facts.mode & 0o011 == 0 {
                 break;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_replace_it_or_what_it_is_in() {
+    fn no_other_user_may_replace_it_or_what_it_is_in() {
         let judged = |above: &[Facts], shared| {
             let directory = facts(USER, if shared { 0o2770 } else { 0o700 });
             let way = above.iter().copied().chain([directory]).map(|facts| (PathBuf::from("/"), facts)).collect();

@@ -1,7 +1,7 @@
 //! How much the cache directory takes, known to all processes that use it.
 //!
 //! A file holds one number: the bytes that have been taken. Each process takes them in advance, some thousandths of the
-//! quota at once, and pays from that for what it writes. Who crashes has taken too much: the number errs upwards only,
+//! quota at once, and pays from that for what it writes. A process that crashes has taken too much: the number errs upwards only,
 //! until the next eviction counts what is there.
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::cache::device::{Device, Held};
 /// The whole file.
 const ALL: std::ops::Range<u64> = 0..16;
 
-/// Who evicts has this byte alone.
+/// Locked exclusively by the process that evicts.
 const EVICTION: std::ops::Range<u64> = 16..17;
 
 /// A process takes this share of the quota in advance, within bounds.
@@ -31,7 +31,7 @@ const MAX_ADVANCE: u64 = 4 << 20;
 const FLOOR_SHARE: u64 = 20;
 const MAX_FLOOR: u64 = 1 << 30;
 
-/// How long to wait for who looks at the number.
+/// How long to wait for another process that reads or changes the number.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why nothing may be taken.
@@ -67,7 +67,7 @@ pub struct Eviction<'a>(&'a File);
 impl Drop for Eviction<'_> {
     fn drop(&mut self) {
         if let Err(error) = lock::unlock(self.0, &EVICTION) {
-            tracing::debug!(%error, "the right to evict could not be given up");
+            tracing::debug!(%error, "the right to evict could not be released");
         }
     }
 }
@@ -118,7 +118,7 @@ impl Usage {
         Ok(())
     }
 
-    /// How much has to be given up before so many bytes can be taken; none if that is not known.
+    /// How much has to be evicted before so many bytes can be taken; none if that is not known.
     pub fn shortage(&self, bytes: u64) -> Option<u64> {
         let beyond_quota = self.used()?.saturating_add(bytes).saturating_sub(self.quota);
         Some(beyond_quota.max(bytes.saturating_sub(self.free().ok()?)))
@@ -132,7 +132,8 @@ impl Usage {
         }
     }
 
-    /// Gives back what was taken in advance. Whoever does not has taken too much until what is there is counted.
+    /// Gives back what was taken in advance. A process that does not has taken too much until the next count of
+    /// what is there.
     pub fn settle(&self) {
         let left = std::mem::take(&mut *self.left.lock());
         if left > 0 {
@@ -145,7 +146,7 @@ impl Usage {
         Ok(lock::try_lock(&self.eviction, &EVICTION, Mode::Exclusive)?.then_some(Eviction(&self.eviction)))
     }
 
-    /// What is there was counted while nobody evicted: `counted` bytes. `before` is what was known when that began;
+    /// What is there was counted while no process evicted: `counted` bytes. `before` is what was known when that began;
     /// what others have taken since then is not part of it.
     pub fn correct(&self, before: Option<u64>, counted: u64, _eviction: &Eviction<'_>) {
         let corrected = self.locked(|used| {
@@ -169,7 +170,7 @@ impl Usage {
         Ok((stat.f_bavail * stat.f_frsize).saturating_sub(floor))
     }
 
-    /// Looks at the number, and writes a new one if told to, while nobody else does. It is stored twice, the second time
+    /// Looks at the number, and writes a new one if told to, while no other process does. It is stored twice, the second time
     /// with all bits turned: none if they do not agree, or there is no number yet.
     fn locked<T>(&self, change: impl FnOnce(Option<u64>) -> (T, Option<u64>)) -> io::Result<T> {
         let mut file = self.file.lock();

@@ -1,4 +1,4 @@
-//! The thread that writes what was fetched, and evicts when that is too much. Nobody waits for it.
+//! The thread that writes what was fetched, and evicts when that is too much. Reads do not wait for it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -144,14 +144,14 @@ impl Writer {
     pub fn finish(&self, patience: Duration) {
         let mut queue = self.shared.queue.lock();
         let is_busy = |queue: &mut Queue| queue.busy || queue.full || !queue.jobs.is_empty();
-        // Over or not, nobody waits any longer.
+        // Over or not, it is not waited for any longer.
         let _ = self.shared.changed.wait_while_for(&mut queue, is_busy, patience);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // The thread ends when it is done: a stuck disk holds nobody up.
+        // The thread ends when it is done: a stuck disk blocks nothing else.
         self.shared.queue.lock().stopped = true;
         self.shared.changed.notify_all();
     }

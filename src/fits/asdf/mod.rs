@@ -16,11 +16,11 @@
 //! to the first block. Each block is a unit ([`HduKind::AsdfBlock`]): its data are the bytes in use, its span is the
 //! allocated space. The block index is the last unit ([`HduKind::AsdfIndex`]) and reaches to the end of the file.
 //!
-//! Two parts of a file are believed as hints only, since they may be wrong: the index, and the arrays of the tree. The
+//! Two parts of a file are taken as hints only, since they may be wrong: the index, and the arrays of the tree. The
 //! offsets in the layout come from block headers alone.
 //!
 //! Known departures from the library asdf, the oracle of the tests:
-//! - with lazy loading asdf believes an index whose first offset is right; here every block header has to be read;
+//! - with lazy loading asdf trusts an index whose first offset is right; here every block header has to be read;
 //! - asdf refuses a file without a tree, and a block that uses more than its allocated space; here such files have layouts;
 //! - the tree is not parsed as YAML: a node in a style that asdf does not write describes no array, and anchors are not
 //!   followed.

@@ -18,8 +18,9 @@ use super::block::{self, Block, HEADER_LEN};
 use super::tree::{self, Node};
 use super::{FILE_START, index};
 use crate::fits::chain::{self, HEAD_LEN, MAX_NEED_LEN, Need, covering};
-use crate::fits::hdu::{Hdu, HduKind};
+use crate::fits::hdu::Hdu;
 use crate::fits::header::HeaderError;
+use crate::fits::kind::HduKind;
 use crate::fits::layout::{Layout, Tail, tail_behind};
 
 /// Bytes to ask for at a block: its header, and the line of the index where that follows instead.

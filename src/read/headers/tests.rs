@@ -241,9 +241,9 @@ fn a_thousand_small_hdus_come_whole_in_a_few_rounds() {
 #[test]
 fn far_away_bytes_are_spared_and_near_by_rounds() {
     let file = File::images(&lengths(4, 99, MIB, 8 * MIB));
-    let (far, near) = (listing(&file, HOME), listing(&file, REGION));
-    assert!(near.rounds < far.rounds && far.bytes < near.bytes, "{near:?} near by, {far:?} far away");
-    assert!(far.rounds < 75 && far.bytes < 16 * MIB, "{far:?}");
+    let (home, region) = (listing(&file, HOME), listing(&file, REGION));
+    assert!(region.rounds < home.rounds && home.bytes < region.bytes, "{region:?} in the region, {home:?} from home");
+    assert!(home.rounds < 75 && home.bytes < 16 * MIB, "{home:?}");
     let unknown = listing(&file, UNMEASURED);
     assert!(unknown.rounds < 60, "{unknown:?}");
 }
@@ -262,7 +262,7 @@ fn data_that_look_like_headers_cost_bytes_and_nothing_else() {
 }
 
 #[test]
-fn whoever_opens_the_first_hdus_gets_little() {
+fn a_program_that_opens_the_first_hdus_gets_little() {
     let file = File::images(&lengths(2, 99, 3 * MIB, 5 * MIB));
     for (last, most) in [(0, 750_000), (1, 750_000), (2, 900_000)] {
         let mut reading = Reading::of(&file, REGION);

@@ -1,5 +1,5 @@
-//! Speculative walks: where HDUs differ in length, so that no place of a header can be foretold, the walk along the
-//! headers is shared out among several that begin further into the file.
+//! Speculative walks: where HDUs differ in length, so that no place of a header can be predicted, several walks
+//! begin further into the file.
 //!
 //! Each fetches a window in which a header is likely to begin, looks at the block boundaries in it (FITS Standard 4.0,
 //! 3.1) for the first card of an extension, and goes on from there, a header a round, up to where the next one began.
@@ -7,14 +7,14 @@
 //! its own. A walk that began in data that look like a header costs its bytes, and is dropped when the proven one passes it.
 //!
 //! How many there are is a matter of time: another one saves rounds where there are most headers between two walks, and
-//! its window takes time to arrive. Windows are paid for by waiting: they never have more bytes than would arrive in the time
+//! its window takes time to arrive. Windows are bounded by waiting: they never have more bytes than would arrive in the time
 //! that the program would have waited so far, going from header to header without them.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{READ_ON, step};
+use super::step::{READ_ON, step};
 use crate::fits::header::{BLOCK_LEN, is_extension_start};
 use crate::fits::{Chain, Hdu, Need};
 use crate::metrics::Pace;
@@ -24,8 +24,8 @@ use crate::metrics::Pace;
 /// see the tests).
 const PRICE: f64 = 6.0;
 
-/// All windows of a file together have at most this share of its bytes, as a listing is no copy: as much again after so
-/// many rounds.
+/// All windows of a file together have at most this share of its bytes, since listing a file must not transfer most of it.
+/// The bound grows by as much again after each so many rounds.
 const FILE_SHARE: u64 = 8;
 const ROUNDS: u64 = 8;
 
@@ -178,7 +178,7 @@ fn share_out(gaps: &mut [Gap], purpose: &Purpose, left: u64, walks: usize) {
 }
 
 impl Walks {
-    /// The HDUs that were found so far, if they are some.
+    /// The HDUs that were found so far.
     pub fn hdus(&self) -> impl Iterator<Item = &Hdu> {
         self.walks.iter().filter_map(|walk| walk.chain.as_ref()).flat_map(|chain| &chain.layout_so_far().hdus)
     }

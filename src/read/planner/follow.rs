@@ -1,21 +1,21 @@
 //! Which pattern a read of data belongs to, and what comes next in it.
 //!
 //! The patterns that know most of the data are asked first: tiles and heaps of tables by their descriptors, rows and planes
-//! by the shape of the image. Where none of them has foreseen a read, places that ascend and streams lead it, with what the
-//! place of the read says ([`place`](super::super::place)).
+//! by the shape of the image. Where none of them has foreseen a read, ascents and streams decide on readahead, with what
+//! the place of the read says ([`place`](super::super::place)).
 
 use std::ops::Range;
 
-use super::{Decision, Given, Planned, Planner};
+use super::{Decision, Given, Planner};
 use crate::cache::Origin;
 use crate::fits::{Hdu, HduKind};
 use crate::metrics::Pace;
 use crate::read::compressed::{Followed, MAX_EAGER_TABLE};
-use crate::read::heap::InHeap;
+use crate::read::heap::{InHeap, Readahead};
 use crate::read::place::{SHOWING, grid, is_plane, is_start, is_tail, near};
+use crate::read::planned::Planned;
 use crate::read::stream::{Advance, UNIT_START};
 use crate::read::stride::{LONG_ROW, PAGE, Row, is_sparse};
-use crate::read::tiles::Lead;
 
 /// A stream has crossed a header when it has read so much beyond it, which is more than the kernel asks for at once.
 const BEYOND_HEADER: u64 = 128 << 10;
@@ -112,39 +112,39 @@ impl Planner {
                 let table = if is_short { self.blocks(table) } else { decision.demand.clone() };
                 decision.demand = decision.demand.start.min(table.start)..decision.demand.end.max(table.end);
             }
-            Some(Followed::Heap(lead)) => decision.ahead.extend(self.plan_lead(lead)),
+            Some(Followed::Heap(ahead)) => decision.ahead.extend(self.plan_readahead(ahead)),
         }
         true
     }
 
-    /// Whether a read is led in a heap of arrays, and plans what comes with it.
+    /// Whether a read in a heap of arrays has readahead; plans that, and what comes with it.
     fn follow_arrays(&mut self, hdu: &Hdu, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
         if is_tail(range, self.size) {
             return false;
         }
-        let Some(InHeap { rows, lead }) = self.arrays.follow(hdu, range, pace, self.max_ahead) else { return false };
+        let Some(InHeap { rows, ahead }) = self.arrays.follow(hdu, range, pace, self.max_ahead) else { return false };
         let rows = rows.map(|rows| Planned { range: self.blocks(rows), origin: Origin::Predicted });
         decision.ahead.extend(rows);
-        let is_led = lead.is_some();
-        decision.ahead.extend(lead.map(|lead| self.plan_lead(lead)).unwrap_or_default());
-        is_led
+        let Some(ahead) = ahead else { return false };
+        decision.ahead.extend(self.plan_readahead(ahead));
+        true
     }
 
     /// Whether a read is one of several that ascend, and plans what lies between those to come: within the data unit, unless
     /// they have come from another one.
     fn follow_ascent(&mut self, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
-        let lead = self.ascent.advance(range, pace, self.max_ahead);
+        let ahead = self.ascent.advance(range, pace, self.max_ahead);
         let unit = self.unit_at(range.start);
         let end = if unit.contains(&self.ascent.start()) { unit.end } else { self.size };
-        let lead = lead.map(|lead| lead.start..lead.end.min(end)).filter(|lead| lead.start < lead.end);
-        decision.ahead.extend(lead.map(|lead| Planned { range: self.blocks(lead), origin: Origin::Sequential }));
-        self.ascent.leads()
+        let ahead = ahead.map(|ahead| ahead.start..ahead.end.min(end)).filter(|ahead| ahead.start < ahead.end);
+        decision.ahead.extend(ahead.map(|ahead| Planned { range: self.blocks(ahead), origin: Origin::Sequential }));
+        self.ascent.has_readahead()
     }
 
-    fn plan_lead(&mut self, lead: Lead) -> Vec<Planned> {
-        match lead {
-            Lead::Pieces(pieces) => self.pieces(pieces),
-            Lead::Run(run) => {
+    fn plan_readahead(&mut self, ahead: Readahead) -> Vec<Planned> {
+        match ahead {
+            Readahead::Pieces(pieces) => self.pieces(pieces),
+            Readahead::Run(run) => {
                 let run = run.map(|run| Planned { range: self.blocks(run), origin: Origin::Sequential });
                 run.into_iter().collect()
             }
@@ -171,7 +171,7 @@ impl Planner {
         decision.ahead.extend(self.pieces(others.into_iter().map(|row| row.range).collect()));
     }
 
-    /// Pieces of a pattern, those that touch joined, as many as one reader may be led by.
+    /// Pieces of a pattern, adjacent ones joined, up to the bound on readahead.
     pub(super) fn pieces(&mut self, mut ranges: Vec<Range<u64>>) -> Vec<Planned> {
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<u64>> = Vec::new();
@@ -197,8 +197,8 @@ impl Planner {
     }
 
     /// How much the place of a read says about what follows: readers that begin with a data unit mostly read all of it,
-    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the middle of an image cuts
-    /// some rows out.
+    /// and surely if its values have to be computed, if the block is compressed, or if they read much at once; one in the
+    /// middle of an image cuts some rows out.
     fn first_step(&mut self, hdu: &Hdu, read: &Range<u64>, pace: &Pace) -> u64 {
         let from_start = is_start(hdu, read.start);
         let packed = matches!(&hdu.kind, HduKind::AsdfBlock { compression: Some(_), .. });
@@ -217,23 +217,23 @@ impl Planner {
         }
     }
 
-    /// Lets the streams take note of a read of data, and leads its reader if it goes on.
+    /// Lets the streams take note of a read of data, and plans the next step if one is due.
     pub(super) fn follow_stream(&mut self, range: Range<u64>, held: bool, first: u64, decision: &mut Decision) {
-        let Advance { lead, abandoned } = self.streams.advance(&range, held, first);
+        let Advance { step, abandoned } = self.streams.advance(&range, held, first);
         decision.abandoned = abandoned;
-        let Some(lead) = lead else { return };
-        let (from, to) = self.bounds(&lead.stream);
-        let range = lead.range.start.max(from)..lead.range.end.min(to);
+        let Some(step) = step else { return };
+        let (from, to) = self.bounds(&step.stream);
+        let range = step.range.start.max(from)..step.range.end.min(to);
         if range.start < range.end {
             let range = self.blocks(range);
-            self.streams.led(lead.id, &range);
+            self.streams.note_planned(step.id, &range);
             for gap in self.regions.not_bought(&range) {
                 decision.ahead.push(Planned { range: self.blocks(gap), origin: Origin::Sequential });
             }
         }
     }
 
-    /// How far a stream that has read `read` may be led: within the data unit where it stands, or to the end of the file
+    /// Where readahead of a stream that has read `read` may be: within the data unit where it stands, or to the end of the file
     /// once it has crossed a header, by more than a single READ may.
     fn bounds(&mut self, read: &Range<u64>) -> (u64, u64) {
         let layout = self.headers.layout();

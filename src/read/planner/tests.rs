@@ -73,12 +73,12 @@ fn what_a_region_has_brought_is_not_fetched_for_a_stream_again() {
     let size = 256 * MIB;
     let mut planner = Planner::new(size, false, None, 64 * MIB, 16 * MIB);
     let piece = |n: u64| n * WINDOW..(n + 1) * WINDOW;
-    let mut led = 0;
+    let mut planned_to = 0;
     for n in 0..4 {
         let ahead = planner.on_read(piece(n), Given::default(), &PACE).ahead;
-        led = ahead.iter().map(|planned| planned.range.end).fold(led, u64::max);
+        planned_to = ahead.iter().map(|planned| planned.range.end).fold(planned_to, u64::max);
     }
-    assert!(led > 2 * MIB, "{led}");
+    assert!(planned_to > 2 * MIB, "{planned_to}");
     let bought: Vec<_> = (0..20)
         .flat_map(|n| {
             let (from, to) = (Duration::from_millis(100 * n), Duration::from_millis(100 * n + 30));
@@ -86,7 +86,7 @@ fn what_a_region_has_brought_is_not_fetched_for_a_stream_again() {
             planner.on_waited(&(n * MIB / 2..n * MIB / 2 + 4096), &wait, &PACE)
         })
         .map(|planned| planned.range)
-        .filter(|range| range.start >= led)
+        .filter(|range| range.start >= planned_to)
         .collect();
     assert!(bytes(&bought) > 4 * MIB, "{bought:?}");
     // Where it was bought the kernel has it, and does not ask.
@@ -97,7 +97,7 @@ fn what_a_region_has_brought_is_not_fetched_for_a_stream_again() {
     let is_inside = |place: u64| bought.iter().any(|bought| bought.start <= place && place + 4096 <= bought.end);
     let mut pages = ahead.iter().flat_map(|planned| planned.range.clone().step_by(4096));
     assert_eq!(pages.find(|page| is_inside(*page)), None, "{bought:?} and {ahead:?}");
-    assert!(ahead.iter().any(|planned| planned.range.start > bought[0].end), "the stream is led on behind it");
+    assert!(ahead.iter().any(|planned| planned.range.start > bought[0].end), "the stream is read ahead behind it");
     // The kernel has dropped what it had been given.
     planner.on_read(bought[0].start..bought[0].start + 4096, Given::default(), &PACE);
     assert!(!planner.regions.not_bought(&bought[0]).is_empty());
@@ -161,12 +161,12 @@ fn a_long_chain_is_walked_as_far_as_the_reader_follows() {
 /// Regression: a program's buffer is larger than a short header, so that its reads end in the data behind it. They were
 /// not taken for reads of headers, and a hundred of them took sixteen rounds.
 #[test]
-fn who_reads_short_headers_by_buffers_is_led_further_each_time() {
+fn readahead_grows_with_each_short_header_that_is_read_by_buffers() {
     let (headers, size) = images(100, 4);
     let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     let reads = headers.iter().map(|(offset, _)| *offset..offset + (20 << 10));
-    let leads = reads.filter(|range| read(&mut planner, &headers, range.clone()).0.len() > 1).count();
-    assert!(leads <= 10, "led {leads} times along {} headers", headers.len());
+    let steps = reads.filter(|range| read(&mut planner, &headers, range.clone()).0.len() > 1).count();
+    assert!(steps <= 10, "readahead {steps} times along {} headers", headers.len());
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn small_files_come_whole() {
 }
 
 #[test]
-fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
+fn readahead_of_a_reader_of_one_data_unit_ends_with_it() {
     let (headers, size) = images(3, 32);
     let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
     read(&mut planner, &headers, 0..16 << 10);
@@ -209,18 +209,19 @@ fn a_reader_of_one_data_unit_is_not_led_into_the_next() {
         at += WINDOW;
     }
     let furthest = fetched.iter().map(|r| r.end).max().unwrap();
-    assert!(furthest <= at + BLOCK, "led to {furthest}, the unit ends at {end}");
+    assert!(furthest <= at + BLOCK, "readahead up to {furthest}, the unit ends at {end}");
 }
 
 #[test]
-fn a_reader_that_crosses_headers_is_led_across_the_next() {
+fn readahead_of_a_reader_that_crosses_headers_crosses_the_next() {
     let (headers, size) = images(4, 8);
     let mut planner = Planner::new(size, true, None, 64 * MIB, u64::MAX);
-    let mut led = 0;
+    let mut planned_to = 0;
     for at in (0..headers[2].0 + 4 * MIB).step_by(WINDOW as usize) {
-        led = led.max(read(&mut planner, &headers, at..at + WINDOW).0.iter().map(|r| r.end).max().unwrap());
+        planned_to =
+            planned_to.max(read(&mut planner, &headers, at..at + WINDOW).0.iter().map(|r| r.end).max().unwrap());
     }
-    assert!(led > headers[3].0 + MIB, "led to {led}, the next header is at {}", headers[3].0);
+    assert!(planned_to > headers[3].0 + MIB, "readahead up to {planned_to}, the next header is at {}", headers[3].0);
 }
 
 #[test]

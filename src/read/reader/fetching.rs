@@ -4,71 +4,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
 use super::Reader;
-use crate::cache::disk::PIECE;
+use crate::cache::disk::BUFFER_SIZE;
 use crate::cache::{BLOCK, Origin, Segment};
-use crate::metrics::Pace;
 use crate::read::Planned;
 use crate::read::file::{Core, FileState};
-use crate::read::fill::{Downloaded, Slot, Slots};
+use crate::read::on_disk::{Downloaded, is_from_disk, is_needless};
 use crate::read::parts::{MAX_PART, MIN_PART, parts};
+use crate::read::slots::{SMALL, Turns};
 use crate::store::{ErrorKind, Result, StoreError};
 use crate::trace::Fetching;
-
-/// Prefetching GETs at once, in the region of the bucket and at most. Eight connections of 90 MB/s fill what two cores can
-/// take; twice that many hide the time to first byte of the next ones. Where that takes longer more of them do, if the line
-/// takes their bytes.
-const FEWEST_SLOTS: usize = 16;
-const MOST_SLOTS: usize = 48;
-/// Small prefetching GETs at once. They wait for the network only, so more of them fit.
-pub const SMALL_SLOTS: usize = 128;
-/// Prefetching GETs of up to so many bytes are small.
-pub const SMALL: u64 = 128 << 10;
-
-/// Segments that are read from disk at once: it is kept busy, and they come in the order in which readers want them.
-pub(super) const DISK_SLOTS: usize = 2;
 
 /// Parts of a stream that comes from disk, forwards, begin at most this many bytes ahead of the reader: the disk answers
 /// at once, and what it gives goes into memory that was used shortly before.
 const DISK_AHEAD: u64 = 8 << 20;
-
-/// How many prefetching GETs run at once, beside small ones and those that a program waits for: as many as hide the time
-/// to first byte, and no more than bring what the line takes in that time in the parts that streams begin with.
-pub fn prefetch_slots(pace: &Pace) -> usize {
-    let by_latency = FEWEST_SLOTS as f64 * pace.latency / Pace::default().latency;
-    let by_bandwidth = pace.bandwidth * pace.latency / MIN_PART as f64;
-    (by_latency.min(by_bandwidth) as usize).clamp(FEWEST_SLOTS, MOST_SLOTS)
-}
-
-/// Slots for GETs that are not small: as many as the pace of the network calls for.
-#[derive(Debug)]
-pub(super) struct LargeSlots {
-    slots: Arc<Semaphore>,
-    count: Mutex<usize>,
-}
-
-impl Default for LargeSlots {
-    fn default() -> Self {
-        Self { slots: Arc::new(Semaphore::new(FEWEST_SLOTS)), count: Mutex::new(FEWEST_SLOTS) }
-    }
-}
-
-impl LargeSlots {
-    /// The slots, as many as are called for now; more only while those beyond are in use.
-    fn for_pace(&self, pace: &Pace) -> &Arc<Semaphore> {
-        let (wanted, mut count) = (prefetch_slots(pace), self.count.lock());
-        if *count < wanted {
-            self.slots.add_permits(wanted - *count);
-            *count = wanted;
-        } else {
-            *count -= self.slots.forget_permits(*count - wanted);
-        }
-        &self.slots
-    }
-}
 
 impl Reader {
     /// Runs a fetch, here as far as it need not wait. The rest of it is a task.
@@ -79,7 +29,8 @@ impl Reader {
         }
     }
 
-    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
+    /// Starts what the planner wants fetched ahead, as far as memory allows. `reader` is where the reader is, if a read asks
+    /// for this.
     pub(super) fn fetch_ahead(
         self: &Arc<Self>,
         file: &Arc<FileState>,
@@ -91,10 +42,10 @@ impl Reader {
             return;
         }
         let mut denied = false;
-        let from_disk = self.is_from_disk(file);
-        let sizes = if from_disk { (PIECE, PIECE) } else { (MIN_PART, MAX_PART) };
+        let from_disk = is_from_disk(file);
+        let sizes = if from_disk { (BUFFER_SIZE, BUFFER_SIZE) } else { (MIN_PART, MAX_PART) };
         for Planned { range, origin } in planned {
-            // Only a stream says that the reader comes from where it is.
+            // Only of a stream it is known that the reader comes from where it is.
             let stream = reader.filter(|_| origin == Origin::Sequential);
             let (reader, horizon) =
                 (stream.unwrap_or(range.start), stream.filter(|_| from_disk).map(|at| at.saturating_add(DISK_AHEAD)));
@@ -109,10 +60,10 @@ impl Reader {
             for part in gaps.filter(is_worth_it).flat_map(|gap| parts(gap, reader, sizes)) {
                 let bytes = part.end - part.start;
                 if horizon.is_some_and(|horizon| part.start > horizon) {
-                    core.planner.leads_no_further(&(part.start..range.end));
+                    core.planner.postpone(&(part.start..range.end));
                     break;
                 }
-                if self.is_needless(file, &part) {
+                if is_needless(file, &part) {
                     core.planner.on_denied(&part);
                     continue;
                 }
@@ -136,7 +87,7 @@ impl Reader {
         while let Some(part) = core.bought.next(&pace) {
             for gap in core.segments.gaps(&part) {
                 let bytes = gap.end - gap.start;
-                let permit = if self.is_needless(file, &gap) { None } else { self.idle.make_room(bytes, file, core) };
+                let permit = if is_needless(file, &gap) { None } else { self.idle.make_room(bytes, file, core) };
                 let Some(permit) = permit else {
                     core.planner.on_denied(&gap);
                     continue;
@@ -177,31 +128,16 @@ impl Reader {
     ) -> impl Future<Output = ()> + Send + use<> {
         let segment = Arc::new(segment);
         core.segments.insert(segment.clone());
-        let slots = self.slots_for(file, &segment);
-        self.clone().fetch(file.clone(), segment, slots)
-    }
-
-    /// What a program waits for needs no slots, and what is small none for the disk.
-    fn slots_for(&self, file: &FileState, segment: &Segment) -> Slots {
-        let is_ahead = segment.origin() != Origin::Demand;
-        let has_disk = self.config.disk.is_some() && segment.len() > SMALL;
-        Slots {
-            disk: (is_ahead && has_disk).then(|| queue(&self.disk_slots)),
-            network: is_ahead.then(|| self.network_slot(file, segment)),
-        }
-    }
-
-    pub(in crate::read) fn network_slot(&self, file: &FileState, segment: &Segment) -> Slot {
-        let large = || self.large_slots.for_pace(&file.pace());
-        queue(if segment.len() <= SMALL { &self.small_slots } else { large() })
+        let turns = self.slots.queue(&segment, self.disk().is_some(), &file.pace());
+        self.clone().fetch(file.clone(), segment, turns)
     }
 
     /// The life of a segment: memory, a slot, the transfer, and what follows from its end.
-    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, slots: Slots) {
+    async fn fetch(self: Arc<Self>, file: Arc<FileState>, segment: Arc<Segment>, turns: Turns) {
         let unfinished = Unfinished { file: &file, segment: &segment };
         let mut noted = self.journal.fetching(file.ino(), segment.range(), segment.origin());
         let outcome = tokio::select! {
-            outcome = self.transfer(&file, &segment, slots, &mut noted) => outcome,
+            outcome = self.transfer(&file, &segment, turns, &mut noted) => outcome,
             () = segment.cancelled() => {
                 noted.cancelled();
                 Err(StoreError::new(ErrorKind::Cancelled, "the fetch was cancelled"))
@@ -212,11 +148,11 @@ impl Reader {
             Ok(downloaded) => {
                 std::mem::forget(unfinished);
                 self.arrived(&file, &segment);
-                self.keep(&file, &segment, downloaded);
+                self.on_disk.keep(&file, &segment, downloaded);
             }
             Err(error) => {
                 std::mem::forget(unfinished);
-                file.give_up(&segment, error);
+                file.fail(&segment, error);
             }
         }
         self.ended(&file, &segment);
@@ -226,31 +162,21 @@ impl Reader {
         &self,
         file: &Arc<FileState>,
         segment: &Arc<Segment>,
-        slots: Slots,
+        turns: Turns,
         noted: &mut Fetching<'_>,
     ) -> Result<Vec<Downloaded>> {
         let bytes = segment.range().end - segment.range().start;
         if segment.needs_memory() {
-            // What is idle is looked at after the wait has begun: what becomes idle later sees that someone waits.
+            // What is idle is looked at after the wait has begun: what becomes idle later sees the wait.
             let relieved = async { self.idle.relieve() };
             let (permit, ()) = futures::join!(self.config.budget.demand(bytes), relieved);
             segment.grant(permit);
         }
-        self.fill(file, segment, slots, noted).await
+        self.filler.fill(file, segment, turns, noted).await
     }
 }
 
-/// A place in the queue for slots, in the order of the calls: tasks begin in any order, and what the reader comes to last
-/// must not be fetched first.
-fn queue(slots: &Arc<Semaphore>) -> Slot {
-    let mut slot: Slot = Box::pin(slots.clone().acquire_owned().map(std::result::Result::ok));
-    match (&mut slot).now_or_never() {
-        Some(granted) => Box::pin(std::future::ready(granted)),
-        None => slot,
-    }
-}
-
-/// A fetch that has not come to its end. Dropped in the middle, by a fault, it must not leave its readers waiting.
+/// A fetch that has not come to its end. Dropped in the middle, by a panic, it must not leave its readers waiting.
 struct Unfinished<'a> {
     file: &'a FileState,
     segment: &'a Arc<Segment>,
@@ -258,6 +184,6 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.file.give_up(self.segment, StoreError::new(ErrorKind::Cancelled, "the fetch ended by a bug of fitsfs"));
+        self.file.fail(self.segment, StoreError::new(ErrorKind::Cancelled, "the fetch ended by a bug of fitsfs"));
     }
 }

@@ -13,13 +13,14 @@ use crate::read::classes::Recalled;
 /// half of that, a third, and so on. Of 32 files that is a quarter.
 const FORESEEN_SHARE: u64 = 16;
 
-/// What is learnt of classes is written down so long after it was: of a loop through many files not with each of them.
+/// What is learnt of classes is written to disk so long after it was, so that a loop through many files does not write
+/// with each of them.
 const NOTING_DELAY: Duration = Duration::from_secs(2);
 
 impl Reader {
     /// Keeps what is learnt of classes in `notes`, where that of mounts before may be. Once.
     pub fn note_in(&self, notes: Arc<Notes>) {
-        // A second call would be a fault without consequence.
+        // A second call changes nothing.
         let _ = self.notes.set(notes);
     }
 
@@ -60,7 +61,7 @@ impl Reader {
     pub fn opening(self: &Arc<Self>, file: &Arc<FileState>) {
         if let Some(before) = self.classes.opened(file) {
             let core = before.core.lock();
-            // Programs open the next file before they let go of the last. Or they did not read that at all.
+            // Programs open the next file before they close the last. Or they did not read that at all.
             if before.is_open() || before.is_unread() {
                 self.classes.learn(before.object().key(), &core.planner, before.is_open());
             }

@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use super::*;
-use crate::metrics::{Pace, PaceMeter};
+use crate::metrics::Pace;
 use crate::read::PageCache;
 use crate::store::scripted::{Op, Scripted, Step, content, object};
-use crate::store::{ObjectMeta, ObjectSource, Version};
+use crate::store::{ObjectMeta, Version};
 
 const PACE: Pace = Pace::measured(0.03, 600e6);
 const MIB: u64 = 1 << 20;
@@ -44,9 +44,8 @@ async fn open(reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
 }
 
 async fn open_in(store: Arc<Scripted>, reader: &Arc<Reader>, ino: u64) -> Arc<FileState> {
-    let meta = Arc::new(object(&format!("{ino}.dat"), SIZE));
-    let source = Arc::new(ObjectSource { store, pace: PaceMeter::default() });
-    let file = reader.file(ino, &format!("{ino}.dat").into(), &Object { source, meta });
+    let path: Arc<str> = format!("{ino}.dat").into();
+    let file = reader.file(ino, &path, &Object::of(store, object(&path, SIZE)));
     reader.opened(&file, false).await;
     file
 }
@@ -104,7 +103,7 @@ async fn what_small_reads_left_makes_room_for_a_reader_that_goes_forward() {
     reader.pusher().stop();
 }
 
-/// What one read waits for is not worth all that others have been led by.
+/// What one read waits for is not worth all the readahead of others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_waits_for_memory_takes_no_more_than_it_needs() {
     let reader = reader(4 * MIB);
@@ -130,13 +129,13 @@ async fn a_reader_further_on_takes_nothing_from_one_that_follows() {
         read(&reader, &file, window(n)).await;
     }
     pushed(&file).await;
-    let led = file.core.lock().segments.iter().filter(|s| !s.is_touched()).count();
-    assert!(led > 0, "nothing was fetched ahead");
+    let unread = file.core.lock().segments.iter().filter(|s| !s.is_touched()).count();
+    assert!(unread > 0, "nothing was fetched ahead");
     for n in 400..402 {
         read(&reader, &file, window(n)).await;
     }
     let left = file.core.lock().segments.iter().filter(|s| !s.is_touched() && s.range().end < 20 * MIB).count();
-    assert_eq!(left, led);
+    assert_eq!(left, unread);
     reader.pusher().stop();
 }
 

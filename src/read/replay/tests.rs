@@ -147,8 +147,8 @@ fn what_readers_found_in_the_page_cache_counts_up_to_the_last_page_that_they_ask
     let layout = file(&[(1 << 20, 64)]);
     let start = layout.hdus[1].data_offset.next_multiple_of(MIB);
     let mut replay = Replay::default();
-    let led = Planned { range: start..start + 30 * MIB, origin: Origin::Sequential };
-    replay.note_read(&(start..start + PAGE), &[led]);
+    let ahead = Planned { range: start..start + 30 * MIB, origin: Origin::Sequential };
+    replay.note_read(&(start..start + PAGE), &[ahead]);
     (1..10).for_each(|part| replay.note_read(&(start + part * MIB..start + part * MIB + PAGE), &[]));
     let mut learnt = Learnt::default();
     learnt.learn(1, &replay.observed(&layout), false);

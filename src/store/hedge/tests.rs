@@ -231,7 +231,7 @@ async fn a_store_that_turns_slow_is_the_new_usual() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_gives_up_leaves_nothing_behind() {
+async fn a_reader_that_is_cancelled_leaves_nothing_behind() {
     let bench = used(10).await;
     bench.script.next([slow(), slow()]);
     assert!(tokio::time::timeout(500 * MS, bench.read()).await.is_err());

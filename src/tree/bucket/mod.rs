@@ -22,14 +22,14 @@ use async_trait::async_trait;
 
 use self::listing::Listing;
 use super::{Directory, Entry, Found, Tree, Ttl};
-use crate::store::{Object, ObjectMeta, ObjectSource, Result};
+use crate::store::{Object, ObjectMeta, Result, Source};
 
 pub use namespace::Namespace;
 
 /// A bucket, or what is below a prefix in it, as a tree.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    source: Arc<ObjectSource>,
+    source: Arc<Source>,
     namespace: Arc<Namespace>,
     /// The key prefix that is the root: empty or ending with `/`.
     root: Arc<str>,
@@ -44,7 +44,7 @@ struct Opened {
 
 impl Bucket {
     /// The names in `namespace`, which are those of `source`, below the prefix `root`.
-    pub fn new(source: Arc<ObjectSource>, namespace: Arc<Namespace>, root: &str) -> Self {
+    pub fn new(source: Arc<Source>, namespace: Arc<Namespace>, root: &str) -> Self {
         Self { source, namespace, root: root.into() }
     }
 

@@ -40,15 +40,15 @@ pub struct Played {
     pub layout: &'static str,
     /// Bytes of it, or of all files.
     pub size: u64,
-    /// What kind of program.
+    /// The family of the program.
     pub family: &'static str,
     /// fitsfs.
     pub fitsfs: Outcome,
     /// The plain policy that takes the least time, and how it does.
     pub best: (&'static str, Outcome),
-    /// Seconds of the best of those that mounts have.
+    /// Seconds of the best policy that mounts have.
     pub best_mount: f64,
-    /// Seconds that nobody beats.
+    /// Seconds that no policy beats.
     pub optimum: f64,
     /// What the program touches.
     pub touched: Touched,

@@ -12,8 +12,8 @@ pub const BLOCK: u64 = 2880;
 pub struct File {
     /// What it is like, for reports.
     pub layout: &'static str,
-    /// Files of one number are of one kind: they have the same place and ending.
-    pub kind: usize,
+    /// Files of one number are of one class: they have the same place and ending.
+    pub class: usize,
     /// Whether its name is that of a FITS file.
     pub is_fits: bool,
     /// Bytes.
@@ -181,7 +181,7 @@ impl Writer {
 
     /// The file.
     pub fn finish(self, layout: &'static str) -> File {
-        let mut file = File { layout, kind: 0, is_fits: true, size: self.end, hdus: self.hdus };
+        let mut file = File { layout, class: 0, is_fits: true, size: self.end, hdus: self.hdus };
         for hdu in &mut file.hdus {
             let data = hdu.data.start;
             if let Form::Table { row, rows, arrays: Some(arrays), .. } = &mut hdu.form {

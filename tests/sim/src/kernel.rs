@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_reads_in_order_is_read_ahead_for_and_who_does_not_gets_what_was_asked() {
+    fn readers_in_order_get_readahead_and_others_what_they_asked_for() {
         let mut readahead = Readahead::default();
         assert_eq!(readahead.missed(&(0..PAGE), false, 1 << 30), 0..TRANSFER);
         assert_eq!(readahead.passed(&(0..PAGE), 1 << 30), None);

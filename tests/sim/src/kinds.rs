@@ -10,7 +10,7 @@ use crate::pages::PAGE;
 use crate::programs::{Op, Program};
 use crate::rng::Rng;
 
-/// A kind.
+/// A kind of loss, and the case that shows it.
 #[derive(Clone, Debug)]
 pub struct Kind {
     /// What it is.
@@ -21,7 +21,7 @@ pub struct Kind {
     pub case: Case,
 }
 
-/// All kinds.
+/// All kinds of losses.
 pub fn kinds() -> Vec<Kind> {
     vec![
         kind("one plane in a cube of rows of 2.5 KB, by a map", Some(0.25), vec![cube(640, 640, 1000)], plane),

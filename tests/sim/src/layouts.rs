@@ -3,7 +3,7 @@
 use crate::file::{File, Writer};
 use crate::rng::Rng;
 
-/// A family of files. The first numbers are for what files of one kind have in common, the others for what differs.
+/// A family of files. The first numbers are for what files of one class have in common, the others for what differs.
 pub type Layout = fn(&mut Rng, &mut Rng) -> File;
 
 /// All families, and how often they come.
@@ -28,7 +28,7 @@ const LAYOUTS: [(u64, Layout); 18] = [
     (3, small),
 ];
 
-/// So many files of one kind, of some family. There are fewer if they are large.
+/// So many files of one class, of some family. There are fewer if they are large.
 pub fn any(rng: &mut Rng, count: u64) -> Vec<File> {
     let layout = family(rng);
     let (shape, content) = (rng.draw(), rng.draw());
@@ -278,7 +278,7 @@ fn array_table(rng: &mut Rng, content: &mut Rng) -> File {
 
 /// A file that is no FITS file.
 fn other(size: u64, layout: &'static str) -> File {
-    File { layout, kind: 0, is_fits: false, size, hdus: Vec::new() }
+    File { layout, class: 0, is_fits: false, size, hdus: Vec::new() }
 }
 
 fn parquet(rng: &mut Rng, _: &mut Rng) -> File {

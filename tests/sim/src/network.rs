@@ -70,7 +70,7 @@ enum State {
     /// Where the common count of bytes stood when it began.
     Flowing(f64),
     Ended,
-    /// Given up after so many bytes.
+    /// Cancelled after so many bytes.
     Cancelled(u64),
 }
 
@@ -149,7 +149,7 @@ impl<T: Copy> Network<T> {
         self.delivered
     }
 
-    /// Bytes that all requests so far have transferred, or will, as nobody has given them up.
+    /// Bytes that all requests so far have transferred, or will, as they were not cancelled.
     pub fn transferred(&self) -> u64 {
         let of = |get: &Get<T>| if let State::Cancelled(bytes) = get.state { bytes } else { get.length };
         self.gets.iter().map(of).sum()
@@ -217,7 +217,7 @@ impl<T: Copy> Network<T> {
         }
     }
 
-    /// Gives a request up. Nothing more is told of it.
+    /// Cancels a request. Nothing more is told of it.
     pub fn cancel(&mut self, id: GetId) {
         let arrived = self.arrived(id);
         match self.gets[id].state {

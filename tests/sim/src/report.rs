@@ -29,7 +29,7 @@ impl Ranked {
     }
 }
 
-/// What is asked of all cases together.
+/// How all cases together compare, by each measure.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Times of the best plain policy.

@@ -326,7 +326,7 @@ impl<M: Mount> Run<'_, M> {
         start..end.min(self.world.files[file].size)
     }
 
-    /// Reads ahead what of a window is missing; nobody waits for it.
+    /// Reads ahead what of a window is missing; no thread waits for it.
     fn read_missing(&mut self, id: usize, file: usize, window: &Range<u64>) {
         let Some(first) = self.world.pages[file].first_missing(window) else { return };
         if self.under_way(file, first).is_none() {
@@ -356,7 +356,7 @@ impl<M: Mount> Run<'_, M> {
         self.waiting += 1;
     }
 
-    /// So many threads wait no more. Who is answered at once has not waited.
+    /// So many threads wait no more. A thread that is answered at once has not waited.
     fn end_waits(&mut self, count: usize) {
         self.waiting -= count;
         let waited = self.world.now() - self.since;

@@ -1,4 +1,4 @@
-//! What comes with the first touch of an image, over a long way.
+//! What comes with the first touch of an image, at a high latency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,7 @@ fn neither_cubes_nor_tables_nor_the_start_of_an_image_are_taken_for_cutouts() {
 }
 
 #[test]
-fn rows_that_nobody_wanted_are_the_last_to_be_guessed() {
+fn after_rows_that_were_not_wanted_no_more_are_guessed() {
     let (mut planner, hdu) = opened("IMAGE", &[5500, 6000]);
     assert_ne!(touch(&mut planner, &hdu, 3000 * 22_000), []);
     assert_eq!(touch(&mut planner, &hdu, 1001 * 22_000), []);
@@ -117,9 +117,9 @@ fn a_cutout_takes_three_rounds_wherever_its_rows_meet_pages() {
     }
 }
 
-/// What has arrived is read without the planner's knowledge, so the reads of one who reads all may be a row apart as well.
+/// What has arrived is read without the planner's knowledge, so the reads of a program that reads all may be a row apart as well.
 #[test]
-fn who_has_read_whole_rows_is_no_cutout() {
+fn a_program_that_has_read_whole_rows_makes_no_cutout() {
     let (mut planner, hdu) = opened("IMAGE", &[4_222, 4_225]);
     let row = hdu.row_len();
     for page in 0..3 * row / PAGE {

@@ -118,9 +118,9 @@ fn three_boxes_of_a_file_take_four_rounds() {
     }
 }
 
-/// Headers alone say little: one box that nobody wants is the price of finding out.
+/// Headers alone say little: one box that is not wanted is the price of finding out.
 #[test]
-fn who_lists_headers_behind_a_box_wants_no_more_boxes() {
+fn a_program_that_lists_headers_behind_a_box_wants_no_more_boxes() {
     let tiles: Vec<_> = (0..20).map(|n| 20_000 + 100 * n).collect();
     let file = compressed(tiles.clone());
     let hdus = layout_of(&file).hdus;

@@ -227,7 +227,7 @@ impl Fetched {
     }
 }
 
-/// What one decision may cost beside twice the lead of a stream: a batch of rows or tiles, and windows in which
+/// What one decision may cost beside twice the readahead of a stream: a batch of rows or tiles, and windows in which
 /// headers are.
 const A_BATCH: u64 = 96 * MIB;
 const MAX_RANGES: usize = 1_200;
@@ -361,7 +361,7 @@ proptest! {
             }
         }
         // Now and then a page lies where a pattern would go on, by chance. Where all of them are asked for (`O_DIRECT`), also
-        // those that were fetched ahead, that happens in each lead.
+        // those that were fetched ahead, that happens in each step of readahead.
         let by_chance = if has_page_cache { 64 * MIB } else { 128 * MIB };
         prop_assert!(bytes <= 2 * count * WINDOW + by_chance, "{bytes} bytes for {count} pages");
     }

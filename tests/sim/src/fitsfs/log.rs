@@ -1,4 +1,4 @@
-//! What fitsfs has decided in one case, for whoever looks for the reason of a loss.
+//! What fitsfs has decided in one case: shows the reason of a loss.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -34,8 +34,8 @@ impl Log {
         let demand =
             if extended && held.is_empty() { format!(", demand {}", Of(&decision.demand)) } else { String::new() };
         let line = format!("READ {} {}{held}{demand}{}", place(file, range.start), Of(range), ahead(&decision.ahead));
-        let given_up: String = decision.abandoned.iter().map(|range| format!(", cancels {}", Of(range))).collect();
-        self.lines.push((now, Some(read), line + &given_up));
+        let cancelled: String = decision.abandoned.iter().map(|range| format!(", cancels {}", Of(range))).collect();
+        self.lines.push((now, Some(read), line + &cancelled));
     }
 
     pub(super) fn planned(&mut self, now: f64, file: &File, why: &str, planned: &[Planned]) {

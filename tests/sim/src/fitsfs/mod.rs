@@ -107,7 +107,7 @@ pub struct Fitsfs {
     /// What the network had delivered when it was measured last.
     counted: f64,
     sent: HashMap<GetId, f64>,
-    kinds: HashMap<usize, Sibling>,
+    classes: HashMap<usize, Sibling>,
     sweep: Sweep,
     log: Option<Log>,
 }
@@ -147,7 +147,7 @@ impl Fitsfs {
             epoch: Instant::now(),
             counted: 0.0,
             sent: HashMap::new(),
-            kinds: HashMap::new(),
+            classes: HashMap::new(),
             sweep: Sweep::default(),
             log: None,
         }
@@ -161,13 +161,13 @@ impl Fitsfs {
         self.epoch + Duration::from_secs_f64(seconds)
     }
 
-    /// A file is read for the first time: what is known of its kind by then counts. False if it was begun before.
+    /// A file is read for the first time: what is known of its class by then counts. False if it was begun before.
     fn begin(&mut self, world: &World<Token>, file: usize) -> bool {
         if std::mem::replace(&mut self.files[file].is_begun, true) {
             return false;
         }
-        let File { size, is_fits, kind, .. } = world.files[file];
-        let sibling = self.kinds.get(&kind).cloned();
+        let File { size, is_fits, class, .. } = world.files[file];
+        let sibling = self.classes.get(&class).cloned();
         self.files[file].planner = Planner::new(size, is_fits, sibling, MAX_AHEAD, MAX_REGION);
         true
     }
@@ -267,7 +267,8 @@ impl Fitsfs {
         true
     }
 
-    /// Starts what the planner wants ahead of `reader`, if that is where one stands, as far as memory allows.
+    /// Starts what the planner wants fetched ahead, as far as memory allows. `reader` is where the reader is, if a READ asks
+    /// for this.
     fn fetch_ahead(&mut self, world: &mut World<Token>, file: usize, planned: Vec<Planned>, reader: Option<u64>) {
         let mut denied = false;
         for Planned { range, origin } in planned {
@@ -348,7 +349,7 @@ impl Fitsfs {
         }
     }
 
-    /// Cancels a fetch unless someone waits for it, or all has arrived. True if it was cancelled.
+    /// Cancels a fetch unless a READ waits for it, or all has arrived. True if it was cancelled.
     fn cancel(&mut self, world: &mut World<Token>, id: SegmentId) -> bool {
         let was = self.segments[id].stage;
         if self.segments[id].waiters > 0 || matches!(was, Stage::Complete | Stage::Gone) {
@@ -370,13 +371,13 @@ impl Fitsfs {
 
     /// What no reader will want is cancelled.
     fn abandon(&mut self, world: &mut World<Token>, file: usize, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-        let mut given_up = Vec::new();
+        let mut cancelled = Vec::new();
         for id in ranges.iter().flat_map(|range| self.files[file].segments.overlapping(range)).collect::<Vec<_>>() {
             if self.segments[id].origin.is_data_ahead() && self.cancel(world, id) {
-                given_up.push(self.segments[id].range.clone());
+                cancelled.push(self.segments[id].range.clone());
             }
         }
-        given_up
+        cancelled
     }
 
     fn keeps(&self, id: SegmentId) -> bool {
@@ -534,7 +535,7 @@ impl Mount for Fitsfs {
         if let Some(log) = &mut self.log {
             log.read(world.now(), &world.files[file], read, &range, held, &decision);
         }
-        let given_up = self.abandon(world, file, &decision.abandoned);
+        let cancelled = self.abandon(world, file, &decision.abandoned);
         self.forget_passed(file, range.start);
         let demand = if held { &range } else { &decision.demand };
         for gap in self.files[file].segments.gaps(demand) {
@@ -545,7 +546,7 @@ impl Mount for Fitsfs {
         let needed = self.files[file].segments.overlapping(&range);
         let missing = needed.into_iter().filter(|id| self.await_bytes(world, *id, read)).count();
         self.fetch_ahead(world, file, decision.ahead, Some(range.end));
-        given_up.iter().for_each(|range| self.files[file].planner.on_denied(range));
+        cancelled.iter().for_each(|range| self.files[file].planner.on_denied(range));
         match missing {
             0 => world.answer(read),
             _ => drop(self.waiting.insert(read, (missing, world.now(), decision.cause))),
@@ -572,7 +573,7 @@ impl Mount for Fitsfs {
         }
         let (layout, reach) = (state.planner.layout().clone(), state.planner.touched());
         if !layout.hdus.is_empty() {
-            self.kinds.insert(world.files[file].kind, Sibling { layout: layout.into(), reach });
+            self.classes.insert(world.files[file].class, Sibling { layout: layout.into(), reach });
         }
         state.planner.on_closed();
         for part in state.bought.clear() {

@@ -1,4 +1,4 @@
-//! What nobody can beat: a program whose reads are all known in advance.
+//! What no policy can beat: a program whose reads are all known in advance.
 
 use crate::file::File;
 use crate::network::Profile;
@@ -28,7 +28,7 @@ impl Touched {
     }
 }
 
-/// Seconds that a program takes at least: the round of its look-up, since nobody asks for a file before its name; one
+/// Seconds that a program takes at least: the round of its look-up, since no file is asked for before its name; one
 /// round for all that is read; the bytes, by the whole network; and what the longest of its threads computes.
 pub fn optimum(touched: Touched, program: &Program, profile: Profile) -> f64 {
     let think = |thread: &Vec<Op>| -> f64 {

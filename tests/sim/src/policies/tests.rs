@@ -70,7 +70,7 @@ fn doubling_comes_to_the_whole_network_and_begins_again_after_a_seek() {
 }
 
 #[test]
-fn a_stream_goes_at_the_rate_of_a_connection_and_stops_where_nobody_reads() {
+fn a_stream_goes_at_the_rate_of_a_connection_and_stops_where_nothing_reads() {
     let outcome = stream(&files(), &program(vec![Op::Read(0, 0..90 << 20)]), REGION, 1e9);
     assert!(close(outcome.seconds, REGION.latency + request(90 << 20)), "{outcome:?}");
     assert_eq!(outcome.requests, 1);
@@ -81,7 +81,7 @@ fn a_stream_goes_at_the_rate_of_a_connection_and_stops_where_nobody_reads() {
 }
 
 #[test]
-fn nobody_beats_the_optimum() {
+fn no_policy_beats_the_optimum() {
     let (files, program) = (files(), scattered(20));
     let bound = optimum(Touched::by(&files, &program), &program, REGION);
     assert!(close(bound, 0.06), "{bound}");

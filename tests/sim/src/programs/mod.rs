@@ -1,6 +1,6 @@
 //! What programs do with a file: families of accesses, as numpy, astropy, cfitsio and others make them.
 //!
-//! A family is one function: it draws what it needs and writes operations, or says that the file is not of its kind.
+//! A family is one function: it draws what it needs and writes operations, or says that it cannot be had with this file.
 
 mod of_array;
 mod of_file;
@@ -34,7 +34,7 @@ pub enum Op {
 /// What a program does.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// What kind of program.
+    /// Its family.
     pub family: &'static str,
     /// Its threads.
     pub threads: Vec<Vec<Op>>,
@@ -45,7 +45,7 @@ pub struct Program {
 /// A family of programs.
 type Family = fn(&mut Pen) -> Option<()>;
 
-/// All families, and how often they come where the file is of their kind: most where few files are.
+/// All families, and how often they come where the file allows them: most where few files do.
 const FAMILIES: [(&str, u64, Family); 33] = [
     ("contiguous", 1, of_file::contiguous),
     ("whole unit", 1, of_file::whole_unit),

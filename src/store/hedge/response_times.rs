@@ -40,7 +40,7 @@ pub(super) enum Verdict {
 
 /// What is known of the GETs of a store.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ResponseTimes {
     /// Times to first byte, the latest last.
     recent: VecDeque<Duration>,
     /// GETs so far, and those of them that wait no more. Hedges are not among them.
@@ -51,14 +51,14 @@ pub(super) struct Pace {
     throttled: Option<Instant>,
 }
 
-impl Default for Pace {
+impl Default for ResponseTimes {
     fn default() -> Self {
         // One to begin with: a program that reads a single header deserves it too.
         Self { recent: VecDeque::with_capacity(REMEMBERED), sent: 0, ended: 0, shares: COST, throttled: None }
     }
 }
 
-impl Pace {
+impl ResponseTimes {
     /// Counts a GET; returns its number.
     pub(super) fn sent(&mut self) -> u64 {
         self.sent += 1;
