@@ -11,7 +11,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::store::{Capabilities, SourceUrl, StoreOptions};
+use crate::store::{Capabilities, SourceUrl, StoreError, StoreOptions};
 
 pub use crate::store::{Check, Outcome};
 
@@ -31,7 +31,12 @@ impl CheckReport {
     /// environment.
     pub async fn run(arguments: &[String], options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut report = Self::default();
-        match SourceUrl::resolve(arguments, &env) {
+        let source = match arguments {
+            [] => SourceUrl::from_env(&env),
+            [one] => SourceUrl::parse(one),
+            [..] => Err(StoreError::invalid("several sources: check one at a time")),
+        };
+        match source {
             Ok(source) => {
                 report.source = Some(source.to_string());
                 let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.root, source.prefix);

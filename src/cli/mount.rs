@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
-use crate::config::{MountConfig, Ownership};
+use crate::config::{MountConfig, MountSource, Ownership};
 use crate::control;
 use crate::fs::Shown;
 use crate::mount::{self, point};
 use crate::printable::printable;
-use crate::store::SourceUrl;
 
 /// After `unmount` the daemon needs a moment to finish, and is waited for no longer than this.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +51,8 @@ pub fn unmount(mountpoint: &Path) -> Result<(), String> {
 
 fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let (sources, mountpoint) = split_places(args.places);
-    let source = SourceUrl::resolve(&sources, super::environment).map_err(|error| error.to_string())?;
+    let sources = MountSource::resolve(&sources, &args.s3.options(), super::environment);
+    let sources = sources.map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     let cache_dir = super::cache_place(args.cache_dir)?.filter(|_| args.cache_size.as_u64() > 0);
@@ -63,10 +63,8 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
                 .to_owned(),
         );
     }
-    let store = source.resolve_options(args.s3.options(), super::environment).map_err(|error| error.to_string())?;
     Ok(MountConfig {
-        source,
-        store,
+        sources,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,
@@ -127,18 +125,13 @@ fn leave_caller() -> std::io::Result<()> {
 
 /// Says that the mount answers. A process in the background lets go of the terminal then, and of the folder that it was
 /// started in: not before, for the arguments may be relative to it.
-fn announce(config: &MountConfig, shown: Shown, background: bool) {
+fn announce(config: &MountConfig, shown: &[Shown], background: bool) {
     if background && let Err(error) = std::env::set_current_dir("/") {
         tracing::warn!(%error, "cannot let go of the current folder");
     }
     let mut stdout = std::io::stdout();
-    let note = match shown {
-        Shown::Names => "",
-        Shown::Nothing => "; it holds no keys: is the prefix right?",
-        Shown::Refusal => "; it refuses to be listed: paths must be known, and directories are assumed",
-    };
-    // The process that started us may not listen.
-    let line = format!("{} is mounted at {}{note}", config.source, config.mountpoint.display());
+    let line = format!("{} mounted at {}{}", named(&config.sources), config.mountpoint.display(), notes(config, shown));
+    // The caller may not listen.
     let _ = writeln!(stdout, "{}", printable(&line));
     let _ = stdout.flush();
     mount::notify_systemd(&[sd_notify::NotifyState::Ready]);
@@ -152,6 +145,28 @@ fn announce(config: &MountConfig, shown: Shown, background: bool) {
         }),
         Err(error) => tracing::warn!(%error, "cannot let go of the terminal"),
     }
+}
+
+/// What is mounted, as the beginning of a sentence.
+fn named(sources: &[MountSource]) -> String {
+    match sources {
+        [one] => format!("{one} is"),
+        [first, .., last] => format!("{first} to {last} ({} sources) are", sources.len()),
+        [] => "nothing is".to_owned(),
+    }
+}
+
+/// What is odd about sources.
+fn notes(config: &MountConfig, shown: &[Shown]) -> String {
+    let note = |(source, shown): (&MountSource, &Shown)| {
+        let it = if config.sources.len() > 1 { source.to_string() } else { "it".to_owned() };
+        match shown {
+            Shown::Names => String::new(),
+            Shown::Nothing => format!("; {it} holds no keys: is the prefix right?"),
+            Shown::Refusal => format!("; {it} refuses to be listed: paths must be known, and directories are assumed"),
+        }
+    };
+    config.sources.iter().zip(shown).map(note).collect()
 }
 
 /// A file that a program has open is two open files of the cache: as many as the system allows at all.

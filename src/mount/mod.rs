@@ -6,6 +6,7 @@ mod guardian;
 mod kernel;
 pub mod mountinfo;
 pub mod point;
+mod sources;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,19 +17,16 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::guardian::Guardian;
+use self::sources::Trees;
 use crate::cache::Budget;
 use crate::config::MountConfig;
 use crate::control::{self, Request};
 use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
-use crate::metrics::{Metrics, PaceMeter, Snapshot};
+use crate::metrics::{Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
-use crate::store::{self, ErrorKind, Offline, Preconnect, Source, Store, StoreError};
 use crate::trace::Trace;
-use crate::tree::{Bucket, Namespace, Peeks, Ttl};
-
-/// The store must answer the first listing within this time, or the mount fails.
-const STORE_PATIENCE: Duration = Duration::from_secs(15);
+use crate::tree::Peeks;
 
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +50,7 @@ type Layers = (Arc<Filesystem>, Arc<Reader>, Arc<Metrics>);
 
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
 /// The error is one line with the cause and the remedy.
-pub fn run(config: &MountConfig, ready: impl FnOnce(Shown)) -> Result<(), String> {
+pub fn run(config: &MountConfig, ready: impl FnOnce(&[Shown])) -> Result<(), String> {
     let mut guardian =
         Guardian::fork(&config.mountpoint).map_err(|error| format!("cannot start the guardian: {error}"))?;
     let runtime = runtime().map_err(|error| format!("cannot start the worker threads: {error}"))?;
@@ -66,13 +64,13 @@ fn run_on(
     runtime: &Runtime,
     config: &MountConfig,
     guardian: &mut Guardian,
-    ready: impl FnOnce(Shown),
+    ready: impl FnOnce(&[Shown]),
 ) -> Result<(), String> {
     let (parts, shown) = runtime.block_on(open(config, runtime))?;
     let signals = Signals::listen(runtime).map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mounted = Mounted::new(config, parts, runtime)?;
     guardian.arm(&config.mountpoint);
-    ready(shown);
+    ready(&shown);
     let outcome = mounted.serve(runtime, signals);
     guardian.disarm();
     outcome
@@ -86,25 +84,18 @@ fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_name("worker").enable_all().build()
 }
 
-/// Opens the store, makes sure that it answers, and builds the filesystem on it.
-async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Shown), String> {
-    let metrics = Arc::new(Metrics::new());
-    let opened = store::open(&config.source, &config.store).await.map_err(|error| refuse(config, &error))?;
-    let ttl = Ttl::new(config.metadata_ttl);
-    let pace = PaceMeter::default();
-    let store: Arc<dyn Store> = match config.offline {
-        true => Arc::new(Offline::new(opened)),
-        false => Arc::new(Preconnect::new(store::resilient(opened, &metrics, &pace))),
-    };
-    let memory = memory_budget(config.memory);
-    let cache = cache::open(config, store.id(), memory, &metrics).await?;
+/// Opens the stores, makes sure that they answer, and builds the filesystem on them.
+async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Shown>), String> {
+    let (metrics, memory) = (Arc::new(Metrics::new()), memory_budget(config.memory));
+    let mut sources = Vec::new();
+    for source in &config.sources {
+        sources.push(sources::open(source, config.offline, &metrics).await?);
+    }
+    let cache = cache::open(config, &sources::identity(&sources), memory, &metrics).await?;
     let handle = runtime.handle().clone();
     let peeks = Arc::new(Peeks::new(handle.clone()));
-    let names = cache.names(store.clone(), config, ttl);
-    let namespace = Namespace::new(names, ttl, memory, peeks.clone(), metrics.clone(), handle.clone());
-    let source = Arc::new(Source { store, pace });
-    let tree = Arc::new(Bucket::new(source, namespace, &config.source.prefix));
-    let shown = fs::probe(&*tree, STORE_PATIENCE).await.map_err(|error| refuse(config, &error))?;
+    let trees = Trees { config, cache: &cache, memory, peeks: &peeks, metrics: &metrics, runtime: &handle };
+    let (tree, shown) = trees.of(sources).await?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
     let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
     let reader = Reader::new(ReaderConfig {
@@ -135,10 +126,8 @@ impl Mounted {
         let invalidator = Arc::new(Invalidator::default());
         let served = fs.clone();
         let adapter = Adapter::new(fs, config.ownership.clone(), invalidator.clone(), runtime.handle().clone());
-        let session = kernel::mount(adapter, &config.source.to_string(), &config.mountpoint, &session_config(config))
-            .map_err(|error| {
-            format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error))
-        })?;
+        let session = kernel::mount(adapter, &sources::name(config), &config.mountpoint, &session_config(config))
+            .map_err(|error| format!("cannot mount at {}: {}", config.mountpoint.display(), mount_remedy(&error)))?;
         let threads = reader.pusher().start(Arc::new(KernelPages(session.notifier())));
         threads.and_then(|()| invalidator.start(session.notifier())).map_err(|error| {
             take_away(&config.mountpoint);
@@ -246,7 +235,7 @@ impl Signals {
 fn session_config(config: &MountConfig) -> fuser::Config {
     let mut session = fuser::Config::default();
     session.mount_options = vec![
-        MountOption::FSName(one_option(&config.source.to_string())),
+        MountOption::FSName(one_option(&sources::name(config))),
         MountOption::Subtype("fitsfs".to_owned()),
         MountOption::RO,
         MountOption::NoSuid,
@@ -276,7 +265,8 @@ fn serve_status(
     runtime: &Runtime,
 ) {
     let _in_runtime = runtime.enter();
-    let (sources, mountpoint) = (vec![config.source.to_string()], config.mountpoint.display().to_string());
+    let sources: Vec<_> = config.sources.iter().map(ToString::to_string).collect();
+    let mountpoint = config.mountpoint.display().to_string();
     let status = {
         let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
         let handle = runtime.handle().clone();
@@ -299,15 +289,6 @@ fn serve_status(
         Ok(server) => drop(runtime.spawn(server.serve(Arc::new(answer)))),
         Err(error) => tracing::warn!(%error, "no status socket: fitsfs status will not find this mount"),
     }
-}
-
-/// Why a store cannot be mounted, with what to do about it.
-fn refuse(config: &MountConfig, error: &StoreError) -> String {
-    let remedy = match error.kind {
-        ErrorKind::Offline => "; mount once without --offline, with the same --cache-dir",
-        _ => config.source.remedy_of_mount(error),
-    };
-    format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", config.source, config.source)
 }
 
 fn mount_remedy(error: &std::io::Error) -> String {

@@ -78,7 +78,7 @@ impl StoreError {
     }
 
     /// A configuration that cannot work.
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
 }

@@ -3,14 +3,14 @@
 //! A new store is a module beside `s3` that implements [`Scheme`], and one line of [`SCHEMES`].
 
 use super::scheme::Scheme;
-use super::{Result, StoreError, s3};
+use super::{Result, StoreError, local, s3};
 
 /// The stores that there are.
-static SCHEMES: [&dyn Scheme; 1] = [&s3::S3];
+static SCHEMES: [&dyn Scheme; 2] = [&s3::S3, &local::Local];
 
 /// Schemes and backends that other programs know, so that their names are no secrets.
-const OTHER_SCHEMES: [&str; 5] = ["gs", "az", "http", "https", "file"];
-const OTHER_BACKENDS: [&str; 3] = ["azure", "gcs", "local"];
+const OTHER_SCHEMES: [&str; 4] = ["gs", "az", "http", "https"];
+const OTHER_BACKENDS: [&str; 2] = ["azure", "gcs"];
 
 /// The scheme of this name, in lower or upper case.
 pub(super) fn named(name: &str) -> Result<&'static dyn Scheme> {
@@ -43,7 +43,7 @@ pub(super) fn default_backend() -> &'static str {
 /// What a source may be, for messages.
 pub(super) fn supported() -> String {
     let forms: Vec<_> = SCHEMES.iter().map(|scheme| format!("{}[/prefix]", scheme.form())).collect();
-    format!("this version supports one source of the form {}", forms.join(" or "))
+    format!("a source has the form {}", forms.join(" or "))
 }
 
 #[cfg(test)]

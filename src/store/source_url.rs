@@ -22,19 +22,6 @@ pub struct SourceUrl {
 }
 
 impl SourceUrl {
-    /// The source that the command line names, or the environment where it names none.
-    pub fn resolve(arguments: &[String], env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        match arguments {
-            [] => Self::from_env(env),
-            [one] => Self::parse(one),
-            [..] => Err(StoreError::invalid(format!(
-                "{} sources given: {}{OR_A_MOUNTPOINT}",
-                arguments.len(),
-                registry::supported()
-            ))),
-        }
-    }
-
     /// Parses `scheme://root[/prefix]`.
     pub fn parse(text: &str) -> Result<Self> {
         split(text).map(|(scheme, place)| Self::new(scheme, place))
@@ -137,13 +124,10 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_what_is() {
-        for text in ["gs://bucket", "az://a/c", "https://host/d/", "file:///d", "mast", "list.txt", "x://y"] {
+        for text in ["gs://bucket", "az://a/c", "https://host/d/", "mast", "list.txt", "x://y"] {
             let error = SourceUrl::parse(text).unwrap_err();
             assert!(error.message.contains("s3://bucket[/prefix]"), "{text}: {error}");
         }
-        let two = ["s3://one".to_owned(), "s3://two".to_owned()];
-        let message = SourceUrl::resolve(&two, |_| None).unwrap_err().message;
-        assert!(message.starts_with("2 sources") && message.contains("./data"), "{message}");
     }
 
     #[test]
@@ -181,7 +165,6 @@ mod tests {
         };
         let both = &[("STORAGE_BUCKET", "stpubdata"), ("STORAGE_PREFIX", "hst/public")];
         assert_eq!(SourceUrl::from_env(env(both)).unwrap(), source("stpubdata", "hst/public/"));
-        assert_eq!(SourceUrl::resolve(&[], env(both)).unwrap(), source("stpubdata", "hst/public/"));
         let azure = &[("STORAGE_BACKEND", "azure"), ("STORAGE_BUCKET", "b")];
         assert!(SourceUrl::from_env(env(azure)).unwrap_err().message.contains("azure"));
         let empty = &[("STORAGE_BACKEND", ""), ("STORAGE_BUCKET", "")];

@@ -9,6 +9,7 @@
 
 mod files;
 mod listing;
+mod scheme;
 
 use std::ops::Range;
 use std::path::Path;
@@ -18,6 +19,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use tokio::sync::Semaphore;
+
+pub(super) use scheme::Local;
 
 use self::files::{Files, Opened};
 use self::listing::Listings;
