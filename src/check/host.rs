@@ -29,7 +29,7 @@ impl Facts {
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![device(&facts.device)];
-    // Root mounts by itself and may let others in; everyone else needs the helper and its permission.
+    // Root mounts by itself and may let others in; other users need the helper and its permission.
     if !facts.root {
         checks.push(helper(facts.helper.as_deref()));
         checks.push(allow_other(facts.allow_other));

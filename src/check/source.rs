@@ -25,7 +25,9 @@ pub(super) async fn checks(
     };
     let mut diagnosis = match opened.await {
         Ok(diagnosis) => diagnosis,
-        Err(error) => return (vec![Check::fail("configuration", &error.message, source.remedy(&error))], None),
+        Err(error) => {
+            return (vec![Check::fail("configuration", &error.message, source.remedy_of_options(&error))], None);
+        }
     };
     let Reached { mut checks, answers } = diagnosis.reach().await;
     if !answers {

@@ -104,7 +104,7 @@ pub struct MountArgs {
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
-    /// How long names and attributes are valid
+    /// How long remembered names and attributes are valid
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,
     /// Where to keep what was fetched, for later mounts too (default: $XDG_CACHE_HOME/fitsfs, /var/cache/fitsfs for root, or
@@ -230,7 +230,7 @@ pub enum CacheCommand {
     List(CacheListArgs),
     /// Check all that is there; what is damaged is forgotten, and fetched again
     Verify(CacheVerifyArgs),
-    /// Give up what is there, of all files or some
+    /// Evict what is there, of all files or some
     Clear(CacheClearArgs),
 }
 

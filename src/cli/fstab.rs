@@ -10,7 +10,7 @@ use clap::{Arg, Args, Command};
 
 use super::args::MountArgs;
 
-/// Options of mount(8) that are not for us, or say what is so anyway. It says `rw` wherever nobody has said `ro`.
+/// Options of mount(8) that are not for us, or say what is so anyway. It adds `rw` unless `ro` is given.
 const IGNORED: [&str; 23] = [
     "defaults",
     "ro",

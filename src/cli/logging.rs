@@ -28,7 +28,7 @@ pub fn start(filter: &str, file: Option<&Path>) -> Result<(), String> {
     // a full disk, would be told on standard error, event by event: that is where the reason goes why a mount failed.
     let lines = tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false);
     lines.with_env_filter(filter).with_writer(Mutex::new(Lines { out })).init();
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault of fitsfs; please report it")));
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug in fitsfs; please report it")));
     Ok(())
 }
 
@@ -69,8 +69,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Crate fuser calls it an error that nobody waits for a reply any more, as after a program was killed. What it found
-/// out is only in its text: that of the kernel's ENOENT.
+/// Crate fuser logs an error where a reply comes too late, as after the program that waited was killed. Only its text
+/// tells: it ends with that of the kernel's ENOENT.
 fn is_late_reply(line: &str) -> bool {
     line.contains("fuser::reply:") && line.ends_with("(os error 2)")
 }
@@ -78,7 +78,7 @@ fn is_late_reply(line: &str) -> bool {
 /// What stands before an access key id where the SDK writes one, and what ends it.
 const KEY_IDS: [(&str, char); 2] = [("access_key_id: \"", '"'), ("Credential=", '/')];
 
-/// Access key ids are no secrets, but name whom to steal one from.
+/// Access key ids are no secrets, but they name a target for those that look for one.
 fn shorten_key_ids(line: &str) -> String {
     KEY_IDS.iter().fold(line.to_owned(), |line, (before, end)| {
         let mut parts = line.split(before);

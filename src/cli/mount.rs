@@ -20,7 +20,7 @@ use crate::fs::Shown;
 use crate::mount::{self, point};
 use crate::printable::printable;
 
-/// After `unmount` the daemon needs a moment to finish; nobody waits longer for it than this.
+/// After `unmount` the daemon needs a moment to finish, and is waited for no longer than this.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Mounts, in the background unless told otherwise.

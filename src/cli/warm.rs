@@ -95,7 +95,7 @@ fn warning(incomplete: &[Incomplete]) -> Option<String> {
 /// Shows how far it is, on a terminal, and what failed, everywhere.
 struct Bar {
     bar: ProgressBar,
-    /// Whether files are counted, and not bytes: of what has to be fetched for a header nobody knows the size.
+    /// Whether files are counted, and not bytes: how many bytes the headers of a file take is not known before.
     headers: bool,
 }
 

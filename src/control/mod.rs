@@ -1,7 +1,7 @@
 //! The status socket: how `fitsfs status`, `trace` and `mount` find the daemon of a mountpoint.
 //!
 //! A Unix socket per mount, in a folder that only its user may enter. Its path follows from the mountpoint, so that
-//! nobody has to touch the mount to find it. A client writes one line, a [`Request`], and reads one JSON document up to
+//! it is found without touching the mount. A client writes one line, a [`Request`], and reads one JSON document up to
 //! the end: a [`Snapshot`] or a [`Trace`], or an object whose only field is `error`.
 
 use std::io::{self, Read, Write};
@@ -170,7 +170,7 @@ pub fn trace(mountpoint: &Path, clear: bool) -> io::Result<Trace> {
     ask(mountpoint, if clear { Request::TraceClear } else { Request::Trace })
 }
 
-/// The daemon that serves a mountpoint, and its process: one of this user, by a socket that nobody else can have made.
+/// The daemon that serves a mountpoint, and its process: one of this user, by a socket that no other user can have made.
 /// A connection may have to wait for others: no longer than for an answer.
 fn connect(folder: &Path, mountpoint: &Path) -> io::Result<(UnixStream, u32)> {
     check_private(folder)?;
@@ -220,12 +220,12 @@ pub fn ping(mountpoint: &Path) -> Option<u32> {
 }
 
 /// Whether the process that made the socket of a mountpoint is gone, while something of it keeps the socket open (and,
-/// if it is a thread in the kernel, the mount alive that nobody serves any more).
+/// if it is a thread in the kernel, the mount alive, which is no longer served).
 pub fn is_orphaned(mountpoint: &Path) -> bool {
     connect(&runtime_dir(), mountpoint).is_ok_and(|(_, pid)| is_gone(pid))
 }
 
-/// Whether a process has ended, whoever has yet to be told.
+/// Whether a process has ended, also if its parent has not waited for it yet.
 pub fn is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         // `pid (name) state`, where the name may hold anything: proc_pid_stat(5).
@@ -234,7 +234,7 @@ pub fn is_gone(pid: u32) -> bool {
     }
 }
 
-/// A folder that is ours alone; one in a shared place that someone else made is refused.
+/// A folder that is ours alone; one in a shared place that another user made is refused.
 fn make_private_dir(path: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -243,7 +243,7 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
     check_private(path)
 }
 
-/// What somebody else can put into the folder must not be believed.
+/// Refuses a folder that other users can write to: a socket in it may be theirs.
 fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     match metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0 {
@@ -340,7 +340,7 @@ mod tests {
         drop(server);
     }
 
-    /// A folder for sockets, and a socket in it on which somebody listens and answers nobody.
+    /// A folder for sockets, and a socket in it that is listened on, and never answered.
     fn silent() -> (tempfile::TempDir, PathBuf, std::os::unix::net::UnixListener) {
         let folder = tempfile::tempdir().unwrap();
         let mountpoint = PathBuf::from("/test-of-silence");
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_listener_that_does_not_accept_keeps_nobody() {
         let (folder, mountpoint, listener) = silent();
-        // Listening again makes the line of those who wait as short as one.
+        // Listening again makes the queue of waiting clients as short as one.
         rustix::net::listen(&listener, 0).unwrap();
         let _first = connect(folder.path(), &mountpoint).unwrap();
         let began = Instant::now();

@@ -110,13 +110,8 @@ impl Trees<'_> {
 /// Why a source cannot be mounted, with what to do about it.
 fn refuse(source: &MountSource, error: &StoreError) -> String {
     let remedy = match error.kind {
-        ErrorKind::NotFound if source.url.folder().is_some() => "; check the path",
-        ErrorKind::NotFound => &format!("; check the name of the {} and the endpoint", source.url.root_is_a()),
-        ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
-        ErrorKind::Credentials => "; check the credentials and the clock",
-        ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
         ErrorKind::Offline => "; mount once without --offline, with the same --cache-dir",
-        _ => "",
+        _ => source.url.remedy_of_mount(error),
     };
     format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", source.url, source.url)
 }

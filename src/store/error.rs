@@ -36,7 +36,7 @@ pub enum ErrorKind {
     BadResponse,
     /// A request that the server calls wrong (other 4xx), or a configuration that cannot work.
     Invalid,
-    /// It is not in the cache, and nobody may be asked.
+    /// It is not in the cache, and the store may not be asked.
     Offline,
     /// A fetch was cancelled, as no reader was expected to want it.
     Cancelled,

@@ -128,7 +128,7 @@ impl Store for Retry {
         self.metadata("HEAD", key, || self.inner.head(key)).await
     }
 
-    /// Repeated like a HEAD up to the first byte, since someone waits for the name; from there on like a GET.
+    /// Repeated like a HEAD up to the first byte, since a program waits for the name; from there on like a GET.
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
         let Peeked { object, head } = self.metadata("GET", key, || self.inner.peek(key, len)).await?;
         let mut transfer = self.transfer(&object, 0..len.min(object.size));

@@ -43,7 +43,10 @@ pub(super) trait Scheme: fmt::Debug + Sync {
     }
 
     /// What to do about options with which no store can be opened.
-    fn remedy(&self, error: &StoreError) -> &'static str;
+    fn remedy_of_options(&self, error: &StoreError) -> &'static str;
+
+    /// What to do about an error that prevents a mount, after a semicolon; nothing where the error says it all.
+    fn remedy_of_mount(&self, error: &StoreError) -> &'static str;
 
     /// Opens the store at a root. Sends no request.
     async fn open(&self, root: &str, options: &StoreOptions) -> Result<Arc<dyn Store>>;
@@ -52,7 +55,7 @@ pub(super) trait Scheme: fmt::Debug + Sync {
     async fn diagnose(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>>;
 }
 
-/// Two are the same if their URLs begin alike.
+/// Schemes are the same if their names are.
 impl PartialEq for dyn Scheme {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()

@@ -60,8 +60,13 @@ impl SourceUrl {
     }
 
     /// What to do about options with which this source cannot be opened.
-    pub fn remedy(&self, error: &StoreError) -> &'static str {
-        self.scheme.remedy(error)
+    pub fn remedy_of_options(&self, error: &StoreError) -> &'static str {
+        self.scheme.remedy_of_options(error)
+    }
+
+    /// What to do about an error that prevents a mount of this source, after a semicolon; or nothing.
+    pub fn remedy_of_mount(&self, error: &StoreError) -> &'static str {
+        self.scheme.remedy_of_mount(error)
     }
 
     fn new(scheme: &'static dyn Scheme, Place { root, path: mut prefix }: Place) -> Self {

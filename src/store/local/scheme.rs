@@ -57,11 +57,19 @@ impl Scheme for Local {
         Some(PathBuf::from(root))
     }
 
-    fn remedy(&self, error: &StoreError) -> &'static str {
+    fn remedy_of_options(&self, error: &StoreError) -> &'static str {
         match error.kind {
             ErrorKind::NotFound => "check the path; a folder of a container is not one of its host",
             ErrorKind::AccessDenied => "mount as a user that may read the folder",
             _ => "see fitsfs mount --help",
+        }
+    }
+
+    fn remedy_of_mount(&self, error: &StoreError) -> &'static str {
+        match error.kind {
+            ErrorKind::NotFound => "; check the path; a folder of a container is not one of its host",
+            ErrorKind::AccessDenied => "; mount as a user that may read the folder",
+            _ => "",
         }
     }
 
@@ -108,7 +116,7 @@ impl Diagnosis for LocalDiagnosis {
     }
 
     fn remedy(&self, _question: Question, error: &StoreError) -> &'static str {
-        Local.remedy(error)
+        Local.remedy_of_options(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether a body arrives, or only drips.
 //!
-//! What counts is the time in which someone waits for a byte: a reader that takes its time, or a machine that sleeps, is
-//! no fault of the server. Over a window of that time a body must bring some bytes. It may bring fewer where the whole
+//! Only the time counts in which a reader waits for a byte: the server is not to blame for a slow reader, or for a
+//! machine that sleeps. Over a window of that time a body must bring some bytes. It may bring fewer where the whole
 //! line is slow, so that it has about its share of what all bodies together bring; but then all together must bring some.
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) enum Verdict {
 }
 
 impl Line {
-    /// Someone waits for a body.
+    /// A reader waits for a body.
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         self.bodies.fetch_add(1, Ordering::Relaxed);
         Waiting { line: Arc::clone(self), since: Instant::now(), bytes: self.bytes.load(Ordering::Relaxed) }

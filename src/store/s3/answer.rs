@@ -2,7 +2,7 @@
 //! the stream.
 //!
 //! A cache or proxy in between, or a simple server, may ignore the range or the precondition. Nothing of what it sends
-//! then may reach a reader, who would take it for bytes of the object at that place.
+//! then may reach a reader, which would take it for bytes of the object at that place.
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -107,8 +107,8 @@ fn is_of_another_time(object: &ObjectMeta, headers: &Headers<'_>) -> bool {
 }
 
 /// `Content-Encoding` may be metadata, stored with an object that was compressed before: then the bytes are the
-/// object's. Whoever encodes an answer on its way cannot know beforehand how long it will be. So an encoded answer counts
-/// if it tells everything that [`check`] compares.
+/// object's. A proxy that encodes an answer on its way cannot know beforehand how long it will be. So an encoded answer
+/// counts if it tells everything that [`check`] compares.
 fn tells_range_and_length(headers: &Headers<'_>) -> bool {
     let total = headers.content_range.and_then(ContentRange::parse).and_then(|range| range.total);
     total.is_some() && headers.content_length.is_some()

@@ -1,5 +1,5 @@
-//! Whose certificates count: the system's authorities, or those of a file that the user names, as boto3 and the AWS CLI
-//! take it from `AWS_CA_BUNDLE` or `ca_bundle` of a profile. The file replaces the system's.
+//! Which certificates are trusted: those of the system's authorities, or those of a file that the user names, as boto3
+//! and the AWS CLI take it from `AWS_CA_BUNDLE` or `ca_bundle` of a profile. The file replaces the system's.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The SDK client: how it is built, and how it is replaced while requests run.
 //!
 //! A client is immutable; a wrong region or expired credentials are cured by building another with the same HTTP pool.
-//! Whoever fails says which connection failed, so that of many requests that fail at once one rebuilds.
+//! A request that fails names the connection that it used, so that of many that fail at once one rebuilds.
 //!
 //! Off in the SDK, because it is done above: retries, stalled streams, checksums of whole objects (a range has none).
 
@@ -125,8 +125,8 @@ impl Connector {
         self.endpoint.as_ref().map_or_else(|| AWS_IDENTITY.to_owned(), Endpoint::identity)
     }
 
-    /// The same as a URL. What came by http could have been written by whoever is on the way, and does not pass for
-    /// what comes by https.
+    /// The same as a URL. What came by http could have been changed on its way, and does not pass for what comes
+    /// by https.
     pub(super) fn store_id(&self) -> String {
         let is_open = self.endpoint.as_ref().is_some_and(Endpoint::is_open);
         format!("{}://{}", if is_open { "s3+http" } else { "s3" }, self.identity())
@@ -139,7 +139,7 @@ impl Connector {
         Peer { host, may_lack_the_bucket: is_custom && !connection.path_style }
     }
 
-    /// Whether the bucket may be named in the host after all: nobody has said where.
+    /// Whether the bucket may be named in the host after all: no option says where.
     pub(super) fn may_change_style(&self) -> bool {
         !self.style_is_given
     }

@@ -2,8 +2,8 @@
 //!
 //! The order is the SDK's default chain: environment, profile files (keys, assumed roles, SSO, web identity, external
 //! processes), web identity of the environment, the endpoint of ECS and EKS, the instance's metadata service (IMDS). A
-//! profile that was named by option counts alone, as with the AWS CLI: whoever names one does not want the keys that
-//! happen to be in the environment. Nothing is looked up before the first request.
+//! profile that was named by option counts alone, as with the AWS CLI: keys that happen to be in the environment are not
+//! meant then. Nothing is looked up before the first request.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

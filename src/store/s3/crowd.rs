@@ -4,7 +4,8 @@
 //! answered. All of them are slower than to wait for one that is free. The limit is what was seen to work; it is
 //! doubled after a while, since the others that the server had connections for may have gone.
 //!
-//! It is a soft one: nobody waits for a place longer than for a server, so that a limit that is wrong costs time only.
+//! It is a soft one: no request waits for a place longer than for a server, so that a limit that is wrong costs only
+//! time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -166,6 +166,17 @@ pub(super) fn remedy_of_options(error: &StoreError) -> &'static str {
     }
 }
 
+/// What to do about an error that prevents a mount.
+pub(super) fn remedy_of_mount(error: &StoreError) -> &'static str {
+    match error.kind {
+        ErrorKind::NotFound => "; check the name of the bucket and the endpoint",
+        ErrorKind::AccessDenied => "; check the credentials, or use --no-sign-request for a public bucket",
+        ErrorKind::Credentials => "; check the credentials and the clock",
+        ErrorKind::Timeout | ErrorKind::Network => "; check the network and --endpoint-url",
+        _ => "",
+    }
+}
+
 fn pinning(object: &ObjectMeta, enforced: &Result<bool>) -> Check {
     const NAME: &str = "versions";
     match enforced {

@@ -26,7 +26,7 @@ pub(super) enum Stage {
     Construction,
     /// No credentials to sign it with.
     Credentials,
-    /// Whoever answered could not prove to be the one that was asked.
+    /// The server could not prove that it is the one that was asked.
     Certificate,
     /// It was not answered in time.
     Timeout,
@@ -225,7 +225,7 @@ fn code_kind(code: &str) -> Option<ErrorKind> {
         | "TooManyRequests"
         | "TooManyRequestsException" => ErrorKind::Throttled,
         code if code.starts_with("Throttl") => ErrorKind::Throttled,
-        // Not what the caller may do is in question, but who it is.
+        // The identity of the caller is in question, not its permissions.
         "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => ErrorKind::Credentials,
         code if is_stale_code(code) => ErrorKind::Credentials,
         _ => return None,
@@ -274,7 +274,7 @@ fn certificate_cause(error: &CertificateError) -> String {
     use CertificateError::*;
     match error {
         UnknownIssuer => {
-            "nobody that this machine trusts has signed it; AWS_CA_BUNDLE names the certificates of others"
+            "no authority that this machine trusts has signed it; AWS_CA_BUNDLE names the certificates of others"
         }
         Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
         NotValidYet | NotValidYetContext { .. } => "it is not valid yet, or the clock of this machine is wrong",

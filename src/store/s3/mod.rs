@@ -1,8 +1,8 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
-//! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: in whose name; [`connection`]: the SDK client
-//!   over [`http`], past a [`proxy`] or not, whose certificates [`authorities`] vouch for; [`limit`]: how long their answers may be;
-//!   [`pool`]: when its connections are given up, [`crowd`]: how many requests run at once
+//! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
+//!   over [`http`], through a [`proxy`] or not; [`authorities`]: which certificates are trusted; [`limit`]: how long answers
+//!   may be; [`pool`]: when connections are abandoned, [`crowd`]: how many requests run at once
 //! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them

@@ -1,4 +1,4 @@
-//! Headers that the SDK cannot read, and that nobody needs.
+//! Headers that the SDK cannot read, and that are not needed.
 //!
 //! It reads all headers of an object that have a type (dates, numbers, truth values), and one that it cannot read makes
 //! the whole answer an error. So an object would have no bytes for a date in another format. What it says of the object

@@ -3,7 +3,7 @@
 //! Precedence, highest first:
 //! - endpoint: `--endpoint-url`, `S3_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile, AWS itself
 //! - region: `--region`, `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile, `us-east-1`; whatever it is, a bucket that
-//!   says that it lives elsewhere is believed
+//!   names another region is asked there
 //! - profile: `--profile` (then the profile's credentials alone count), `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`, `default`
 //! - the authorities of certificates: `AWS_CA_BUNDLE`, the profile, the system's
 //! - where the bucket is named: `--path-style` or `--virtual-host-style`, the profile; for Amazon in the host, for any

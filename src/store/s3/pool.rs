@@ -3,7 +3,7 @@
 //! A laptop that wakes, a VPN that reconnects or a NAT that forgets leaves idle connections behind that are silent for
 //! ever, while new ones work. Each request on one of them would wait for its first byte until the timeout. So a request
 //! that is not answered, while nothing at all comes by the connections that there are, is sent again by a new one. If
-//! that is answered first, the older ones are given up: the idle ones are closed, and what waits for a first byte on one
+//! that is answered first, the older ones are abandoned: the idle ones are closed, and what waits for a first byte on one
 //! of them is sent again at once. Bodies that are arriving go on.
 //!
 //! A server that gives few connections answers on those and lets the others wait. That shows in the same way, except
@@ -75,15 +75,15 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// Connections that are given up together.
+/// Connections that are abandoned together.
 #[derive(Debug)]
 struct Pool {
     client: SharedHttpClient,
     heard: Mutex<Heard>,
     /// One of the requests that wait is being sent by a new connection.
     doubted: AtomicBool,
-    given_up: AtomicBool,
-    /// Tells those that wait that it was given up.
+    abandoned: AtomicBool,
+    /// Tells those that wait that it was abandoned.
     ended: Notify,
 }
 
@@ -191,7 +191,7 @@ impl Inner {
         }
     }
 
-    /// Sends a request by connections that are younger than those of a pool. If it is answered, those are given up.
+    /// Sends a request by connections that are younger than those of a pool. If it is answered, those are abandoned.
     async fn instead_of(&self, pool: &Arc<Pool>, request: HttpRequest, way: &Way) -> Answer {
         let _doubting = Doubting(pool);
         let current = self.current();
@@ -199,7 +199,7 @@ impl Inner {
         let place = self.crowd.enter_at_once();
         let answer = self.attempt(Attempt::new(younger.clone(), request, place), way).await;
         if answer.is_ok() {
-            self.replace(pool, younger, "silent connections are given up: a new one was answered");
+            self.replace(pool, younger, "silent connections are abandoned: a new one was answered");
         }
         answer
     }
@@ -225,7 +225,7 @@ impl Inner {
                     place.set_aside(pool.working());
                 } else if error.is_timeout() && pool.heard.lock().last.is_some() {
                     let next = Arc::new(Pool::new((self.make)()));
-                    self.replace(&pool, next, "older connections are given up: one was silent");
+                    self.replace(&pool, next, "older connections are abandoned: one was silent");
                 }
                 Err(error)
             }
@@ -239,7 +239,7 @@ impl Inner {
         let before = std::mem::replace(&mut *self.slept.lock(), slept);
         if slept.saturating_sub(before) >= IDLE_TIMEOUT {
             let next = Arc::new(Pool::new((self.make)()));
-            self.replace(&pool, next, "older connections are given up: the machine has slept");
+            self.replace(&pool, next, "older connections are abandoned: the machine has slept");
             return self.current.load_full();
         }
         pool
@@ -250,7 +250,7 @@ impl Inner {
         let before = self.current.compare_and_swap(pool, next);
         if Arc::ptr_eq(&before, pool) {
             tracing::info!("{why}");
-            pool.given_up.store(true, Ordering::Release);
+            pool.abandoned.store(true, Ordering::Release);
             pool.ended.notify_waiters();
         }
     }
@@ -280,7 +280,7 @@ impl Attempt {
 impl Pool {
     fn new(client: SharedHttpClient) -> Self {
         let (heard, ended) = (Mutex::default(), Notify::new());
-        Self { client, heard, doubted: AtomicBool::new(false), given_up: AtomicBool::new(false), ended }
+        Self { client, heard, doubted: AtomicBool::new(false), abandoned: AtomicBool::new(false), ended }
     }
 
     /// Returns when a request that was sent then is to be sent by another connection. For ever, where nothing is known
@@ -288,7 +288,7 @@ impl Pool {
     async fn doubt(&self, sent: Instant, capture: &CaptureSmithyConnection) -> Doubt {
         loop {
             let ended = self.ended.notified();
-            if self.given_up.load(Ordering::Acquire) {
+            if self.abandoned.load(Ordering::Acquire) {
                 return Doubt::Pool;
             }
             let (patience, last) = {

@@ -19,7 +19,7 @@ use super::failure::{Failure, bucket_region, credentials_cause};
 use super::{CredentialsInfo, S3Store};
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 
-/// What a bucket answers to whoever asks.
+/// What a bucket answers to HeadBucket, signed or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     /// The HTTP status of HeadBucket.

@@ -19,7 +19,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Reads the profile of this name, or the one that the environment names. Files that cannot be read or parsed are
-    /// told of by whoever looks for credentials in them.
+    /// reported when credentials are looked for in them.
     pub(super) async fn read(name: Option<&str>) -> Self {
         let name = name.map(|name| name.to_owned().into());
         let Ok(profiles) = load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), name).await else {

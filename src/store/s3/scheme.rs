@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::S3Store;
-use super::diagnosis::{S3Diagnosis, remedy_of_options};
+use super::diagnosis::{self, S3Diagnosis};
 use crate::store::scheme::{Env, Place, Scheme};
 use crate::store::{Diagnosis, Result, Store, StoreError, StoreOptions};
 
@@ -53,8 +53,12 @@ impl Scheme for S3 {
         Ok(StoreOptions { s3: options.s3.resolve(env)? })
     }
 
-    fn remedy(&self, error: &StoreError) -> &'static str {
-        remedy_of_options(error)
+    fn remedy_of_options(&self, error: &StoreError) -> &'static str {
+        diagnosis::remedy_of_options(error)
+    }
+
+    fn remedy_of_mount(&self, error: &StoreError) -> &'static str {
+        diagnosis::remedy_of_mount(error)
     }
 
     async fn open(&self, bucket: &str, options: &StoreOptions) -> Result<Arc<dyn Store>> {
