@@ -75,8 +75,11 @@ impl Peeks {
 
     /// Asks a store for the head of what may be a file, if its name is that of a FITS file and heads are being read.
     pub fn send(&self, store: &Arc<dyn Store>, key: &str) -> Option<Peek> {
+        if !fits::is_fits_name(key) {
+            return None;
+        }
         let url = store.url(key);
-        if !fits::is_fits_name(key) || self.remembered.contains_key(&url) {
+        if self.remembered.contains_key(&url) {
             return None;
         }
         self.unread.lock().retain(|unread| unread.since.elapsed() < UNREAD_TTL);
