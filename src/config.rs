@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::manifest::{self, Layout};
 use crate::presets;
 use crate::store::{Result, SourceUrl, StoreError, StoreOptions};
 use crate::tree::is_name;
@@ -16,6 +17,8 @@ const MAX_SOURCES: usize = 64;
 pub struct MountConfig {
     /// What to mount: of several the first wins.
     pub sources: Vec<MountSource>,
+    /// The paths of files of lists.
+    pub layout: Option<Layout>,
     /// Where to mount it: an absolute path.
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.
@@ -42,9 +45,26 @@ pub struct MountSource {
     /// Where it is in the mount: empty or ending with `/`.
     pub at: String,
     /// What it is.
-    pub url: SourceUrl,
-    /// How to reach it.
-    pub options: StoreOptions,
+    pub what: Wanted,
+}
+
+/// What a source is.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// What is in a store, below a prefix.
+    Store {
+        /// Where that is.
+        url: SourceUrl,
+        /// How to reach it.
+        options: StoreOptions,
+    },
+    /// The files of a list.
+    List {
+        /// Where the list is.
+        path: PathBuf,
+        /// How to reach their stores, as far as that is said.
+        options: StoreOptions,
+    },
 }
 
 /// Owner and permissions of everything in a mount.
@@ -70,16 +90,22 @@ impl MountSource {
         }
         let of_url = |at: String, url: SourceUrl| {
             let options = url.resolve_options(options.clone(), &env)?;
-            Ok(Self { at, url, options })
+            Ok(Self { at, what: Wanted::Store { url, options } })
         };
         let of_word = |word: &String| match presets::named(word) {
             // Beside others it has a place of its own.
             Some(preset) => {
                 let at = if words.len() > 1 { format!("{}/", preset.name) } else { String::new() };
                 let (url, options) = preset.source(options, &env)?;
-                Ok(Self { at, url, options })
+                Ok(Self { at, what: Wanted::Store { url, options } })
             }
-            None => place(word).and_then(|(at, url)| of_url(at, url)),
+            None => {
+                let (at, word) = place(word)?;
+                match manifest::is_named(word) {
+                    true => Ok(Self { at, what: Wanted::List { path: PathBuf::from(word), options: options.clone() } }),
+                    false => of_url(at, SourceUrl::parse(word)?),
+                }
+            }
         };
         match words {
             [] => Ok(vec![of_url(String::new(), SourceUrl::from_env(&env)?)?]),
@@ -92,25 +118,28 @@ impl MountSource {
 impl fmt::Display for MountSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at.trim_end_matches('/') {
-            "" => write!(f, "{}", self.url),
-            at => write!(f, "{at}={}", self.url),
+            "" => {}
+            at => write!(f, "{at}=")?,
+        }
+        match &self.what {
+            Wanted::Store { url, .. } => write!(f, "{url}"),
+            Wanted::List { path, .. } => write!(f, "{}", path.display()),
         }
     }
 }
 
-/// The place and the source of a word.
-fn place(word: &str) -> Result<(String, SourceUrl)> {
-    let is_place = |(name, url): &(&str, &str)| !name.contains("://") && url.contains("://");
-    let Some((name, url)) = word.split_once('=').filter(is_place) else {
-        return Ok((String::new(), SourceUrl::parse(word)?));
-    };
+/// The place of a word, and the rest of it.
+fn place(word: &str) -> Result<(String, &str)> {
+    let is_source = |rest: &str| rest.contains("://") || manifest::is_named(rest);
+    let is_place = |(name, rest): &(&str, &str)| !name.contains("://") && is_source(rest);
+    let Some((name, rest)) = word.split_once('=').filter(is_place) else { return Ok((String::new(), word)) };
     let name = name.trim_end_matches('/');
     if !name.split('/').all(is_name) {
         return Err(StoreError::invalid(
             "the place of a source is a path in the mount: NAME=URL, such as jwst=s3://bucket",
         ));
     }
-    Ok((format!("{name}/"), SourceUrl::parse(url)?))
+    Ok((format!("{name}/"), rest))
 }
 
 #[cfg(test)]
@@ -128,6 +157,7 @@ mod tests {
     fn sources_have_places() {
         let words = ["s3://one/a=b/", "jwst=s3://two", "a/b/=file:///data"];
         assert_eq!(sources(&words).unwrap(), ["s3://one/a=b/", "jwst=s3://two", "a/b=file:///data"]);
+        assert_eq!(sources(&["./list.csv", "q=list.txt"]).unwrap(), ["./list.csv", "q=list.txt"]);
         assert_eq!(sources(&[]).unwrap(), ["s3://from-env"]);
         let words = ["mast", "irsa-wise", "s3://own"];
         assert_eq!(sources(&words).unwrap(), ["mast=s3://stpubdata", "irsa-wise=s3://nasa-irsa-wise", "s3://own"]);

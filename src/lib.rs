@@ -25,6 +25,7 @@ pub mod control;
 pub mod fits;
 pub mod fs;
 pub mod fuse;
+pub mod manifest;
 pub mod metrics;
 pub mod mount;
 pub mod presets;

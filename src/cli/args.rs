@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
+use crate::manifest::Layout;
 use crate::store::{S3Options, StoreOptions};
 
 /// Where a mount goes that is not told where to go.
@@ -94,13 +95,16 @@ impl S3Args {
 #[derive(Args, Debug)]
 pub struct MountArgs {
     /// SOURCEs and MOUNTPOINT: URLs such as s3://bucket[/prefix] or file:///dir, NAME=URL for one at a place of its own,
-    /// or presets such as mast; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
+    /// presets such as mast, or lists of products such as products.csv; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
     /// names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
     /// Mount read-only (this is the default)
     #[arg(long)]
     pub read_only: bool,
+    /// The paths of the files of a list, made of its columns, such as {obs_id}/{productFilename} (default: their names)
+    #[arg(long, value_name = "PATTERN")]
+    pub layout: Option<Layout>,
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,

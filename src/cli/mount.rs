@@ -17,6 +17,7 @@ use super::logging;
 use crate::config::{MountConfig, MountSource, Ownership};
 use crate::control;
 use crate::fs::Shown;
+use crate::manifest;
 use crate::mount::{self, point};
 use crate::printable::printable;
 
@@ -65,6 +66,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     }
     Ok(MountConfig {
         sources,
+        layout: args.layout,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,
@@ -79,7 +81,8 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
 
 /// The last argument is the mountpoint if it is a path; the others are sources.
 fn split_places(mut places: Vec<String>) -> (Vec<String>, PathBuf) {
-    let mountpoint = places.pop_if(|last| last.starts_with(['/', '.']));
+    let is_list = |place: &str| manifest::is_named(place) && Path::new(place).is_file();
+    let mountpoint = places.pop_if(|last| last.starts_with(['/', '.']) && !is_list(last));
     (places, mountpoint.map_or_else(|| PathBuf::from(DEFAULT_MOUNTPOINT), PathBuf::from))
 }
 
@@ -162,6 +165,7 @@ fn notes(config: &MountConfig, shown: &[Shown]) -> String {
         let it = if config.sources.len() > 1 { source.to_string() } else { "it".to_owned() };
         match shown {
             Shown::Names => String::new(),
+            Shown::Odd(what) => format!("; {what}"),
             Shown::Nothing => format!("; {it} holds no keys: is the prefix right?"),
             Shown::Refusal => format!("; {it} refuses to be listed: paths must be known, and directories are assumed"),
         }

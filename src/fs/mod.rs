@@ -169,7 +169,7 @@ impl Filesystem {
         if flags & libc::O_ACCMODE != libc::O_RDONLY {
             return Err(Errno::EROFS);
         }
-        self.check_empty(object).await?;
+        self.check_current(&inode.path, object).await?;
         self.check_restored(object).await?;
         let Open { file, backing, .. } = self.opened(&inode, object, may_back).await;
         self.metrics.open_files.add(1);
@@ -221,11 +221,14 @@ impl Filesystem {
         if !crate::fits::is_fits_name(path) {
             return;
         }
-        let Expected { files, paths } = self.sweeps.opened(path, |directory| self.tree.known(directory));
+        let Expected { files, mut paths } = self.sweeps.opened(path, |directory| self.tree.known(directory));
         let (directory, _) = split(path);
         for (entry, place) in files.iter().zip(1..) {
-            if let Node::File(object) = &entry.node {
-                self.expect(&entry.node.path(directory, &entry.name), object, place);
+            let path = entry.node.path(directory, &entry.name);
+            match &entry.node {
+                Node::File(object) if object.is_provisional => paths.push(path),
+                Node::File(object) => self.expect(&path, object, place),
+                Node::Directory => {}
             }
         }
         for (path, place) in paths.into_iter().zip(1..) {
@@ -396,10 +399,14 @@ impl Filesystem {
         open.unwrap_or_else(|| self.reader.file(inode.ino, &inode.path, object))
     }
 
-    /// A file that is listed as empty, and is not, is another file: the kernel looks its name up again.
-    async fn check_empty(&self, object: &Object) -> Result<()> {
-        let is_empty = object.size() > 0 || self.tree.look_again(object).await.size() == 0;
-        if is_empty { Ok(()) } else { Err(Errno::ESTALE) }
+    /// A file that turns out to be another one than was said of it, so provisional ones, and those that are listed as
+    /// empty, is stale: the kernel looks its name up again.
+    async fn check_current(&self, path: &str, object: &Object) -> Result<()> {
+        if !object.is_provisional && object.size() > 0 {
+            return Ok(());
+        }
+        let now = self.tree.look_again(path, object).await.map_err(|error| Errno::from(&error))?;
+        if now.is_same(object) { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
     /// Archived objects open only if they have been restored, which their first byte shows.
@@ -433,7 +440,7 @@ pub fn path_below(mountpoint: &str, path: &str) -> String {
 }
 
 /// What the root directory shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// Names.
     Names,
@@ -441,6 +448,8 @@ pub enum Shown {
     Nothing,
     /// That it must not be listed. Known paths may be readable all the same.
     Refusal,
+    /// Names, and something that is odd, in one line.
+    Odd(String),
 }
 
 /// Lists the root directory, as the test of whether the stores can be used: an error is the reason to refuse a mount.

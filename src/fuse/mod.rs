@@ -281,6 +281,8 @@ impl fuser::Filesystem for Adapter {
                 let (name, offset) = (entry.name.clone(), place.saturating_add(DOTS));
                 let inode = fs.adopt(&directory, entry);
                 let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
+                // What is not known to be so is asked for when it is wanted.
+                let ttl = if is_unknown(&inode.node) { Duration::ZERO } else { ttl };
                 if reply.add(INodeNo(inode.ino), offset, &*name, &ttl, &attributes, Generation(0)) {
                     // It did not fit, so the kernel has not looked it up.
                     fs.forget(inode.ino, 1);
@@ -332,6 +334,11 @@ impl fuser::Filesystem for Adapter {
         // Programs that copy files copy what is listed, and fail where it is longer than another filesystem takes.
         reply_attribute(&[], size, reply);
     }
+}
+
+/// Whether a list has told of a file, but not how long it is.
+fn is_unknown(node: &Node) -> bool {
+    matches!(node, Node::File(object) if object.is_provisional && object.size() == 0)
 }
 
 /// Opens a file for a program. One that is killed meanwhile has no handle, so what is opened for it is closed.

@@ -102,9 +102,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
     let handle = runtime.handle().clone();
     let peeks = Arc::new(Peeks::new(handle.clone()));
     let trees = Trees { config, cache: &cache, memory, peeks: &peeks, metrics: &metrics, runtime: &handle };
-    let health =
-        config.sources.iter().zip(&sources).map(|(source, opened)| (source.to_string(), opened.health.clone()));
-    let health = health.collect();
+    let health = sources::health(&sources);
     let (tree, shown) = trees.of(sources).await?;
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
     let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };

@@ -1,5 +1,7 @@
 //! The sources of a mount: opened, asked whether they answer, and made into one tree.
 
+mod list;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +9,15 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tokio::runtime::Handle;
 
+use self::list::List;
 use super::cache::Cache;
 use crate::cache::names::Ttl;
-use crate::config::{MountConfig, MountSource};
+use crate::config::{MountConfig, MountSource, Wanted};
 use crate::fs::{self, Shown};
 use crate::metrics::{FailingSource, Health, Metrics};
-use crate::store::{self, ErrorKind, Source, StoreError};
-use crate::tree::{Bucket, Member, Namespace, Peeks, Tree, Union};
+use crate::store::{self, ErrorKind, Source, SourceUrl, StoreError, StoreOptions};
+use crate::tree::manifest::Place;
+use crate::tree::{Bucket, Manifest, Member, Namespace, Peeks, Tree, Union};
 
 /// A store must answer the first listing within this time, or the mount fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,26 +33,66 @@ pub struct Trees<'a> {
     pub runtime: &'a Handle,
 }
 
-/// Opens the store of a source as a mount uses it. Sends no request.
-pub async fn open(source: &MountSource, config: &MountConfig, metrics: &Arc<Metrics>) -> Result<Arc<Source>, String> {
-    if let Some(folder) = source.url.folder()
-        && is_within(&config.mountpoint, &folder)
-    {
-        // The daemon would wait for itself.
-        return Err(format!(
-            "{} is in {}, which would be in itself: mount elsewhere",
-            config.mountpoint.display(),
-            source.url
-        ));
+/// A source that is open.
+pub enum Opened<'a> {
+    /// A store, of which what is below the prefix of a URL is shown.
+    Store(&'a SourceUrl, Arc<Source>),
+    /// A list of files, in these stores.
+    List(List),
+}
+
+/// Opens a source. Sends no request.
+pub async fn open<'a>(
+    source: &'a MountSource,
+    config: &MountConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<Opened<'a>, String> {
+    match &source.what {
+        Wanted::Store { url, options } => {
+            if let Some(folder) = url.folder()
+                && is_within(&config.mountpoint, &folder)
+            {
+                // The daemon would wait for itself.
+                let mountpoint = config.mountpoint.display();
+                return Err(format!("{mountpoint} is in {url}, which would be in itself: mount elsewhere"));
+            }
+            let opened = open_store(url, options, config, metrics).await.map_err(|error| refuse(url, &error))?;
+            Ok(Opened::Store(url, opened))
+        }
+        Wanted::List { path, options } => Ok(Opened::List(list::open(path, options, config, metrics).await?)),
     }
-    let opened = store::open(&source.url, &source.options).await.map_err(|error| refuse(source, &error))?;
+}
+
+/// A store as a mount uses it.
+async fn open_store(
+    url: &SourceUrl,
+    options: &StoreOptions,
+    config: &MountConfig,
+    metrics: &Arc<Metrics>,
+) -> store::Result<Arc<Source>> {
+    let opened = store::open(url, options).await?;
     Ok(Arc::new(if config.offline { Source::offline(opened) } else { Source::new(opened, metrics) }))
 }
 
+impl Opened<'_> {
+    /// The stores, each with its URL.
+    fn stores(&self) -> Vec<(String, &Arc<Source>)> {
+        match self {
+            Self::Store(url, source) => vec![(url.to_string(), source)],
+            Self::List(list) => list.stores.iter().map(|(url, source)| (url.to_string(), source)).collect(),
+        }
+    }
+}
+
 /// What a mount of these sources is known by in the cache.
-pub fn identity(sources: &[Arc<Source>]) -> String {
-    let ids: Vec<_> = sources.iter().map(|source| source.store.id()).collect();
+pub fn identity(sources: &[Opened<'_>]) -> String {
+    let ids: Vec<_> = sources.iter().flat_map(Opened::stores).map(|(_, source)| source.store.id().to_owned()).collect();
     ids.join("\n")
+}
+
+/// Whether the stores of a mount answer, by their URLs.
+pub fn health(sources: &[Opened<'_>]) -> Vec<(String, Health)> {
+    sources.iter().flat_map(Opened::stores).map(|(url, source)| (url, source.health.clone())).collect()
 }
 
 /// What is mounted, in the words of a list of mounts.
@@ -73,23 +117,11 @@ pub fn failing(health: &[(String, Health)]) -> Vec<FailingSource> {
 
 impl Trees<'_> {
     /// The tree of all sources, and what each of them shows.
-    pub async fn of(&self, sources: Vec<Arc<Source>>) -> Result<(Arc<dyn Tree>, Vec<Shown>), String> {
+    pub async fn of(&self, sources: Vec<Opened<'_>>) -> Result<(Arc<dyn Tree>, Vec<Shown>), String> {
         let ttl = Ttl::new(self.config.metadata_ttl);
         let share = self.memory / sources.len().max(1) as u64;
-        let trees: Vec<Arc<dyn Tree>> = self
-            .config
-            .sources
-            .iter()
-            .zip(sources)
-            .map(|(wanted, source)| self.bucket(wanted, source, ttl, share))
-            .collect();
-        let probes = self
-            .config
-            .sources
-            .iter()
-            .zip(&trees)
-            .map(async |(source, tree)| fs::probe(&**tree, PATIENCE).await.map_err(|error| refuse(source, &error)));
-        let shown = try_join_all(probes).await?;
+        let trees = try_join_all(sources.into_iter().map(|source| self.tree(source, ttl, share))).await?;
+        let (trees, shown): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
         let placed = self.config.sources.iter().map(|source| source.at.clone());
         let members: Vec<_> = placed.zip(trees).map(|(at, tree)| Member { at, tree }).collect();
         let tree = match &members[..] {
@@ -99,19 +131,31 @@ impl Trees<'_> {
         Ok((tree, shown))
     }
 
-    fn bucket(&self, wanted: &MountSource, source: Arc<Source>, ttl: Ttl, memory: u64) -> Arc<dyn Tree> {
-        let names = self.cache.names(source.store.clone(), self.config, ttl);
-        let (peeks, metrics) = (self.peeks.clone(), self.metrics.clone());
-        let namespace = Namespace::new(names, ttl, memory, peeks, metrics, self.runtime.clone());
-        Arc::new(Bucket::new(source, namespace, &wanted.url.prefix))
+    async fn tree(&self, source: Opened<'_>, ttl: Ttl, memory: u64) -> Result<(Arc<dyn Tree>, Shown), String> {
+        let names = |source: &Arc<Source>| self.cache.names(source.store.clone(), self.config, ttl);
+        let peeks = self.peeks.clone();
+        match source {
+            Opened::Store(url, source) => {
+                let (metrics, runtime) = (self.metrics.clone(), self.runtime.clone());
+                let namespace = Namespace::new(names(&source), ttl, memory, peeks, metrics, runtime);
+                let tree = Bucket::new(source, namespace, &url.prefix);
+                let shown = fs::probe(&tree, PATIENCE).await.map_err(|error| refuse(url, &error))?;
+                Ok((Arc::new(tree), shown))
+            }
+            Opened::List(List { stores, files, odd }) => {
+                let place = |(_, source): (SourceUrl, Arc<Source>)| Place { names: names(&source), source };
+                let tree = Manifest::new(stores.into_iter().map(place).collect(), files, ttl, peeks);
+                Ok((Arc::new(tree), odd.map_or(Shown::Names, Shown::Odd)))
+            }
+        }
     }
 }
 
-/// Why a source cannot be mounted, with what to do about it.
-fn refuse(source: &MountSource, error: &StoreError) -> String {
+/// Why a store cannot be mounted, with what to do about it.
+fn refuse(url: &SourceUrl, error: &StoreError) -> String {
     let remedy = match error.kind {
         ErrorKind::Offline => "; mount once without --offline, with the same --cache-dir",
-        _ => source.url.remedy_of_mount(error),
+        _ => url.remedy_of_mount(error),
     };
-    format!("cannot mount {}: {error}{remedy} (fitsfs check {} tells more)", source.url, source.url)
+    format!("cannot mount {url}: {error}{remedy} (fitsfs check {url} tells more)")
 }

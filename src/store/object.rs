@@ -44,6 +44,8 @@ pub struct Object {
     pub source: Arc<Source>,
     /// Its key, version and size.
     pub meta: Arc<ObjectMeta>,
+    /// The store has not told of it yet: what is said of it is from elsewhere, and it is looked at before it is read.
+    pub is_provisional: bool,
 }
 
 impl Object {
@@ -69,7 +71,9 @@ impl Object {
 
     /// Whether both are one version of one object.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.source.store.id() == other.source.store.id() && self.meta.is_same(&other.meta)
+        self.source.store.id() == other.source.store.id()
+            && self.is_provisional == other.is_provisional
+            && self.meta.is_same(&other.meta)
     }
 
     /// The bytes `range` of this version, see [`Store::get`].
@@ -83,6 +87,6 @@ impl Object {
     /// An object of a store.
     pub(crate) fn of(store: Arc<dyn Store>, meta: ObjectMeta) -> Self {
         let source = Source { store, pace: PaceMeter::default(), health: Health::default() };
-        Self { source: Arc::new(source), meta: Arc::new(meta) }
+        Self { source: Arc::new(source), meta: Arc::new(meta), is_provisional: false }
     }
 }

@@ -4,10 +4,11 @@
 //! directory and a name. A path is not a key: which object of which source is behind a file is what the tree knows, and
 //! tells by an [`Object`].
 //!
-//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree; [`Union`]: several trees as one
+//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree; [`Manifest`]: a list of files; [`Union`]: several trees as one
 //! - [`Peeks`]: the heads of files, which come along with look-ups
 
 mod bucket;
+pub mod manifest;
 #[cfg(test)]
 pub mod paths;
 mod peek;
@@ -21,6 +22,7 @@ use crate::store::{Object, Result};
 
 pub use crate::cache::names::Ttl;
 pub use bucket::{Bucket, Namespace};
+pub use manifest::Manifest;
 pub use peek::{Ahead, Peeks};
 pub use union::{Member, Union};
 
@@ -90,8 +92,9 @@ pub trait Tree: Send + Sync + std::fmt::Debug {
     /// its directory. Costs few requests, or none while many others are in flight.
     async fn foresee(&self, path: &str) -> Option<(String, Object)>;
 
-    /// What a file is that is listed as empty: some stores list so what has bytes.
-    async fn look_again(&self, object: &Object) -> Object;
+    /// What the file at a path is, as the store tells it, of which that was not asked yet: what is provisional, or listed as
+    /// empty, as some stores list what has bytes. The same object where it belongs to another tree.
+    async fn look_again(&self, path: &str, object: &Object) -> Result<Object>;
 
     /// The file at a path has turned out to be another version, or gone: what is known of it and of its directory is not
     /// valid any more.

@@ -91,8 +91,8 @@ impl Tree for Paths {
         }
     }
 
-    async fn look_again(&self, object: &Object) -> Object {
-        object.clone()
+    async fn look_again(&self, _: &str, object: &Object) -> Result<Object> {
+        Ok(object.clone())
     }
 
     async fn invalidate(&self, _: &str) {}

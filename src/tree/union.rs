@@ -174,12 +174,13 @@ impl Tree for Union {
         None
     }
 
-    async fn look_again(&self, object: &Object) -> Object {
+    async fn look_again(&self, path: &str, object: &Object) -> Result<Object> {
+        let all: Vec<_> = (0..self.members.len()).collect();
         let mut object = object.clone();
-        for member in &self.members {
-            object = member.tree.look_again(&object).await;
+        for (member, inside) in self.inside(path, &all) {
+            object = member.tree.look_again(inside, &object).await?;
         }
-        object
+        Ok(object)
     }
 
     async fn invalidate(&self, path: &str) {

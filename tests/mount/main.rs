@@ -18,6 +18,7 @@ mod killed;
 mod lifecycle;
 mod limits;
 mod listings;
+mod lists;
 mod lookups;
 mod map;
 mod mmap;

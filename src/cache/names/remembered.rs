@@ -93,9 +93,7 @@ impl Remembered {
 
     /// Size, time and version of one object, and the age of that.
     pub async fn head(&self, key: &str) -> Result<(ObjectMeta, Duration)> {
-        if let Some(memory) = &self.memory
-            && let Some(answer) = memory.object(key).await
-        {
+        if let Some(answer) = self.known_head(key).await {
             return Ok(answer);
         }
         let asked = record::now();
@@ -104,6 +102,11 @@ impl Remembered {
             memory.write(Record::of_head(&memory.id, asked, &object));
         }
         Ok((object, Duration::ZERO))
+    }
+
+    /// What is remembered of one object; none if the store would have to be asked.
+    pub async fn known_head(&self, key: &str) -> Option<(ObjectMeta, Duration)> {
+        self.memory.as_ref()?.object(key).await
     }
 
     /// What is remembered of a request.

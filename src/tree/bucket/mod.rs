@@ -53,7 +53,7 @@ impl Bucket {
     }
 
     fn object(&self, meta: Arc<ObjectMeta>) -> Object {
-        Object { source: self.source.clone(), meta }
+        Object { source: self.source.clone(), meta, is_provisional: false }
     }
 
     fn entry(&self, entry: entry::Entry) -> Entry {
@@ -94,8 +94,11 @@ impl Tree for Bucket {
         Some((path, self.object(meta)))
     }
 
-    async fn look_again(&self, object: &Object) -> Object {
-        self.object(self.namespace.look_again(&object.meta).await)
+    async fn look_again(&self, _path: &str, object: &Object) -> Result<Object> {
+        match object.size() {
+            0 => Ok(self.object(self.namespace.look_again(&object.meta).await)),
+            _ => Ok(object.clone()),
+        }
     }
 
     async fn invalidate(&self, path: &str) {

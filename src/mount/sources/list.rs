@@ -1,0 +1,135 @@
+//! A list of products as a source: its files, and the stores that they are in.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+use super::open_store;
+use crate::config::MountConfig;
+use crate::manifest::{self, Listed};
+use crate::metrics::Metrics;
+use crate::presets;
+use crate::store::{Source, SourceUrl, StoreError, StoreOptions};
+use crate::tree::manifest::File;
+
+/// More stores than these are a mistake in the list.
+const MAX_STORES: usize = 64;
+
+/// A list that was read.
+pub struct List {
+    /// The stores of its files, with their URLs.
+    pub stores: Vec<(SourceUrl, Arc<Source>)>,
+    /// The files.
+    pub files: Vec<File>,
+    /// What is wrong with rows, if something is.
+    pub odd: Option<String>,
+}
+
+/// Reads a list, and opens the stores that its files are in.
+pub async fn open(
+    path: &Path,
+    options: &StoreOptions,
+    config: &MountConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<List, String> {
+    let (read_path, layout) = (path.to_owned(), config.layout.clone());
+    let read = tokio::task::spawn_blocking(move || manifest::read(&read_path, layout.as_ref())).await;
+    let mut list = read.map_err(|_| "reading the list ended by a bug of fitsfs".to_owned())??;
+    let (mut stores, mut numbers, mut files) = (Vec::new(), HashMap::new(), Vec::new());
+    for listed in std::mem::take(&mut list.files) {
+        let (url, key) = match allowed(&listed) {
+            Ok(object) => object,
+            Err(error) => {
+                list.note(format!("{}: {error}", listed.path));
+                continue;
+            }
+        };
+        let place = match numbers.get(&url.to_string()) {
+            Some(place) => *place,
+            None if stores.len() == MAX_STORES => {
+                return Err(format!("the list {} names more than {MAX_STORES} stores", path.display()));
+            }
+            None => {
+                let opened = async { open_store(&url, &options_for(&url, options)?, config, metrics).await };
+                let opened = opened.await.map_err(|error| super::refuse(&url, &error))?;
+                numbers.insert(url.to_string(), stores.len());
+                stores.push((url, opened));
+                stores.len() - 1
+            }
+        };
+        files.push(File { path: listed.path.into(), place, key: key.into(), size: listed.size });
+    }
+    let first = list.first_odd.unwrap_or_default();
+    if files.is_empty() {
+        return Err(format!("the list {}: no row names a file that can be mounted: {first}", path.display()));
+    }
+    let odd = (list.odd > 0).then(|| format!("{} rows are not as they should be; the first: {first}", list.odd));
+    Ok(List { stores, files, odd })
+}
+
+/// The store and the key of a file. A list may come from anywhere: it does not decide what of this machine, or of the
+/// services that only this machine can reach, is shown to its users.
+fn allowed(listed: &Listed) -> Result<(SourceUrl, String), StoreError> {
+    let (url, key) = SourceUrl::parse_object(&listed.url)?;
+    if url.folder().is_some() || Url::parse(&listed.url).is_ok_and(|url| url.host().is_some_and(is_of_this_machine)) {
+        return Err(StoreError::invalid("a list may name no local files, and no services of this machine or its link"));
+    }
+    Ok((url, key))
+}
+
+fn is_of_this_machine(host: Host<&str>) -> bool {
+    let v4 = |address: Ipv4Addr| address.is_loopback() || address.is_link_local() || address.is_unspecified();
+    let v6 = |address: Ipv6Addr| {
+        address.is_loopback()
+            || address.is_unspecified()
+            || address.is_unicast_link_local()
+            || address.to_ipv4_mapped().is_some_and(v4)
+    };
+    match host {
+        Host::Ipv4(address) => v4(address),
+        Host::Ipv6(address) => v6(address),
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost") || name == "metadata.google.internal",
+    }
+}
+
+/// How to reach a store: as a public archive, if it is one.
+fn options_for(url: &SourceUrl, given: &StoreOptions) -> Result<StoreOptions, StoreError> {
+    let env = |name: &str| std::env::var(name).ok();
+    let is_of = |preset: &&presets::Preset| SourceUrl::parse(preset.url).is_ok_and(|other| other.root == url.root);
+    match presets::PRESETS.iter().find(is_of) {
+        Some(preset) => preset.source(given, env).map(|(_, options)| options),
+        None => url.resolve_options(given.clone(), env),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_nothing_of_this_machine() {
+        let allowed = |url: &str| {
+            let listed = Listed { path: "x".to_owned(), url: url.to_owned(), size: None };
+            allowed(&listed).map(|(_, key)| key)
+        };
+        assert_eq!(allowed("s3://bucket/d/x.fits").unwrap(), "d/x.fits");
+        assert!(allowed("file:///etc/shadow").is_err() && allowed("s3://bucket").is_err());
+        let of_this_machine = |url: &str| is_of_this_machine(Url::parse(url).unwrap().host().unwrap());
+        for url in
+            ["http://169.254.169.254/x", "http://127.0.0.1/x", "http://localhost/x", "http://[fe80::1]/x", "http://0/x"]
+        {
+            assert!(of_this_machine(url), "{url}");
+        }
+        assert!(!of_this_machine("https://mast.stsci.edu/x") && !of_this_machine("http://10.0.0.1/x"));
+    }
+
+    #[test]
+    fn public_archives_are_reached_as_such() {
+        let url = SourceUrl::parse("s3://nasa-irsa-wise").unwrap();
+        let options = options_for(&url, &StoreOptions::default()).unwrap();
+        assert!(options.s3.no_sign_request && options.s3.region.as_deref() == Some("us-west-2"));
+    }
+}
