@@ -49,8 +49,9 @@ impl Columns {
     /// The URL of the object of a row: that of the first column that has one.
     pub fn url(&self, row: &[String]) -> Result<String, String> {
         let cells = self.urls.iter().filter_map(|column| row.get(*column)).map(|cell| cell.trim());
-        let urls = cells.filter(|cell| !cell.is_empty() && *cell != "--").map(url_of);
-        urls.fold(Err("it has no URL".to_owned()), |found: Result<String, String>, next| found.or(next))
+        let mut urls = cells.filter(|cell| !cell.is_empty() && *cell != "--").map(url_of);
+        let first = urls.next().unwrap_or_else(|| Err("it has no URL".to_owned()));
+        first.or_else(|error| urls.find_map(Result::ok).ok_or(error))
     }
 
     /// The name that the file has where no layout says another: as the list has it, or as the URL ends.

@@ -18,7 +18,7 @@ use crate::store::{ErrorKind, Object, ObjectMeta, Result, Source, StoreError, Ve
 /// Objects that were looked at, and are remembered for their TTL.
 const MAX_LOOKED_AT: u64 = 100_000;
 
-/// A head that came along is for the look-up that follows at once.
+/// What came along with an open is for the look-up that follows at once.
 const HEAD_TTL: Duration = Duration::from_secs(10);
 
 /// A store that files of the list are in.
@@ -77,8 +77,9 @@ impl Manifest {
     pub fn new(places: Vec<Place>, mut files: Vec<File>, ttl: Ttl, peeks: Arc<Peeks>) -> Self {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let asked = moka::future::Cache::builder().max_capacity(MAX_LOOKED_AT).time_to_live(ttl.positive).build();
-        let told = moka::sync::Cache::builder().max_capacity(MAX_LOOKED_AT).time_to_live(ttl.positive).build();
-        Self(Arc::new(Inner { places, files, ttl, asked, told, peeks, heads: Mutex::default() }))
+        // The look-up that follows an open must find what that was told, however short names are valid.
+        let told = moka::sync::Cache::builder().max_capacity(MAX_LOOKED_AT).time_to_live(ttl.positive.max(HEAD_TTL));
+        Self(Arc::new(Inner { places, files, ttl, asked, told: told.build(), peeks, heads: Mutex::default() }))
     }
 }
 

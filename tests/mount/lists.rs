@@ -55,12 +55,16 @@ fn the_products_of_a_query_are_a_tree() {
 /// The list is a claim. What the store says counts before a byte is read.
 #[test]
 fn sizes_that_are_wrong_change_no_byte() {
+    ["60s", "0s"].into_iter().for_each(check_wrong_sizes);
+}
+
+fn check_wrong_sizes(ttl: &str) {
     let rig = Rig::unmounted(|lab| {
         lab.put(BUCKET, "long.fits", pattern(2 * MIB, 1));
         lab.put(BUCKET, "short.fits", pattern(100, 2));
     });
     let list = "url,size\ns3://archive/long.fits,10\ns3://archive/short.fits,999999\n";
-    assert!(mount(&rig, "list.csv", list, &[]).status.success());
+    assert!(mount(&rig, "list.csv", list, &["--metadata-ttl", ttl]).status.success());
     let listed: Vec<_> =
         fs::read_dir(&rig.root).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
     assert_eq!(listed.iter().sum::<u64>(), 10 + 999_999, "as listed");
