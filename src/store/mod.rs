@@ -24,6 +24,7 @@ mod scheme;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod source_url;
+mod web;
 
 use std::ops::Range;
 use std::sync::Arc;
