@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
 
+mod http;
 mod lab;
 mod s3;
 mod suite;

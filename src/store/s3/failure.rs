@@ -279,7 +279,7 @@ mod tests {
             let mut answer = HttpResponse::new(503.try_into().expect("a status"), SdkBody::empty());
             answer.headers_mut().insert("retry-after", text);
             date.map(|date| answer.headers_mut().insert("date", date));
-            retry_after(&answer)
+            retry_after(answer.headers())
         };
         let now = Some("Fri, 31 Dec 1999 23:59:50 GMT");
         assert_eq!(asked(" 120 ", None), Some(Duration::from_secs(120)));

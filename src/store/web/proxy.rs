@@ -30,7 +30,7 @@ impl Bypass {
     }
 
     /// Whether no proxy is asked for this URL. An entry is a host, or the end of its name from a dot on.
-    fn includes(&self, url: &Url) -> bool {
+    pub fn includes(&self, url: &Url) -> bool {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return self.all };
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
         let is_meant = |name: &str| host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
