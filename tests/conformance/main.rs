@@ -9,3 +9,4 @@ mod http;
 mod lab;
 mod s3;
 mod suite;
+mod web_server;

@@ -55,7 +55,7 @@ pub struct HttpStore {
     wholes: Wholes,
     /// The server refuses HEADs.
     refuses_heads: AtomicBool,
-    /// A file has a strong entity tag, by which it can be asked for.
+    /// A file has an entity tag that is its version, by which it is asked for.
     has_tags: AtomicBool,
     /// A GET of a range was answered with the whole file.
     ignores_ranges: AtomicBool,
@@ -122,7 +122,7 @@ impl HttpStore {
     }
 
     fn noted(&self, told: Told) -> Told {
-        self.has_tags.fetch_or(told.etag.is_some(), Ordering::Relaxed);
+        self.has_tags.fetch_or(told.own_tag().is_some(), Ordering::Relaxed);
         told
     }
 

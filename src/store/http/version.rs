@@ -50,7 +50,7 @@ impl Told {
     }
 
     /// The tag, if it says more than the time and the size.
-    fn own_tag(&self) -> Option<&str> {
+    pub fn own_tag(&self) -> Option<&str> {
         let etag = self.etag.as_deref()?;
         let derived = self.modified.zip(self.size).map(|(modified, size)| derived_tag(modified, size));
         (derived.as_deref() != Some(etag)).then_some(etag)
