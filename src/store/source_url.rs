@@ -47,7 +47,7 @@ impl SourceUrl {
         let (scheme, rest) = scheme_of(text)?;
         let Place { root, path: key } = scheme.split_object(rest)?;
         if key.is_empty() || key.ends_with('/') {
-            return Err(StoreError::invalid(format!("{text} names no object: give it as {}/key", scheme.form())));
+            return Err(StoreError::invalid(format!("the URL names no object: give it as {}/key", scheme.form())));
         }
         Ok((Self { scheme, root, prefix: String::new() }, key))
     }
@@ -171,11 +171,14 @@ mod tests {
             "s3://AKIA:hunter2@bucket/x",
             "https://me:hunter2@host/",
             "https://host/k#hunter2",
+            "https://host/a//hunter2",
             "s3://bucket?hunter2",
             "hunter2:hunter2",
         ] {
             assert!(!SourceUrl::parse(text).unwrap_err().message.contains("hunter2"), "{text}");
         }
+        let signed = SourceUrl::parse("https://host/k.fits?X-Amz-Signature=hunter2").unwrap();
+        assert_eq!(signed.to_string(), "https://host/k.fits?...");
     }
 
     #[test]

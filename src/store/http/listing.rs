@@ -26,6 +26,9 @@ use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, StoreEr
 /// An index that is longer is none: some 80,000 entries.
 const MAX_INDEX: usize = 8 << 20;
 
+/// An index that drips in for longer than this is given up.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// HEADs at once: a page of 1,000 files takes some 30 round trips.
 const HEADS_AT_ONCE: usize = 32;
 
@@ -297,7 +300,9 @@ impl HttpStore {
         }
         let name = format!("LIST {}", self.root.shown(folder));
         let read = Instant::now();
-        let Some((entries, date)) = self.index_of(&name, folder).await? else {
+        let late = |_| StoreError::new(ErrorKind::Timeout, format!("{name}: the index does not arrive in time"));
+        let arrived = tokio::time::timeout(INDEX_TIMEOUT, self.index_of(&name, folder)).await.map_err(late)?;
+        let Some((entries, date)) = arrived? else {
             return match folder {
                 "" => Err(StoreError::new(ErrorKind::NotFound, format!("{name}: there is no such folder"))),
                 _ => Ok(None),

@@ -96,7 +96,8 @@ impl HttpStore {
     /// What the server tells of a key by itself; none of a folder.
     async fn told_of(&self, key: &str) -> Result<Option<Told>> {
         let (url, name) = (self.url_of("HEAD", key)?, format!("HEAD {}", self.root.shown(key)));
-        if !self.refuses_heads.load(Ordering::Relaxed) {
+        let mut is_refused = self.refuses_heads.load(Ordering::Relaxed);
+        if !is_refused {
             let answer = self.web.ask(&name, &url, &Request::new("HEAD")).await?;
             if is_folder(&url, &answer) {
                 return Ok(None);
@@ -105,7 +106,8 @@ impl HttpStore {
             match answer.status() {
                 200 if size.is_some() => return Ok(Some(self.noted(Told::by(|name| answer.header(name), size)))),
                 // Signatures of URLs are for one method, and that is GET. Others know no HEAD.
-                200 | 400 | 403 | 405 | 501 => {}
+                400 | 403 | 405 | 501 => is_refused = true,
+                200 => {}
                 _ => return Err(failure(&name, &answer)),
             }
         }
@@ -117,7 +119,7 @@ impl HttpStore {
             200 | 206 | 416 => {}
             _ => return Err(failure(&name, &answer)),
         }
-        self.refuses_heads.store(true, Ordering::Relaxed);
+        self.refuses_heads.fetch_or(is_refused, Ordering::Relaxed);
         Ok(Some(self.noted(Told::by(|name| answer.header(name), size_told(&answer)))))
     }
 

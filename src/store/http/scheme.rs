@@ -92,3 +92,41 @@ impl Scheme for Http {
         Ok(Box::new(HttpDiagnosis::new(HttpStore::open(self.0, root, &options.http)?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::SourceUrl;
+
+    fn of_env(set: &[(&str, &str)]) -> crate::store::Result<SourceUrl> {
+        SourceUrl::from_env(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_environment_names_a_url() {
+        for (bucket, prefix, source) in [
+            ("https://h/a%20b", "", "https://h/a b/"),
+            ("https://h/a/", "b c", "https://h/a/b c/"),
+            ("https://h/a", "b/", "https://h/a/b/"),
+            ("HTTP://127.0.0.1:8080", "a", "http://127.0.0.1:8080/a/"),
+        ] {
+            let set = [("STORAGE_BACKEND", "http"), ("STORAGE_BUCKET", bucket), ("STORAGE_PREFIX", prefix)];
+            assert_eq!(of_env(&set).unwrap().to_string(), source, "{bucket} {prefix}");
+        }
+        for bucket in ["", "bucket", "s3://bucket", "ftp://h/"] {
+            let message = of_env(&[("STORAGE_BACKEND", "http"), ("STORAGE_BUCKET", bucket)]).unwrap_err().message;
+            assert!(message.contains("STORAGE_BUCKET is a URL"), "{bucket}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_a_key_of_its_host() {
+        let file = |url| SourceUrl::parse_object(url).map(|(source, key)| (source.root, key));
+        assert_eq!(file("https://h/d/a%20b.fits").unwrap(), ("h".to_owned(), "d/a b.fits".to_owned()));
+        let (root, key) = file("https://mast.stsci.edu/api/v0.1/Download/file/?uri=mast:HST/product/x.fits").unwrap();
+        assert_eq!(
+            (root.as_str(), key.as_str()),
+            ("mast.stsci.edu?", "api/v0.1/Download/file/?uri=mast:HST/product/x.fits")
+        );
+        assert!(file("https://h/d/").unwrap_err().message.contains("names no object"));
+    }
+}

@@ -66,6 +66,9 @@ impl Wholes {
 
     /// The file of this version, of which `bytes` are an answer, unless it is on its way already.
     pub fn fetch(&self, object: &ObjectMeta, bytes: BoxStream<'static, Result<Bytes>>) -> Result<Arc<Whole>> {
+        if let Some(whole) = self.find(object) {
+            return Ok(whole);
+        }
         let started = self.0.try_get_with(id(object), || Whole::start(bytes).map(Arc::new));
         started.map_err(|error| StoreError::clone(&error))
     }
