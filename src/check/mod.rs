@@ -40,7 +40,7 @@ impl CheckReport {
         match source {
             Ok(source) => {
                 report.source = Some(source.to_string());
-                let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.root, source.prefix);
+                let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.shown_root(), source.prefix);
                 report.checks.push(Check::ok("source", finding));
                 let (checks, capabilities) = source::checks(&source, options, &env).await;
                 report.checks.extend(checks);

@@ -10,6 +10,7 @@ mod class;
 mod diagnosis;
 mod error;
 mod hedge;
+mod http;
 mod identity;
 mod local;
 mod metered;
@@ -24,6 +25,7 @@ mod scheme;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod source_url;
+mod web;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
 pub use hedge::Hedge;
+pub use http::{HttpOptions, HttpStore};
 pub use identity::Identity;
 pub use local::LocalStore;
 pub use metered::Metered;

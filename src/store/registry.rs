@@ -3,13 +3,13 @@
 //! A new store is a module beside `s3` that implements [`Scheme`], and one line of [`SCHEMES`].
 
 use super::scheme::Scheme;
-use super::{Result, StoreError, local, s3};
+use super::{Result, StoreError, http, local, s3};
 
 /// The stores that there are.
-static SCHEMES: [&dyn Scheme; 2] = [&s3::S3, &local::Local];
+static SCHEMES: [&dyn Scheme; 4] = [&s3::S3, &http::HTTPS, &http::HTTP, &local::Local];
 
 /// Schemes and backends that other programs know, so that their names are no secrets.
-const OTHER_SCHEMES: [&str; 4] = ["gs", "az", "http", "https"];
+const OTHER_SCHEMES: [&str; 2] = ["gs", "az"];
 const OTHER_BACKENDS: [&str; 2] = ["azure", "gcs"];
 
 /// The scheme of this name, in lower or upper case.

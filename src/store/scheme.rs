@@ -1,5 +1,6 @@
 //! What tells one kind of store from another before a source of it is opened: its URLs, its variables, its options.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,21 @@ pub(super) trait Scheme: fmt::Debug + Sync {
 
     /// Splits what follows `scheme://` into the root, which is checked, and the raw path in it.
     fn split(&self, rest: &str) -> Result<Place>;
+
+    /// The same of the URL of an object, where that means something else than the URL of what is mounted.
+    fn split_object(&self, rest: &str) -> Result<Place> {
+        self.split(rest)
+    }
+
+    /// A root for people, where it may hold what is not shown.
+    fn shown_root<'a>(&self, root: &'a str) -> Cow<'a, str> {
+        root.into()
+    }
+
+    /// The scheme that the environment means, where a backend has several.
+    fn in_env(&self, _env: Env<'_>) -> Option<&'static dyn Scheme> {
+        None
+    }
 
     /// The source that `STORAGE_BUCKET`, `STORAGE_PREFIX` and what else belongs to the backend name. An empty variable
     /// counts as unset.

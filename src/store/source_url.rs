@@ -3,6 +3,7 @@
 //! Pure. A prefix is raw: no percent-decoding, no normalisation, since keys may hold any character. What a user wrote
 //! is echoed in an error only where it cannot hold a secret.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -25,14 +26,16 @@ pub struct SourceUrl {
 impl SourceUrl {
     /// Parses `scheme://root[/prefix]`.
     pub fn parse(text: &str) -> Result<Self> {
-        split(text).map(|(scheme, place)| Self::new(scheme, place))
+        let (scheme, rest) = scheme_of(text)?;
+        Ok(Self::new(scheme, scheme.split(rest)?))
     }
 
     /// Parses the URL of an object: its source, which is all of its store, and its key.
     pub fn parse_object(text: &str) -> Result<(Self, String)> {
-        let (scheme, Place { root, path: key }) = split(text)?;
+        let (scheme, rest) = scheme_of(text)?;
+        let Place { root, path: key } = scheme.split_object(rest)?;
         if key.is_empty() || key.ends_with('/') {
-            return Err(StoreError::invalid(format!("{text} names no object: give it as {}/key", scheme.form())));
+            return Err(StoreError::invalid(format!("the URL names no object: give it as {}/key", scheme.form())));
         }
         Ok((Self { scheme, root, prefix: String::new() }, key))
     }
@@ -41,12 +44,18 @@ impl SourceUrl {
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let backend = env("STORAGE_BACKEND").filter(|value| !value.is_empty());
         let scheme = registry::of_backend(backend.as_deref().unwrap_or(registry::default_backend()))?;
+        let scheme = scheme.in_env(&env).unwrap_or(scheme);
         Ok(Self::new(scheme, scheme.of_env(&env)?))
     }
 
     /// What the root of this source is, in a word: `bucket`.
     pub fn root_is_a(&self) -> &'static str {
         self.scheme.root_word()
+    }
+
+    /// The root for people.
+    pub fn shown_root(&self) -> Cow<'_, str> {
+        self.scheme.shown_root(&self.root)
     }
 
     /// Fills what the options leave open for this source from the environment, and checks them.
@@ -79,7 +88,7 @@ impl SourceUrl {
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, root) = (self.scheme.name(), &self.root);
+        let (scheme, root) = (self.scheme.name(), self.shown_root());
         match self.prefix.as_str() {
             "" => write!(f, "{scheme}://{root}"),
             prefix => write!(f, "{scheme}://{root}/{prefix}"),
@@ -87,7 +96,8 @@ impl fmt::Display for SourceUrl {
     }
 }
 
-fn split(text: &str) -> Result<(&'static dyn Scheme, Place)> {
+/// The scheme of a URL, and what follows it.
+fn scheme_of(text: &str) -> Result<(&'static dyn Scheme, &str)> {
     let Some((scheme, rest)) = text.split_once("://") else {
         let supported = registry::supported();
         return Err(StoreError::invalid(format!(
@@ -100,8 +110,7 @@ fn split(text: &str) -> Result<(&'static dyn Scheme, Place)> {
             "credentials in a source URL are refused: use a profile or the AWS_* environment",
         ));
     }
-    let scheme = registry::named(scheme)?;
-    Ok((scheme, scheme.split(rest)?))
+    Ok((registry::named(scheme)?, rest))
 }
 
 #[cfg(test)]
@@ -132,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_what_is() {
-        for text in ["gs://bucket", "az://a/c", "https://host/d/", "mast", "list.txt", "x://y"] {
+        for text in ["gs://bucket", "az://a/c", "ftp://host/d/", "mast", "list.txt", "x://y"] {
             let error = SourceUrl::parse(text).unwrap_err();
             assert!(error.message.contains("s3://bucket[/prefix]"), "{text}: {error}");
         }
@@ -158,12 +167,15 @@ mod tests {
         for text in [
             "s3://AKIA:hunter2@bucket/x",
             "https://me:hunter2@host/",
-            "https://host/k?X-Amz-Signature=hunter2",
+            "https://host/k#hunter2",
+            "https://host/a//hunter2",
             "s3://bucket?hunter2",
             "hunter2:hunter2",
         ] {
             assert!(!SourceUrl::parse(text).unwrap_err().message.contains("hunter2"), "{text}");
         }
+        let signed = SourceUrl::parse("https://host/k.fits?X-Amz-Signature=hunter2").unwrap();
+        assert_eq!(signed.to_string(), "https://host/k.fits?...");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
 
+mod http;
 mod lab;
 mod local;
 mod s3;
 mod suite;
+mod web_server;

@@ -14,6 +14,7 @@ mod frozen;
 mod gateways;
 mod hanging;
 mod hedging;
+mod http;
 mod killed;
 mod lifecycle;
 mod limits;
@@ -37,3 +38,6 @@ mod trace;
 mod trust;
 mod versions;
 mod warm;
+#[path = "../conformance/web_server.rs"]
+#[allow(dead_code, reason = "made for the conformance suite")]
+mod web_server;

@@ -1,6 +1,5 @@
 //! A list of products as a source: its files, and the stores that they are in.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ pub async fn open(
     let (read_path, layout) = (path.to_owned(), config.layout.clone());
     let read = tokio::task::spawn_blocking(move || manifest::read(&read_path, layout.as_ref())).await;
     let mut list = read.map_err(|_| "reading the list ended by a bug of fitsfs".to_owned())??;
-    let (mut stores, mut numbers, mut files) = (Vec::new(), HashMap::new(), Vec::new());
+    let (mut stores, mut files) = (Vec::new(), Vec::new());
     for listed in std::mem::take(&mut list.files) {
         let (url, key) = match allowed(&listed) {
             Ok(object) => object,
@@ -47,15 +46,14 @@ pub async fn open(
                 continue;
             }
         };
-        let place = match numbers.get(&url.to_string()) {
-            Some(place) => *place,
+        let place = match stores.iter().position(|(known, _)| *known == url) {
+            Some(place) => place,
             None if stores.len() == MAX_STORES => {
                 return Err(format!("the list {} names more than {MAX_STORES} stores", path.display()));
             }
             None => {
                 let opened = async { open_store(&url, &options_for(&url, options)?, config, metrics).await };
                 let opened = opened.await.map_err(|error| super::refuse(&url, &error))?;
-                numbers.insert(url.to_string(), stores.len());
                 stores.push((url, opened));
                 stores.len() - 1
             }

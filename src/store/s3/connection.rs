@@ -32,11 +32,12 @@ use url::Url;
 
 use super::credentials::Provider;
 use super::failure::Peer;
+use super::http;
 use super::odd_headers::WithoutOddHeaders;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
 use super::profile::Settings;
-use super::{authorities, http};
 use crate::store::Result;
+use crate::store::web::authorities;
 
 /// A TCP and TLS handshake takes three round trips: 1 s even at 300 ms each. A SYN that was lost is sent again after
 /// 1 s, and after 3 s for the second time.
@@ -81,7 +82,7 @@ impl Connector {
     pub(super) async fn new(options: &S3Options) -> Result<Self> {
         let settings = Settings::read(options.named_profile()).await;
         let bundle = options.ca_bundle.as_deref().or(settings.ca_bundle.as_deref());
-        let http = http::client(&authorities::context(bundle)?);
+        let http = http::client(&authorities::context(bundle, "AWS_CA_BUNDLE, or ca_bundle of a profile")?);
         let region = region(options).await;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.clone())

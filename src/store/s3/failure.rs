@@ -5,18 +5,17 @@
 //! so that no signature or token can get into them.
 
 use std::error::Error;
-use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use rustls::CertificateError;
 
 use super::limit::is_too_long;
+use crate::store::web::{
+    certificate_cause, certificate_error, chain, innermost, kind_of_status, one_line, retry_after,
+};
 use crate::store::{ErrorKind, StoreError};
 
 /// How far a request came.
@@ -75,7 +74,7 @@ impl Failure {
         let cause = match stage {
             Stage::Answered(_) | Stage::Unparsable(_) | Stage::TooLong(_) => None,
             Stage::Credentials => Some(credentials_cause(error)),
-            Stage::Certificate => certificate_error(error).map(certificate_cause),
+            Stage::Certificate => certificate_error(error).map(|error| certificate_cause(error, "AWS_CA_BUNDLE")),
             Stage::Construction | Stage::Timeout | Stage::Network => Some(innermost(error)),
         };
         Self {
@@ -83,7 +82,7 @@ impl Failure {
             code: code.as_deref().map(one_line),
             region: answer.and_then(bucket_region),
             request_id: header("x-amz-request-id"),
-            retry_after: answer.and_then(retry_after),
+            retry_after: answer.and_then(|answer| retry_after(answer.headers())),
             cause,
         }
     }
@@ -174,39 +173,8 @@ fn is_stale_code(code: &str) -> bool {
     )
 }
 
-/// The `Retry-After` of an answer: seconds, or a date (RFC 9110, 10.2.3). A date is compared with that of the server's
-/// answer, as the clock here may be wrong.
-fn retry_after(answer: &HttpResponse) -> Option<Duration> {
-    let text = answer.headers().get("retry-after")?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text: &str| SystemTime::try_from(DateTime::from_str(text, Format::HttpDate).ok()?).ok();
-    let now = answer.headers().get("date").and_then(date).unwrap_or_else(SystemTime::now);
-    // What is over by now asks for nothing.
-    Some(date(text)?.duration_since(now).unwrap_or_default())
-}
-
 fn answered_kind(status: u16, code: Option<&str>) -> ErrorKind {
-    if let Some(kind) = code.and_then(code_kind) {
-        return kind;
-    }
-    match status {
-        401 => ErrorKind::Credentials,
-        403 => ErrorKind::AccessDenied,
-        404 | 410 => ErrorKind::NotFound,
-        408 => ErrorKind::Timeout,
-        412 | 416 => ErrorKind::VersionChanged,
-        429 | 503 => ErrorKind::Throttled,
-        // TemporaryRedirect, where it does not tell another region: a new bucket's names are not everywhere yet.
-        307 => ErrorKind::Server,
-        // NotImplemented does not get better by asking again.
-        501 => ErrorKind::Invalid,
-        500..=599 => ErrorKind::Server,
-        // A redirection that was not followed, and what the server calls our mistake.
-        300..=499 => ErrorKind::Invalid,
-        _ => ErrorKind::BadResponse,
-    }
+    code.and_then(code_kind).unwrap_or_else(|| kind_of_status(status))
 }
 
 /// Codes that say more than their status.
@@ -254,37 +222,6 @@ fn stage<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Stage {
     }
 }
 
-/// An error and its causes. What an I/O error was made of is not its source, but one of its causes.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => Some(inner),
-        None => error.source(),
-    })
-}
-
-fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
-    chain(error).find_map(|cause| match cause.downcast_ref() {
-        Some(rustls::Error::InvalidCertificate(error)) => Some(error),
-        _ => None,
-    })
-}
-
-/// What is wrong with a certificate, and what to do about it.
-fn certificate_cause(error: &CertificateError) -> String {
-    use CertificateError::*;
-    match error {
-        UnknownIssuer => {
-            "no authority that this machine trusts has signed it; AWS_CA_BUNDLE names the certificates of others"
-        }
-        Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
-        NotValidYet | NotValidYetContext { .. } => "it is not valid yet, or the clock of this machine is wrong",
-        NotValidForName | NotValidForNameContext { .. } => "it is for another host",
-        Revoked => "it was revoked",
-        other => return one_line(&other.to_string()),
-    }
-    .to_owned()
-}
-
 fn has_credentials_error<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
     chain(error).any(|cause| cause.is::<CredentialsError>())
 }
@@ -299,16 +236,6 @@ pub(super) fn credentials_cause(error: &(dyn Error + 'static)) -> String {
     } else {
         innermost(error)
     }
-}
-
-/// The innermost error's text: what the operating system, the TLS library or the credentials provider said.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    one_line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
-}
-
-/// Text of others, for a message: one line, no control characters, not long.
-fn one_line(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The bucket's region by the header of the answer or, where there is none, the `Region` element of its body.
@@ -352,7 +279,7 @@ mod tests {
             let mut answer = HttpResponse::new(503.try_into().expect("a status"), SdkBody::empty());
             answer.headers_mut().insert("retry-after", text);
             date.map(|date| answer.headers_mut().insert("date", date));
-            retry_after(&answer)
+            retry_after(answer.headers())
         };
         let now = Some("Fri, 31 Dec 1999 23:59:50 GMT");
         assert_eq!(asked(" 120 ", None), Some(Duration::from_secs(120)));
@@ -454,16 +381,6 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_told_by_type_wherever_the_error_is_wrapped() {
-        let rejected = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, rejected));
-        assert!(certificate_error(&wrapped).is_some_and(|error| certificate_cause(error).contains("AWS_CA_BUNDLE")));
-        let other = io::Error::other(rustls::Error::HandshakeNotComplete);
-        assert!(certificate_error(&other).is_none());
-        assert_eq!(innermost(&other), "handshake not complete");
-    }
-
-    #[test]
     fn messages_name_the_host_that_was_not_reached() {
         for stage in [Stage::Network, Stage::Timeout, Stage::Certificate] {
             let message = |lacking| failure(stage, None, None).into_error("LIST s3://b/", &peer(lacking)).message;
@@ -477,6 +394,5 @@ mod tests {
         let error = failure(Stage::Answered(403), Some("AccessDenied"), None)
             .into_error("GET s3://b/k bytes 0-9", &peer(false));
         assert_eq!(error.message, "GET s3://b/k bytes 0-9: status 403 AccessDenied (request id 4442587FB7D0A2F9)");
-        assert_eq!(one_line("a\r\nb\x1b"), "a  b ");
     }
 }

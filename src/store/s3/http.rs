@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::limit::Limit;
 use super::pool::{IDLE_TIMEOUT, Pools};
-use super::proxy::{self, Bypass};
+use crate::store::web::proxy::{self, Bypass};
 
 /// Idle connections are kept for as many small GETs as run at once, and for what programs wait for beside them.
 const MAX_IDLE_CONNECTIONS: usize = 192;

@@ -1,9 +1,9 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
-//!   over [`http`], through a [`proxy`] or not; [`authorities`]: which certificates are trusted; [`limit`]: how long answers
-//!   may be; [`pool`]: when connections are abandoned, [`crowd`]: how many requests run at once
-//! - [`failure`]: what an error means; [`answer`]: whether a range GET was answered as asked
+//!   over [`http`]; [`limit`]: how long answers may be; [`pool`]: when connections are abandoned, [`crowd`]: how many
+//!   requests run at once
+//! - [`failure`]: what an error means
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`encoding`]: keys, entity tags and times as S3 writes them
 //! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
@@ -13,8 +13,6 @@
 //! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
 //! bucket is named in the host once the server has said that it takes none in the path.
 
-mod answer;
-mod authorities;
 mod connection;
 mod credentials;
 mod crowd;
@@ -30,7 +28,6 @@ mod page;
 mod pool;
 mod probe;
 mod profile;
-mod proxy;
 mod scheme;
 
 use std::error::Error;
@@ -49,12 +46,12 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::stream::StreamExt;
 
-use self::answer::ContentRange;
 use self::connection::Connector;
 use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use self::page::{page, storage_class};
 use self::scheme::is_directory_bucket;
+use super::web::answer::{self, ContentRange};
 use super::{
     Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
 };

@@ -1,5 +1,5 @@
-//! Which certificates are trusted: those of the system's authorities, or those of a file that the user names, as boto3
-//! and the AWS CLI take it from `AWS_CA_BUNDLE` or `ca_bundle` of a profile. The file replaces the system's.
+//! Which certificates are trusted: those of the system's authorities, or those of a file that the user names, which
+//! replaces the system's.
 
 use std::path::Path;
 
@@ -13,16 +13,16 @@ use crate::store::{ErrorKind, Result, StoreError};
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// What a connection demands of certificates.
-pub(super) fn context(bundle: Option<&Path>) -> Result<TlsContext> {
-    let trusted = bundle.map_or_else(|| Ok(TrustStore::default()), read)?;
+/// What a connection demands of certificates; `named_by` says for messages where the file is named.
+pub fn context(bundle: Option<&Path>, named_by: &str) -> Result<TlsContext> {
+    let trusted = bundle.map_or_else(|| Ok(TrustStore::default()), |path| read(path, named_by))?;
     let unusable = |error| StoreError::new(ErrorKind::Invalid, format!("TLS cannot be set up: {error}"));
     TlsContext::builder().with_trust_store(trusted).build().map_err(unusable)
 }
 
-fn read(path: &Path) -> Result<TrustStore> {
+fn read(path: &Path, named_by: &str) -> Result<TrustStore> {
     let invalid = |what: String| {
-        let message = format!("the CA bundle {path:?} (of AWS_CA_BUNDLE, or ca_bundle of a profile) {what}");
+        let message = format!("the CA bundle {path:?} (of {named_by}) {what}");
         StoreError::new(ErrorKind::Invalid, message)
     };
     let text = std::fs::read(path).map_err(|error| invalid(format!("cannot be read: {error}")))?;
@@ -69,7 +69,7 @@ mod tests {
     fn a_bundle_that_cannot_be_used_is_told_with_its_path() {
         let empty = tempfile::NamedTempFile::new().unwrap();
         for (path, what) in [(Path::new("/no/such.pem"), "cannot be read"), (empty.path(), "no certificate in PEM")] {
-            let error = context(Some(path)).unwrap_err();
+            let error = context(Some(path), "A_VARIABLE").unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(error.message.contains(what) && error.message.contains(path.to_str().unwrap()), "{error}");
         }

@@ -11,7 +11,7 @@ use url::Url;
 
 /// The entries of `NO_PROXY` that the SDK's client does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bypass {
+pub struct Bypass {
     all: bool,
     /// Host and port.
     ports: Vec<(String, u16)>,
@@ -19,7 +19,7 @@ pub(super) struct Bypass {
 
 impl Bypass {
     /// What the environment says. Lower case wins, as with curl and boto3.
-    pub(super) fn from_env() -> Self {
+    pub fn from_env() -> Self {
         let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         given("no_proxy").or_else(|| given("NO_PROXY")).map(|list| Self::parse(&list)).unwrap_or_default()
     }
@@ -30,7 +30,7 @@ impl Bypass {
     }
 
     /// Whether no proxy is asked for this URL. An entry is a host, or the end of its name from a dot on.
-    fn includes(&self, url: &Url) -> bool {
+    pub fn includes(&self, url: &Url) -> bool {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return self.all };
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
         let is_meant = |name: &str| host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -50,7 +50,7 @@ fn with_port(entry: &str) -> Option<(String, u16)> {
 }
 
 /// A client that sends what `bypass` includes by `direct`, and all else by `proxied`.
-pub(super) fn split(bypass: Bypass, proxied: SharedHttpClient, direct: SharedHttpClient) -> SharedHttpClient {
+pub fn split(bypass: Bypass, proxied: SharedHttpClient, direct: SharedHttpClient) -> SharedHttpClient {
     use aws_smithy_runtime_api::client::http::HttpClient;
 
     if bypass == Bypass::default() {
