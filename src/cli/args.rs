@@ -94,7 +94,7 @@ impl S3Args {
 /// `fitsfs mount`
 #[derive(Args, Debug)]
 pub struct MountArgs {
-    /// SOURCEs and MOUNTPOINT: URLs such as s3://bucket[/prefix] or file:///dir, NAME=URL for one at a place of its own,
+    /// SOURCEs and MOUNTPOINT: URLs such as s3://bucket[/prefix], https://host/path/ or file:///dir, NAME=URL for one at a place of its own,
     /// presets such as mast, or lists of products such as products.csv; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
     /// names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
@@ -191,7 +191,7 @@ pub struct TraceArgs {
 /// `fitsfs layout`
 #[derive(Args, Debug)]
 pub struct LayoutArgs {
-    /// A FITS or ASDF file: a path, in a mount or not, or an s3:// URL
+    /// A FITS or ASDF file: a path, in a mount or not, or a URL such as s3://bucket/key
     #[arg(value_name = "PATH | URL")]
     pub file: String,
     /// Print JSON
@@ -282,7 +282,7 @@ pub struct CacheClearArgs {
 /// `fitsfs check`
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// What to check: a URL such as s3://bucket[/prefix], or a preset (default: what STORAGE_BUCKET names)
+    /// What to check: a URL such as s3://bucket[/prefix] or https://host/path/, or a preset (default: what STORAGE_BUCKET names)
     pub source: Vec<String>,
     /// Print JSON
     #[arg(long)]

@@ -29,9 +29,9 @@ impl Diagnosis for HttpDiagnosis {
     }
 
     async fn reach(&mut self) -> Reached {
-        let origin = &self.store.root.origin;
+        let origin = &self.store.files.root.origin;
         let start = Instant::now();
-        let asked = self.store.web.ask(&format!("HEAD {origin}"), origin, &Request::new("HEAD")).await;
+        let asked = self.store.files.web.ask(&format!("HEAD {origin}"), origin, &Request::new("HEAD")).await;
         let endpoint = match asked {
             Ok(answer) => reachable(origin.as_str(), answer.status(), start.elapsed()),
             // What the front page of a host is, or where it leads, is nothing to a folder of it.
@@ -41,7 +41,7 @@ impl Diagnosis for HttpDiagnosis {
                 return Reached { checks: vec![failed], answers: false };
             }
         };
-        let credentials = match self.store.web.token() {
+        let credentials = match self.store.files.web.token() {
             Some(variable) => format!("the token of {variable} is sent to this host, and to no other"),
             None => "requests carry none".to_owned(),
         };

@@ -17,10 +17,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 
 use super::client::{Answer, Request};
+use super::files::{Files, Found};
 use super::index::{Entry, Index, PROPFIND, parse_dav, parse_html, parse_json};
 use super::redirect::failure;
 use super::version::{Told, http_date};
-use super::{Found, HttpStore};
 use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, StoreError};
 
 /// An index that is longer is none: some 80,000 entries.
@@ -59,6 +59,7 @@ const MAX_DEPTH: usize = 40;
 /// What is known of the server's folders.
 #[derive(Debug)]
 pub struct Listings {
+    files: Arc<Files>,
     folders: moka::sync::Cache<String, Arc<Folder>>,
     heads: moka::sync::Cache<String, Arc<ObjectMeta>>,
     index: AtomicU8,
@@ -97,22 +98,22 @@ enum Listed {
     File(Option<Told>),
 }
 
-impl Default for Listings {
-    fn default() -> Self {
+impl Listings {
+    /// Nothing is known yet of the folders that `files` are in.
+    pub fn new(files: Arc<Files>) -> Self {
         let weigh = |_: &String, folder: &Arc<Folder>| {
             let bytes: usize = folder.entries.keys().map(|name| ENTRY + 2 * name.len()).sum();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         Self {
+            files,
             folders: moka::sync::Cache::builder().max_capacity(MAX_KEPT).time_to_live(KEPT_FOR).weigher(weigh).build(),
             heads: moka::sync::Cache::builder().max_capacity(MAX_HEADS).time_to_live(HEADS_KEPT_FOR).build(),
             index: AtomicU8::new(0),
             claims: AtomicU8::new(UNKNOWN),
         }
     }
-}
 
-impl Listings {
     /// The index that the server has, once that is known.
     pub fn index(&self) -> Option<Index> {
         INDEXES.get(usize::from(self.index.load(Ordering::Relaxed)).checked_sub(1)?).copied()
@@ -134,12 +135,10 @@ impl Listings {
             tracing::info!(index = index.summary(), "the server's index of folders");
         }
     }
-}
 
-impl HttpStore {
     /// The page that answers a request. Its token is the last key of the page before.
-    pub(super) async fn page(&self, request: &ListRequest) -> Result<ListPage> {
-        if let Some(key) = self.root.only_key() {
+    pub async fn page(&self, request: &ListRequest) -> Result<ListPage> {
+        if let Some(key) = self.files.root.only_key() {
             return self.only_page(key, request).await;
         }
         let folder = request.prefix.rfind('/').map_or("", |slash| &request.prefix[..=slash]);
@@ -202,13 +201,13 @@ impl HttpStore {
     /// A page of these keys, in whose order they stay.
     async fn described(&self, keys: Vec<(String, Listed)>, delimited: bool) -> Result<ListPage> {
         self.test_claims(&keys).await;
-        let is_exact = self.listings.claims.load(Ordering::Relaxed) == EXACT;
+        let is_exact = self.claims.load(Ordering::Relaxed) == EXACT;
         let mut known = BTreeMap::new();
         let mut unknown = Vec::new();
         for (key, listed) in &keys {
             let Listed::File(told) = listed else { continue };
             let claimed = told.as_ref().filter(|_| is_exact).and_then(|told| claim(key, told));
-            match claimed.or_else(|| self.listings.heads.get(key).map(|head| (*head).clone())) {
+            match claimed.or_else(|| self.heads.get(key).map(|head| (*head).clone())) {
                 Some(object) => drop(known.insert(key.clone(), Ok(Found::File(object)))),
                 None => unknown.push(key.clone()),
             }
@@ -234,7 +233,7 @@ impl HttpStore {
 
     /// Compares what the index claims of the first of these files with what a HEAD tells, once.
     async fn test_claims(&self, keys: &[(String, Listed)]) {
-        let claims = &self.listings.claims;
+        let claims = &self.claims;
         let mut claimed = keys.iter().filter_map(|(key, listed)| match listed {
             Listed::File(Some(told)) => claim(key, told),
             Listed::File(None) | Listed::Folder => None,
@@ -265,7 +264,7 @@ impl HttpStore {
 
     async fn ask_all(&self, keys: Vec<String>) -> Vec<(String, Result<Option<Told>>)> {
         let asked = stream::iter(keys).map(|key| async move {
-            let told = self.told_of(&key).await;
+            let told = self.files.told_of(&key).await;
             (key, told)
         });
         asked.buffer_unordered(HEADS_AT_ONCE).collect().await
@@ -274,31 +273,31 @@ impl HttpStore {
     fn found(&self, key: &str, told: Option<Told>) -> Result<Found> {
         let Some(told) = told else { return Ok(Found::Folder) };
         let sizeless = || {
-            let what = format!("HEAD {}: the server does not tell the size", self.root.shown(key));
+            let what = format!("HEAD {}: the server does not tell the size", self.files.root.shown(key));
             StoreError::new(ErrorKind::Invalid, what)
         };
         let object = told.object(key).ok_or_else(sizeless)?;
-        self.listings.note(&object);
+        self.note(&object);
         Ok(Found::File(object))
     }
 
     /// What a HEAD tells of a file, once its time says which content it is.
-    pub(super) async fn look_up(&self, key: &str) -> Result<ObjectMeta> {
+    pub async fn look_up(&self, key: &str) -> Result<ObjectMeta> {
         let found = self.look_up_all(vec![key.to_owned()]).await.pop().map(|(_, found)| found);
         match found.unwrap_or(Ok(Found::Folder))? {
             Found::File(object) => Ok(object),
-            Found::Folder => Err(self.absent("HEAD", key)),
+            Found::Folder => Err(self.files.absent("HEAD", key)),
         }
     }
 
     /// The index of a folder; none if there is no such folder.
     async fn folder(&self, folder: &str, is_continued: bool) -> Result<Option<Arc<Folder>>> {
-        if let Some(known) = self.listings.folders.get(folder)
+        if let Some(known) = self.folders.get(folder)
             && (is_continued || known.read.elapsed() < FRESH_FOR)
         {
             return Ok(Some(known));
         }
-        let name = format!("LIST {}", self.root.shown(folder));
+        let name = format!("LIST {}", self.files.root.shown(folder));
         let read = Instant::now();
         let late = |_| StoreError::new(ErrorKind::Timeout, format!("{name}: the index does not arrive in time"));
         let arrived = tokio::time::timeout(INDEX_TIMEOUT, self.index_of(&name, folder)).await.map_err(late)?;
@@ -311,19 +310,19 @@ impl HttpStore {
         let key_end = |entry: &Entry| format!("{}{}", entry.name, if entry.is_folder { "/" } else { "" });
         let entries = entries.into_iter().map(|entry| (key_end(&entry), entry)).collect();
         let index = Arc::new(Folder { read, date, entries });
-        self.listings.folders.insert(folder.to_owned(), index.clone());
+        self.folders.insert(folder.to_owned(), index.clone());
         Ok(Some(index))
     }
 
     async fn index_of(&self, name: &str, folder: &str) -> Result<Option<(Vec<Entry>, Option<SystemTime>)>> {
-        let Some(url) = self.root.folder(folder) else { return Ok(None) };
-        if self.listings.index() == Some(Index::Dav)
+        let Some(url) = self.files.root.folder(folder) else { return Ok(None) };
+        if self.index() == Some(Index::Dav)
             && let Some(listed) = self.propfind(name, &url).await?
         {
             return Ok(Some(listed));
         }
         let request = Request::new("GET").with("accept", "application/json, text/html;q=0.9, */*;q=0.5");
-        let answer = self.web.ask(name, &url, &request).await?;
+        let answer = self.files.web.ask(name, &url, &request).await?;
         let (status, date) = (answer.status(), date_of(&answer));
         let is =
             |kind: &str| answer.header("content-type").is_some_and(|told| told.to_ascii_lowercase().contains(kind));
@@ -331,18 +330,18 @@ impl HttpStore {
         if status == 200 && is_json {
             let page = answer.into_bytes(name, MAX_INDEX).await?;
             if let Some(entries) = parse_json(&page) {
-                self.listings.learn(Index::Json);
+                self.learn(Index::Json);
                 return Ok(Some((entries, date)));
             }
-        } else if self.listings.index().is_none()
+        } else if self.index().is_none()
             && let Ok(Some(listed)) = self.propfind(name, &url).await
         {
-            self.listings.learn(Index::Dav);
+            self.learn(Index::Dav);
             return Ok(Some(listed));
         } else if status == 200 && is_html {
             let base = answer.url.clone();
             let page = answer.into_bytes(name, MAX_INDEX).await?;
-            self.listings.learn(Index::Html);
+            self.learn(Index::Html);
             return Ok(Some((parse_html(&base, &page), date)));
         } else if matches!(status, 404 | 410) {
             return Ok(None);
@@ -355,7 +354,7 @@ impl HttpStore {
     /// The index of a folder by WebDAV; none where the server does not speak that.
     async fn propfind(&self, name: &str, url: &url::Url) -> Result<Option<(Vec<Entry>, Option<SystemTime>)>> {
         let request = Request::new("PROPFIND").with("depth", "1").with("content-type", "application/xml");
-        let answer = self.web.ask(name, url, &request.with_body(PROPFIND)).await?;
+        let answer = self.files.web.ask(name, url, &request.with_body(PROPFIND)).await?;
         if answer.status() != 207 {
             return Ok(None);
         }

@@ -4,7 +4,7 @@
 //! those of range GETs, each of which is compared with the version.
 //!
 //! - [`mod@scheme`]: URLs and variables; [`root`]: which URL a key stands for; [`options`]: tokens and certificates
-//! - [`client`]: one request; [`redirect`]: where redirections lead, and who gets a token
+//! - [`files`]: what a key stands for; [`client`]: one request; [`redirect`]: where redirections lead, and who gets a token
 //! - [`version`]: which content an answer is of; [`index`]: what is in a folder, by what a server shows;
 //!   [`listing`]: pages of that, with sizes that are true
 //! - [`whole`]: files of servers that do not serve ranges
@@ -12,6 +12,7 @@
 
 mod client;
 mod diagnosis;
+mod files;
 mod index;
 mod listing;
 mod options;
@@ -24,19 +25,20 @@ mod version;
 mod whole;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::StreamExt;
-use url::Url;
 
 use self::client::{Answer, Client, Request};
+use self::files::{Files, is_folder, size_told};
 use self::listing::Listings;
 use self::redirect::{Web, failure};
 use self::root::Root;
 use self::version::{Told, comparable, server_tag};
 use self::whole::Wholes;
-use super::web::answer::{self, ContentRange};
+use super::web::answer;
 use super::web::authorities;
 use super::{
     Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
@@ -49,22 +51,11 @@ pub(super) use scheme::{HTTP, HTTPS};
 #[derive(Debug)]
 pub struct HttpStore {
     id: String,
-    root: Root,
-    web: Web,
+    files: Arc<Files>,
     listings: Listings,
     wholes: Wholes,
-    /// The server refuses HEADs.
-    refuses_heads: AtomicBool,
-    /// A file has an entity tag that is its version, by which it is asked for.
-    has_tags: AtomicBool,
     /// A GET of a range was answered with the whole file.
     ignores_ranges: AtomicBool,
-}
-
-/// What a URL stands for.
-enum Found {
-    Folder,
-    File(ObjectMeta),
 }
 
 impl HttpStore {
@@ -72,60 +63,15 @@ impl HttpStore {
     pub fn open(scheme: &str, root: &str, options: &HttpOptions) -> Result<Self> {
         let root = Root::parse(scheme, root)?;
         let tls = authorities::context(options.ca_bundle.as_deref(), options::BUNDLE)?;
+        let (id, web) = (root.id(), Web::new(Client::new(&tls), options.clone(), root.origin.clone()));
+        let files = Arc::new(Files::new(root, web));
         Ok(Self {
-            id: root.id(),
-            web: Web::new(Client::new(&tls), options.clone(), root.origin.clone()),
-            root,
-            listings: Listings::default(),
+            id,
+            listings: Listings::new(files.clone()),
+            files,
             wholes: Wholes::default(),
-            refuses_heads: AtomicBool::new(false),
-            has_tags: AtomicBool::new(false),
             ignores_ranges: AtomicBool::new(false),
         })
-    }
-
-    fn absent(&self, what: &str, key: &str) -> StoreError {
-        let message = format!("{what} {}: there is no such file", self.root.shown(key));
-        StoreError::new(ErrorKind::NotFound, message)
-    }
-
-    fn url_of(&self, what: &str, key: &str) -> Result<Url> {
-        self.root.file(key).ok_or_else(|| self.absent(what, key))
-    }
-
-    /// What the server tells of a key by itself; none of a folder.
-    async fn told_of(&self, key: &str) -> Result<Option<Told>> {
-        let (url, name) = (self.url_of("HEAD", key)?, format!("HEAD {}", self.root.shown(key)));
-        let mut is_refused = self.refuses_heads.load(Ordering::Relaxed);
-        if !is_refused {
-            let answer = self.web.ask(&name, &url, &Request::new("HEAD")).await?;
-            if is_folder(&url, &answer) {
-                return Ok(None);
-            }
-            let size = answer.header("content-length").and_then(|size| size.parse().ok());
-            match answer.status() {
-                200 if size.is_some() => return Ok(Some(self.noted(Told::by(|name| answer.header(name), size)))),
-                // Signatures of URLs are for one method, and that is GET. Others know no HEAD.
-                400 | 403 | 405 | 501 => is_refused = true,
-                200 => {}
-                _ => return Err(failure(&name, &answer)),
-            }
-        }
-        let answer = self.web.ask_for_file(&name, &url, &Request::new("GET").with("range", "bytes=0-0")).await?;
-        if is_folder(&url, &answer) {
-            return Ok(None);
-        }
-        match answer.status() {
-            200 | 206 | 416 => {}
-            _ => return Err(failure(&name, &answer)),
-        }
-        self.refuses_heads.fetch_or(is_refused, Ordering::Relaxed);
-        Ok(Some(self.noted(Told::by(|name| answer.header(name), size_told(&answer)))))
-    }
-
-    fn noted(&self, told: Told) -> Told {
-        self.has_tags.fetch_or(told.own_tag().is_some(), Ordering::Relaxed);
-        told
     }
 
     /// The bytes of a range, by the answer to a GET of it.
@@ -154,29 +100,17 @@ impl HttpStore {
             return Ok(Body { version, stream: bytes });
         }
         if !self.ignores_ranges.swap(true, Ordering::Relaxed) {
-            tracing::warn!(file = self.root.shown(&object.key), "the server serves no ranges: files are fetched whole");
+            tracing::warn!(
+                file = self.files.root.shown(&object.key),
+                "the server serves no ranges: files are fetched whole"
+            );
         }
         let stream = self.wholes.fetch(object, bytes)?.read(range).await?;
         Ok(Body { version, stream })
     }
 
     fn name_of_get(&self, key: &str, range: &Range<u64>) -> String {
-        format!("GET {} bytes {}-{}", self.root.shown(key), range.start, range.end.saturating_sub(1))
-    }
-}
-
-/// Whether an answer was redirected to the same with a slash, which is how servers tell folders.
-fn is_folder(asked: &Url, answer: &Answer) -> bool {
-    answer.url.path().strip_suffix('/') == Some(asked.path())
-}
-
-/// The size of the whole file that an answer to a GET of a range tells.
-fn size_told(answer: &Answer) -> Option<u64> {
-    match (answer.status(), answer.header("content-range")) {
-        (206, Some(range)) => ContentRange::parse(range)?.total,
-        (416, Some(range)) => range.strip_prefix("bytes */")?.parse().ok(),
-        (200, _) => answer.header("content-length")?.parse().ok(),
-        _ => None,
+        format!("GET {} bytes {}-{}", self.files.root.shown(key), range.start, range.end.saturating_sub(1))
     }
 }
 
@@ -187,38 +121,34 @@ impl Store for HttpStore {
     }
 
     fn url(&self, key: &str) -> String {
-        self.root.shown(key)
+        self.files.root.shown(key)
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            ordered_listings: true,
-            conditional_get: self.has_tags.load(Ordering::Relaxed),
-            ..Capabilities::default()
-        }
+        Capabilities { ordered_listings: true, conditional_get: self.files.has_tags(), ..Capabilities::default() }
     }
 
     async fn touch(&self) -> Result<()> {
-        let name = format!("HEAD {}", self.root.origin);
-        self.web.ask(&name, &self.root.origin, &Request::new("HEAD")).await.map(drop)
+        let name = format!("HEAD {}", self.files.root.origin);
+        self.files.web.ask(&name, &self.files.root.origin, &Request::new("HEAD")).await.map(drop)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        self.page(request).await
+        self.listings.page(request).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        self.look_up(key).await
+        self.listings.look_up(key).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
-        let (url, name) = (self.url_of("GET", key)?, self.name_of_get(key, &(0..len)));
+        let (url, name) = (self.files.url_of("GET", key)?, self.name_of_get(key, &(0..len)));
         let request = Request::new("GET").with("range", format!("bytes=0-{}", len.saturating_sub(1)));
-        let answer = self.web.ask_for_file(&name, &url, &request).await?;
+        let answer = self.files.web.ask_for_file(&name, &url, &request).await?;
         if is_folder(&url, &answer) {
-            return Err(self.absent("GET", key));
+            return Err(self.files.absent("GET", key));
         }
-        let told = self.noted(Told::by(|name| answer.header(name), size_told(&answer)));
+        let told = self.files.noted(Told::by(|name| answer.header(name), size_told(&answer)));
         match (answer.status(), told.object(key)) {
             (200 | 206, Some(object)) if told.unsettled_for().is_none() && object.size > 0 => {
                 let head = self.part(name, &object, 0..len.min(object.size), answer).await?;
@@ -230,7 +160,7 @@ impl Store for HttpStore {
             _ => return Err(failure(&name, &answer)),
         }
         drop(answer);
-        let object = self.look_up(key).await?;
+        let object = self.listings.look_up(key).await?;
         let head = match object.size {
             0 => Body { version: object.version.clone(), stream: futures::stream::empty().boxed() },
             size => self.get(&object, 0..len.min(size)).await?,
@@ -239,7 +169,7 @@ impl Store for HttpStore {
     }
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        let (url, name) = (self.url_of("GET", &object.key)?, self.name_of_get(&object.key, &range));
+        let (url, name) = (self.files.url_of("GET", &object.key)?, self.name_of_get(&object.key, &range));
         if range.start >= range.end || range.end > object.size {
             let message = format!("{name}: not a range of a file of {} bytes", object.size);
             return Err(StoreError::new(ErrorKind::Invalid, message));
@@ -251,9 +181,9 @@ impl Store for HttpStore {
         if let Some(tag) = server_tag(object) {
             request = request.with("if-match", tag);
         }
-        let answer = self.web.ask_for_file(&name, &url, &request).await?;
+        let answer = self.files.web.ask_for_file(&name, &url, &request).await?;
         if is_folder(&url, &answer) {
-            return Err(self.absent("GET", &object.key));
+            return Err(self.files.absent("GET", &object.key));
         }
         self.part(name, object, range, answer).await
     }
