@@ -96,9 +96,7 @@ fn split(text: &str) -> Result<(&'static dyn Scheme, Place)> {
     };
     let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
     if authority.contains('@') {
-        return Err(StoreError::invalid(
-            "credentials in a source URL are refused: use a profile or the environment",
-        ));
+        return Err(StoreError::invalid("credentials in a source URL are refused: use a profile or the environment"));
     }
     let scheme = registry::named(scheme)?;
     Ok((scheme, scheme.split(rest)?))

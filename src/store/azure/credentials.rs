@@ -48,7 +48,9 @@ impl Credentials {
     pub(super) async fn grant(&self, client: &Client) -> Result<Grant> {
         match self {
             Self::Anonymous | Self::Key { .. } | Self::Sas(_) => Ok(None),
-            Self::Identity { options, kept } => kept.get(async || identity::token(client, options).await).await.map(Some),
+            Self::Identity { options, kept } => {
+                kept.get(async || identity::token(client, options).await).await.map(Some)
+            }
         }
     }
 
@@ -56,9 +58,7 @@ impl Credentials {
         match (self, grant) {
             (Self::Key { account, key }, _) => key.sign(account, unsigned, SystemTime::now()),
             (Self::Sas(sas), _) => unsigned.finish(sas.query.reveal()),
-            (_, Some(token)) => {
-                unsigned.finish("").with("authorization", format!("Bearer {}", token.text.reveal()))
-            }
+            (_, Some(token)) => unsigned.finish("").with("authorization", format!("Bearer {}", token.text.reveal())),
             (_, None) => unsigned.finish(""),
         }
     }

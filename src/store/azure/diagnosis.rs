@@ -59,7 +59,8 @@ impl AzureStore {
             (_, Ok(Some(token))) => Check::ok(NAME, format!("token from {}", token.provider)),
             (_, Ok(None)) => Check::ok(NAME, self.credentials.kind()),
             (_, Err(error)) => {
-                let remedy = "az login, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN; --no-sign-request if it is public";
+                let remedy =
+                    "az login, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN; --no-sign-request if it is public";
                 Check::fail(NAME, error.message, remedy)
             }
         }
@@ -113,12 +114,16 @@ impl Diagnosis for AzureDiagnosis {
                 "check the names; if the container is private, leave --no-sign-request out"
             }
             (ErrorKind::Credentials, Credentials::Key { .. }) => {
-                "look at AZURE_STORAGE_KEY or the connection string: keys may have been rotated; set the clock"
+                "look at AZURE_STORAGE_KEY or the connection string, the clock, and the account's firewall"
             }
             (ErrorKind::Credentials, Credentials::Sas(_)) => "make another signature, and set AZURE_STORAGE_SAS_TOKEN",
             (ErrorKind::Credentials, Credentials::Identity { .. }) => "log in again: az login",
-            (ErrorKind::AccessDenied, Credentials::Sas(_)) => "the signature must allow to read and list (sp=rl)",
-            (ErrorKind::AccessDenied, _) => "assign the role Storage Blob Data Reader, and look at the account's firewall",
+            (ErrorKind::AccessDenied, Credentials::Sas(_)) => {
+                "the signature must be valid here and now, and allow to read and list (sp=rl)"
+            }
+            (ErrorKind::AccessDenied, _) => {
+                "assign the role Storage Blob Data Reader, and look at the account's firewall"
+            }
             (ErrorKind::NotFound, _) => "check the name of the container, and the account",
             (ErrorKind::BadResponse, _) => match question {
                 Question::Listing => "what answers is not Azure: check --endpoint-url and proxies",

@@ -19,7 +19,11 @@ pub(super) async fn error(answer: &mut Answer, credentials: &Credentials) -> Sto
         Some(code) => Some(one_line(code)),
         None => answer.document().await.ok().and_then(|document| code_of(&document)),
     };
-    let kind = kind(answer.status(), code.as_deref());
+    let kind = match kind(answer.status(), code.as_deref()) {
+        // A key may do everything: what is refused is the key, or the machine. Azurite says no more.
+        ErrorKind::AccessDenied if matches!(credentials, Credentials::Key { .. }) => ErrorKind::Credentials,
+        kind => kind,
+    };
     let mut message = format!("{}: status {}", answer.name(), answer.status());
     if let Some(code) = &code {
         message.push_str(&format!(" {code}"));
@@ -51,9 +55,11 @@ fn reason(kind: ErrorKind, credentials: &Credentials) -> Option<String> {
         (Credentials::Anonymous, _) => {
             Some("no such thing, or the container is not public, as requests are not signed".to_owned())
         }
-        (Credentials::Key { .. }, _) if kind == ErrorKind::Credentials => {
-            Some("the key is not that of the account, or the clock of this machine is wrong".to_owned())
-        }
+        (Credentials::Key { .. }, _) if kind == ErrorKind::Credentials => Some(
+            "the key is not that of the account, the clock of this machine is wrong, or the account's firewall \
+                 refuses this machine"
+                .to_owned(),
+        ),
         (Credentials::Sas(_), _) if kind == ErrorKind::Credentials => {
             Some("the shared access signature is not valid".to_owned())
         }

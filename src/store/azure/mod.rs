@@ -228,7 +228,14 @@ impl Store for AzureStore {
         if range.start >= range.end || range.end > object.size {
             return Err(StoreError::invalid(format!("{name}: not a range of an object of {} bytes", object.size)));
         }
-        let answer = self.get_range(&name, &object.key, &range, &object.version).await?;
+        let answer = match self.get_range(&name, &object.key, &range, &object.version).await {
+            // No version of what is not there can be the one that is asked for: servers may say that first.
+            Err(changed) if changed.kind == ErrorKind::VersionChanged => {
+                let gone = self.head(&object.key).await.err().filter(|error| error.kind == ErrorKind::NotFound);
+                return Err(gone.unwrap_or(changed));
+            }
+            answer => answer?,
+        };
         let version = Version { etag: answer.etag(), id: None };
         answer.range(object, range, version)
     }

@@ -16,8 +16,7 @@ use crate::store::{Result, StoreError};
 
 /// The account of every Azurite, and its key, which is public (Azurite's documentation, "Default storage account").
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
-const EMULATOR_KEY: &str =
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
 /// How to reach an account of Azure Blob Storage.
@@ -172,9 +171,15 @@ mod tests {
     fn an_account_is_at_azure_unless_something_else_is_said() {
         let at = |options: AzureOptions| options.endpoint("acc").unwrap().as_str().to_owned();
         assert_eq!(at(AzureOptions::default()), "https://acc.blob.core.windows.net");
-        assert_eq!(at(resolved(&[("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:1/")]).unwrap()), "http://127.0.0.1:1/acc");
+        assert_eq!(
+            at(resolved(&[("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:1/")]).unwrap()),
+            "http://127.0.0.1:1/acc"
+        );
         assert_eq!(at(resolved(&[("AZURE_STORAGE_ENDPOINT", "http://h:1/acc")]).unwrap()), "http://h:1/acc");
-        assert_eq!(at(resolved(&[("AZURE_STORAGE_ENDPOINT", "https://a.example.org")]).unwrap()), "https://a.example.org");
+        assert_eq!(
+            at(resolved(&[("AZURE_STORAGE_ENDPOINT", "https://a.example.org")]).unwrap()),
+            "https://a.example.org"
+        );
         let china = "AccountName=acc;AccountKey=a2V5;EndpointSuffix=core.chinacloudapi.cn";
         assert_eq!(at(connected(china)), "https://acc.blob.core.chinacloudapi.cn");
         let emulator = connected("UseDevelopmentStorage=true");

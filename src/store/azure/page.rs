@@ -136,7 +136,12 @@ mod tests {
     fn a_page_has_blobs_prefixes_and_a_marker() {
         let entries = [
             entry("a&amp;b", "12", TIME, "<AccessTier>Hot</AccessTier>"),
-            entry("b", "0", TIME, "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"),
+            entry(
+                "b",
+                "0",
+                TIME,
+                "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>",
+            ),
             entry("c", "1", TIME, "<AccessTier>Cool</AccessTier>"),
             "<BlobPrefix><Name>d/</Name></BlobPrefix>".to_owned(),
         ];

@@ -110,7 +110,8 @@ mod tests {
             .with("range", "bytes=0-9")
             .with("if-match", "\"0x1\"")
             .with("x-ms-version", "2021-12-02");
-        let parameters = vec![("restype", "container".to_owned()), ("comp", "list".to_owned()), ("prefix", "a b".into())];
+        let parameters =
+            vec![("restype", "container".to_owned()), ("comp", "list".to_owned()), ("prefix", "a b".into())];
         Unsigned { request, path: "/c".to_owned(), parameters }
     }
 

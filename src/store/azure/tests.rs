@@ -53,7 +53,8 @@ fn listing(names: &[&str], marker: &str) -> String {
         )
     };
     let blobs: String = names.iter().map(blob).collect();
-    let body = format!("<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>");
+    let body =
+        format!("<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>");
     reply(200, "Content-Type: application/xml\r\n", &body)
 }
 
@@ -66,10 +67,8 @@ async fn failure<T>(answer: Result<T>) -> StoreError {
 
 #[tokio::test]
 async fn a_signed_range_names_its_version_and_is_checked() {
-    let server = Server::start(|_| {
-        reply(206, &format!("{TIME}ETag: \"0x1\"\r\nContent-Range: bytes 2-4/10\r\n"), "abc")
-    })
-    .await;
+    let server =
+        Server::start(|_| reply(206, &format!("{TIME}ETag: \"0x1\"\r\nContent-Range: bytes 2-4/10\r\n"), "abc")).await;
     let store = store(&server, &[("AZURE_STORAGE_KEY", KEY)]).unwrap();
     let body = store.get(&object(10), 2..5).await.unwrap();
     assert_eq!(body.stream.try_collect::<Vec<_>>().await.unwrap().concat(), b"abc");
@@ -154,6 +153,26 @@ async fn errors_are_told_by_status_and_code() {
     }
 }
 
+/// Azurite has one answer to all that it does not like.
+#[tokio::test]
+async fn a_key_that_is_refused_is_no_matter_of_permission() {
+    let server = Server::start(|_| reply(403, "x-ms-error-code: AuthorizationFailure\r\n", "")).await;
+    let store = store(&server, &[("AZURE_STORAGE_KEY", KEY)]).unwrap();
+    let error = failure(store.list(&request("", None)).await).await;
+    assert!(error.kind == ErrorKind::Credentials && error.message.contains("the key is not"), "{error}");
+}
+
+/// A server that says of what is not there that its condition does not hold.
+#[tokio::test]
+async fn a_blob_that_is_gone_is_not_another_version() {
+    let server = Server::start(|asked| match asked.starts_with("HEAD") {
+        true => reply(404, "x-ms-error-code: BlobNotFound\r\n", ""),
+        false => reply(412, "x-ms-error-code: ConditionNotMet\r\n", ""),
+    })
+    .await;
+    assert_eq!(failure(anonymous(&server).get(&object(10), 0..1).await).await.kind, ErrorKind::NotFound);
+}
+
 #[tokio::test]
 async fn a_signature_that_expired_is_told_in_one_line() {
     let server = Server::start(|_| reply(403, "x-ms-error-code: AuthenticationFailed\r\n", "")).await;
@@ -162,11 +181,14 @@ async fn a_signature_that_expired_is_told_in_one_line() {
     let error = failure(store.list(&request("", None)).await).await;
     assert_eq!(error.kind, ErrorKind::Credentials);
     assert!(error.message.contains("expired at 2020-01-01T00:00:00Z"), "{error}");
-    let mut diagnosis = diagnosis::AzureDiagnosis::open("acc/con", &AzureOptions {
-        endpoint: Some(format!("{}/acc", server.url)),
-        sas: Some(crate::store::rest::secret::Secret::new(sas[0].1)),
-        ..AzureOptions::default()
-    })
+    let mut diagnosis = diagnosis::AzureDiagnosis::open(
+        "acc/con",
+        &AzureOptions {
+            endpoint: Some(format!("{}/acc", server.url)),
+            sas: Some(crate::store::rest::secret::Secret::new(sas[0].1)),
+            ..AzureOptions::default()
+        },
+    )
     .unwrap();
     let reached = diagnosis.reach().await;
     assert!(!reached.answers);
@@ -204,7 +226,8 @@ async fn a_folder_of_a_hierarchical_namespace_is_no_object() {
 async fn guarded() -> Server {
     let count = std::sync::atomic::AtomicU32::new(0);
     Server::start(move |asked| {
-        if asked.starts_with("POST /ten/oauth2/v2.0/token") || asked.starts_with("GET /metadata/identity/oauth2/token?") {
+        if asked.starts_with("POST /ten/oauth2/v2.0/token") || asked.starts_with("GET /metadata/identity/oauth2/token?")
+        {
             let n = count.fetch_add(1, Ordering::Relaxed);
             return reply(200, "", &format!("{{\"access_token\":\"hunter2-{n}\",\"expires_in\":\"3600\"}}"));
         }

@@ -8,7 +8,9 @@ use super::{GcsOptions, GcsStore};
 use crate::store::rest::client::Request;
 use crate::store::rest::path;
 use crate::store::s3::diagnosis::clock;
-use crate::store::{Check, Diagnosis, ErrorKind, ObjectMeta, Outcome, Question, Reached, Result, Store, StoreError, Version};
+use crate::store::{
+    Check, Diagnosis, ErrorKind, ObjectMeta, Outcome, Question, Reached, Result, Store, StoreError, Version,
+};
 
 /// A bucket that is asked why it cannot be mounted.
 pub(super) struct GcsDiagnosis {

@@ -176,7 +176,12 @@ impl Store for GcsStore {
         let mut answer = self.call(&name, &call).await?;
         let document = answer.document().await?;
         let page = page::read(&document).ok_or_else(|| answer.bad("an answer that is not a listing"))?;
-        if page.objects.iter().map(|object| &object.key).chain(&page.prefixes).any(|key| !key.starts_with(&request.prefix))
+        if page
+            .objects
+            .iter()
+            .map(|object| &object.key)
+            .chain(&page.prefixes)
+            .any(|key| !key.starts_with(&request.prefix))
         {
             return Err(answer.bad("keys that do not begin with the prefix"));
         }

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_told_without_secrets() {
-        let message = resolved(GcsOptions::default(), &[("STORAGE_EMULATOR_HOST", "me:hunter2@h")]).unwrap_err().message;
+        let message =
+            resolved(GcsOptions::default(), &[("STORAGE_EMULATOR_HOST", "me:hunter2@h")]).unwrap_err().message;
         assert!(!message.contains("hunter2"), "{message}");
     }
 

@@ -46,7 +46,8 @@ pub(super) fn read(document: &[u8]) -> Option<ListPage> {
     // Of nothing, it has neither entries nor prefixes.
     value.is_object().then_some(())?;
     let listing: Listing = serde_json::from_value(value).ok()?;
-    let mut page = ListPage { continuation: listing.next_page_token.filter(|token| !token.is_empty()), ..ListPage::default() };
+    let mut page =
+        ListPage { continuation: listing.next_page_token.filter(|token| !token.is_empty()), ..ListPage::default() };
     for item in listing.items {
         match meta(&item) {
             Some(object) => page.objects.push(object),

@@ -101,9 +101,11 @@ mod tests {
 
     #[test]
     fn a_source_is_a_bucket_and_a_raw_prefix() {
-        for (text, root, prefix) in
-            [("gs://b-1", "b-1", ""), ("GS://b_1.org/", "b_1.org", ""), ("gs://b-1/a//b c+%41?#", "b-1", "a//b c+%41?#/")]
-        {
+        for (text, root, prefix) in [
+            ("gs://b-1", "b-1", ""),
+            ("GS://b_1.org/", "b_1.org", ""),
+            ("gs://b-1/a//b c+%41?#", "b-1", "a//b c+%41?#/"),
+        ] {
             let source = SourceUrl::parse(text).unwrap();
             assert_eq!((source.root.as_str(), source.prefix.as_str()), (root, prefix), "{text}");
             assert_eq!(SourceUrl::parse(&source.to_string()).unwrap(), source);
@@ -130,7 +132,8 @@ mod tests {
         let set = [("STORAGE_BACKEND", "gcs"), ("STORAGE_BUCKET", "b-1"), ("STORAGE_PREFIX", "p")];
         let env = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         assert_eq!(SourceUrl::from_env(env).unwrap().to_string(), "gs://b-1/p/");
-        let message = SourceUrl::from_env(|name| (name == "STORAGE_BACKEND").then(|| "gcs".to_owned())).unwrap_err().message;
+        let message =
+            SourceUrl::from_env(|name| (name == "STORAGE_BACKEND").then(|| "gcs".to_owned())).unwrap_err().message;
         assert!(message.contains("STORAGE_BUCKET"), "{message}");
     }
 }

@@ -70,8 +70,7 @@ async fn bytes(body: Body) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_range_is_of_a_generation_and_is_checked() {
-    let server =
-        Server::start(|_| reply(206, "x-goog-generation: 7\r\nContent-Range: bytes 2-4/10\r\n", "abc")).await;
+    let server = Server::start(|_| reply(206, "x-goog-generation: 7\r\nContent-Range: bytes 2-4/10\r\n", "abc")).await;
     let body = anonymous(&server).get(&object(10, 7), 2..5).await.unwrap();
     assert_eq!(bytes(body).await, b"abc");
     let asked = server.asked().remove(0);
@@ -154,7 +153,10 @@ async fn pages_follow_their_token() {
     let last = store.list(&request(first.continuation.as_deref())).await.unwrap();
     assert_eq!((last.objects[0].key.as_str(), last.continuation), ("d/c", None));
     let asked = &server.asked()[0];
-    assert!(asked.starts_with("GET /storage/v1/b/buc/o?fields=") && asked.contains("&maxResults=2&prefix=d%2F&delimiter=%2F"));
+    assert!(
+        asked.starts_with("GET /storage/v1/b/buc/o?fields=")
+            && asked.contains("&maxResults=2&prefix=d%2F&delimiter=%2F")
+    );
 }
 
 #[tokio::test]
@@ -270,7 +272,8 @@ async fn the_machine_gives_tokens() {
 
 #[tokio::test]
 async fn credentials_that_cannot_be_used_are_told_without_secrets() {
-    let server = Server::start(|asked| reply(400, "", &format!("{{\"error\":\"invalid_grant\",\"x\":{asked:?}}}"))).await;
+    let server =
+        Server::start(|asked| reply(400, "", &format!("{{\"error\":\"invalid_grant\",\"x\":{asked:?}}}"))).await;
     for file in [
         "hunter2".to_owned(),
         "{\"type\": \"hunter2\"}".to_owned(),

@@ -90,9 +90,7 @@ impl Answer {
         match timeout(DOCUMENT_TIMEOUT, body.collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(self.bad("an answer that is too long")),
-            Ok(Err(_)) => {
-                Err(StoreError::new(ErrorKind::Network, format!("{}: the answer broke off", self.name)))
-            }
+            Ok(Err(_)) => Err(StoreError::new(ErrorKind::Network, format!("{}: the answer broke off", self.name))),
             Err(_) => Err(StoreError::new(ErrorKind::Timeout, format!("{}: the answer does not end", self.name))),
         }
     }
@@ -111,9 +109,9 @@ impl Answer {
         answer::check(&self.name, object, &range, &headers)?;
         let broken = self.name.clone();
         let body: SdkBody = self.http.take_body();
-        let chunks = body.into_data_stream().map_err(move |_| {
-            StoreError::new(ErrorKind::Network, format!("{broken}: the body broke off"))
-        });
+        let chunks = body
+            .into_data_stream()
+            .map_err(move |_| StoreError::new(ErrorKind::Network, format!("{broken}: the body broke off")));
         Ok(Body { version, stream: answer::exactly(self.name, range.end - range.start, chunks.boxed()) })
     }
 }

@@ -78,7 +78,9 @@ impl Endpoint {
         if self.keeps_secrets() {
             return Ok(self);
         }
-        Err(StoreError::invalid(format!("{what} must begin with https://: a secret would be sent that others can read")))
+        Err(StoreError::invalid(format!(
+            "{what} must begin with https://: a secret would be sent that others can read"
+        )))
     }
 }
 

@@ -52,7 +52,12 @@ pub(in crate::store) struct Headers<'a> {
 /// Checks the headers of the answer to a GET of `range` of `object`.
 ///
 /// `Content-Range` is what tells a partial answer (206) from a whole one (200).
-pub(in crate::store) fn check(request: &str, object: &ObjectMeta, range: &Range<u64>, headers: &Headers<'_>) -> Result<()> {
+pub(in crate::store) fn check(
+    request: &str,
+    object: &ObjectMeta,
+    range: &Range<u64>,
+    headers: &Headers<'_>,
+) -> Result<()> {
     let fail = |kind, what: String| Err(StoreError::new(kind, format!("{request}: {what}")));
     let changed = |what: String| fail(ErrorKind::VersionChanged, what);
     let bad = |what: String| fail(ErrorKind::BadResponse, what);
