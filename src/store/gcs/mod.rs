@@ -21,7 +21,7 @@ mod tests;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use futures::stream::StreamExt;
+use futures::stream::{StreamExt, TryStreamExt};
 
 use self::credentials::Credentials;
 use super::rest::answer::Answer;
@@ -128,13 +128,17 @@ impl GcsStore {
         self.call(name, &Call { key: Some(key), is_listing: false, parameters, headers }).await
     }
 
-    /// Whether an answer is of this version. Emulators do not tell the generation; as generations never come again, one
-    /// that is the current one after the answer was it before.
-    async fn is_of(&self, answer: &Answer, object: &ObjectMeta) -> Result<bool> {
-        match answer.header("x-goog-generation") {
-            Some(generation) if object.version.id.is_some() => Ok(object.version.id.as_deref() == Some(generation)),
-            _ => Ok(self.head(&object.key).await?.is_same(object)),
+    /// The bytes of an answer that does not tell its generation, as those of emulators: as generations never come again,
+    /// one that is the current one after the last byte was it before. Only then is another request sent, since a server
+    /// may answer one at a time.
+    async fn proved(&self, answer: Answer, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let name = answer.name().to_owned();
+        let Body { version, stream } = answer.range(object, range, object.version.clone())?;
+        let chunks: Vec<_> = stream.try_collect().await?;
+        if !self.head(&object.key).await?.is_same(object) {
+            return Err(Self::changed(&name));
         }
+        Ok(Body { version, stream: futures::stream::iter(chunks).map(Ok).boxed() })
     }
 
     fn changed(name: &str) -> StoreError {
@@ -218,7 +222,9 @@ impl Store for GcsStore {
             let head = Body { version: object.version.clone(), stream: futures::stream::empty().boxed() };
             return Ok(Peeked { object, head });
         }
-        let told = |answer: &Answer| answer.header("x-goog-generation") == object.version.id.as_deref();
+        let told = |answer: &Answer| {
+            answer.header("x-goog-generation").is_some_and(|told| object.version.id.as_deref() == Some(told))
+        };
         let head = match answer {
             Ok(answer) if told(&answer) => answer.range(&object, range, object.version.clone())?,
             // Of another version, or of one that is not told.
@@ -243,9 +249,10 @@ impl Store for GcsStore {
             }
             answer => answer?,
         };
-        if !self.is_of(&answer, object).await? {
-            return Err(Self::changed(&name));
+        match (answer.header("x-goog-generation"), object.version.id.as_deref()) {
+            (Some(told), Some(asked)) if told == asked => answer.range(object, range, object.version.clone()),
+            (Some(_), Some(_)) => Err(Self::changed(&name)),
+            _ => self.proved(answer, object, range).await,
         }
-        answer.range(object, range, object.version.clone())
     }
 }

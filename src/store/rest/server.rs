@@ -1,10 +1,11 @@
-//! A server of recorded answers for unit tests: it keeps what it was asked, and closes each connection after its answer.
+//! A server of recorded answers for unit tests: it keeps what it was asked, answers one request at a
+//! time, and closes each connection after its answer.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What a request was: its first line and headers as they came, and its body.
 pub(in crate::store) type Asked = String;
@@ -21,26 +22,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (kept, answer) = (asked.clone(), Arc::new(answer));
+        let kept = asked.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (kept, answer) = (kept.clone(), answer.clone());
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while !is_whole(&request) {
-                        let mut bytes = [0; 4096];
-                        match stream.read(&mut bytes).await {
-                            Ok(read @ 1..) => request.extend_from_slice(&bytes[..read]),
-                            _ => return,
-                        }
-                    }
-                    let request = String::from_utf8_lossy(&request).into_owned();
-                    let reply = answer(&request);
-                    kept.lock().push(request);
-                    // The client may have gone.
-                    let _ = stream.write_all(reply.as_bytes()).await;
-                    let _ = stream.shutdown().await;
-                });
+                let Some(request) = read(&mut stream).await else { continue };
+                let reply = answer(&request);
+                kept.lock().push(request);
+                // The client may have gone.
+                let _ = stream.write_all(reply.as_bytes()).await;
+                let _ = stream.shutdown().await;
             }
         });
         Self { url, asked }
@@ -50,6 +40,18 @@ impl Server {
     pub(in crate::store) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Asked> {
+    let mut request = Vec::new();
+    while !is_whole(&request) {
+        let mut bytes = [0; 4096];
+        match stream.read(&mut bytes).await {
+            Ok(read @ 1..) => request.extend_from_slice(&bytes[..read]),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8_lossy(&request).into_owned())
 }
 
 fn is_whole(request: &[u8]) -> bool {
