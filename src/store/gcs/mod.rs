@@ -133,12 +133,13 @@ impl GcsStore {
     /// may answer one at a time.
     async fn proved(&self, answer: Answer, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
         let name = answer.name().to_owned();
-        let Body { version, stream } = answer.range(object, range, object.version.clone())?;
-        let chunks: Vec<_> = stream.try_collect().await?;
+        let version = object.version.clone();
+        let read = async { answer.range(object, range, version.clone())?.stream.try_collect::<Vec<_>>().await }.await;
+        // What makes no sense for this version may be of another.
         if !self.head(&object.key).await?.is_same(object) {
             return Err(Self::changed(&name));
         }
-        Ok(Body { version, stream: futures::stream::iter(chunks).map(Ok).boxed() })
+        Ok(Body { version, stream: futures::stream::iter(read?).map(Ok).boxed() })
     }
 
     fn changed(name: &str) -> StoreError {
