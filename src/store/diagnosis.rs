@@ -1,9 +1,17 @@
 //! Why a store cannot be mounted: what `fitsfs check` asks of every store, answered in the store's own terms.
 
+use std::time::{Duration, SystemTime};
+
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{ObjectMeta, Store, StoreError};
+
+/// S3 and others refuse signatures whose time differs by more (API reference, "Error responses": RequestTimeTooSkewed).
+const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+
+/// A clock that is this wrong is not kept by anything, and will be wrong enough one day.
+const ODD_SKEW: Duration = Duration::from_secs(60);
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,4 +90,37 @@ pub trait Diagnosis: Send + Sync {
 
     /// What to do about a question that failed.
     fn remedy(&self, question: Question, error: &StoreError) -> &'static str;
+}
+
+/// Compares a server's clock with that of this machine.
+pub(in crate::store) fn clock(server: Option<SystemTime>, here: SystemTime) -> Option<Check> {
+    const NAME: &str = "clock";
+    let server = server?;
+    let (skew, direction) = match here.duration_since(server) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let finding = format!("{} s {direction} the server's", skew.as_secs());
+    Some(if skew >= MAX_SKEW {
+        Check::fail(NAME, finding, "set the clock: signatures that are off by 15 minutes are refused")
+    } else if skew >= ODD_SKEW {
+        Check::warn(NAME, finding, "keep the clock by NTP")
+    } else {
+        Check::ok(NAME, "agrees with the server's")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks() {
+        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let outcome = |server| clock(Some(server), here).map(|check| check.outcome);
+        assert_eq!(outcome(here - Duration::from_secs(5)), Some(Outcome::Ok));
+        assert_eq!(outcome(here + Duration::from_secs(90)), Some(Outcome::Warn));
+        assert_eq!(outcome(here - Duration::from_secs(1000)), Some(Outcome::Fail));
+        assert_eq!(clock(None, here), None);
+    }
 }

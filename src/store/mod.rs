@@ -5,10 +5,12 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
+mod azure;
 mod capabilities;
 mod class;
 mod diagnosis;
 mod error;
+mod gcs;
 mod hedge;
 mod http;
 mod identity;
@@ -19,6 +21,7 @@ mod offline;
 mod options;
 mod preconnect;
 mod registry;
+mod rest;
 mod retry;
 mod s3;
 mod scheme;
@@ -35,10 +38,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use azure::{AzureOptions, AzureStore};
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};
 pub use error::{ErrorKind, Result, StoreError};
+pub use gcs::{GcsOptions, GcsStore};
 pub use hedge::Hedge;
 pub use http::{HttpOptions, HttpStore};
 pub use identity::Identity;

@@ -1,12 +1,16 @@
 //! How to reach the stores.
 
-use super::{HttpOptions, S3Options};
+use super::{AzureOptions, GcsOptions, HttpOptions, S3Options};
 
 /// How to reach the stores: the options of each, of which a source needs those of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Those of S3.
     pub s3: S3Options,
+    /// Those of Azure.
+    pub azure: AzureOptions,
+    /// Those of Google Cloud Storage.
+    pub gcs: GcsOptions,
     /// Those of web servers.
     pub http: HttpOptions,
 }

@@ -3,14 +3,10 @@
 //! A new store is a module beside `s3` that implements [`Scheme`], and one line of [`SCHEMES`].
 
 use super::scheme::Scheme;
-use super::{Result, StoreError, http, local, s3};
+use super::{Result, StoreError, azure, gcs, http, local, s3};
 
 /// The stores that there are.
-static SCHEMES: [&dyn Scheme; 4] = [&s3::S3, &http::HTTPS, &http::HTTP, &local::Local];
-
-/// Schemes and backends that other programs know, so that their names are no secrets.
-const OTHER_SCHEMES: [&str; 2] = ["gs", "az"];
-const OTHER_BACKENDS: [&str; 2] = ["azure", "gcs"];
+static SCHEMES: [&dyn Scheme; 6] = [&s3::S3, &azure::AZURE, &gcs::GCS, &http::HTTPS, &http::HTTP, &local::Local];
 
 /// The scheme of this name, in lower or upper case.
 pub(super) fn named(name: &str) -> Result<&'static dyn Scheme> {
@@ -18,10 +14,7 @@ pub(super) fn named(name: &str) -> Result<&'static dyn Scheme> {
     if let Some(scheme) = SCHEMES.into_iter().find(|scheme| scheme.name() == name) {
         return Ok(scheme);
     }
-    Err(StoreError::invalid(match OTHER_SCHEMES.contains(&name.as_str()) {
-        true => format!("{name}:// sources are not supported: {}", supported()),
-        false => format!("unknown scheme in the source: {}", supported()),
-    }))
+    Err(StoreError::invalid(format!("unknown scheme in the source: {}", supported())))
 }
 
 /// The scheme that `STORAGE_BACKEND` names.
@@ -29,10 +22,8 @@ pub(super) fn of_backend(backend: &str) -> Result<&'static dyn Scheme> {
     if let Some(scheme) = SCHEMES.into_iter().find(|scheme| scheme.backend() == backend) {
         return Ok(scheme);
     }
-    Err(StoreError::invalid(match OTHER_BACKENDS.contains(&backend) {
-        true => format!("STORAGE_BACKEND={backend} is not supported: {}", supported()),
-        false => format!("STORAGE_BACKEND is not a known backend: {}", supported()),
-    }))
+    let backends: Vec<_> = SCHEMES.iter().map(|scheme| scheme.backend()).collect();
+    Err(StoreError::invalid(format!("STORAGE_BACKEND is not a known backend: {}", backends.join(", "))))
 }
 
 /// The backend where `STORAGE_BACKEND` names none.

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
 
+mod azure;
+mod emulator;
+mod gcs;
 mod http;
 mod lab;
 mod local;

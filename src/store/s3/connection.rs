@@ -32,12 +32,12 @@ use url::Url;
 
 use super::credentials::Provider;
 use super::failure::Peer;
-use super::http;
 use super::odd_headers::WithoutOddHeaders;
 use super::options::{AWS_IDENTITY, Endpoint, S3Options};
 use super::profile::Settings;
 use crate::store::Result;
 use crate::store::web::authorities;
+use crate::store::web::http;
 
 /// A TCP and TLS handshake takes three round trips: 1 s even at 300 ms each. A SYN that was lost is sent again after
 /// 1 s, and after 3 s for the second time.

@@ -81,7 +81,7 @@ impl Provider {
             return SharedCredentialsProvider::new(named.build());
         }
         let imds = imds::Client::builder()
-            .configure(&config.clone().with_http_client(super::http::direct()))
+            .configure(&config.clone().with_http_client(crate::store::web::http::direct()))
             .max_attempts(1)
             .connect_timeout(IMDS_TIMEOUT)
             .read_timeout(IMDS_TIMEOUT)

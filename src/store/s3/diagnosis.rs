@@ -5,13 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 
 use super::{CredentialsInfo, Probe, S3Options, S3Store};
+use crate::store::diagnosis::clock;
 use crate::store::{Check, Diagnosis, ErrorKind, ObjectMeta, Question, Reached, Result, Store, StoreError};
-
-/// S3 refuses signatures whose time differs by more (API reference, "Error responses": RequestTimeTooSkewed).
-const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
-
-/// A clock that is this wrong is not kept by anything, and will be wrong enough one day.
-const ODD_SKEW: Duration = Duration::from_secs(60);
 
 /// A bucket that is asked why it cannot be mounted.
 pub(super) struct S3Diagnosis {
@@ -108,23 +103,6 @@ fn credentials(found: &Result<Option<CredentialsInfo>>, probe: &Probe) -> Check 
     }
 }
 
-fn clock(server: Option<SystemTime>, here: SystemTime) -> Option<Check> {
-    const NAME: &str = "clock";
-    let server = server?;
-    let (skew, direction) = match here.duration_since(server) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    let finding = format!("{} s {direction} the server's", skew.as_secs());
-    Some(if skew >= MAX_SKEW {
-        Check::fail(NAME, finding, "set the clock: signatures that are off by 15 minutes are refused")
-    } else if skew >= ODD_SKEW {
-        Check::warn(NAME, finding, "keep the clock by NTP")
-    } else {
-        Check::ok(NAME, "agrees with the server's")
-    })
-}
-
 fn region(given: Option<&str>, begun_in: &str, told: Option<&str>) -> Check {
     const NAME: &str = "region";
     match (given, told) {
@@ -197,16 +175,6 @@ fn pinning(object: &ObjectMeta, enforced: &Result<bool>) -> Check {
 mod tests {
     use super::*;
     use crate::store::Outcome;
-
-    #[test]
-    fn clocks() {
-        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let outcome = |server| clock(Some(server), here).map(|check| check.outcome);
-        assert_eq!(outcome(here - Duration::from_secs(5)), Some(Outcome::Ok));
-        assert_eq!(outcome(here + Duration::from_secs(90)), Some(Outcome::Warn));
-        assert_eq!(outcome(here - Duration::from_secs(1000)), Some(Outcome::Fail));
-        assert_eq!(clock(None, here), None);
-    }
 
     #[test]
     fn regions() {

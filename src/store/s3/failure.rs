@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::limit::is_too_long;
+use crate::store::web::limit::is_too_long;
 use crate::store::web::{
     certificate_cause, certificate_error, chain, innermost, kind_of_status, one_line, retry_after,
 };

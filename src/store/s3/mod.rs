@@ -1,11 +1,8 @@
 //! S3 and what speaks its protocol, through aws-sdk-s3.
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
-//!   over [`http`]; [`limit`]: how long answers may be; [`pool`]: when connections are abandoned, [`crowd`]: how many
-//!   requests run at once
 //! - [`failure`]: what an error means
-//! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
-//! - [`encoding`]: keys, entity tags and times as S3 writes them
+//! - [`mod@page`]: a page of a listing
 //! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
 //!   it, [`probe`]
 //!
@@ -15,17 +12,11 @@
 
 mod connection;
 mod credentials;
-mod crowd;
 mod diagnosis;
-mod document;
-mod encoding;
 mod failure;
-mod http;
-mod limit;
 mod odd_headers;
 mod options;
 mod page;
-mod pool;
 mod probe;
 mod profile;
 mod scheme;
@@ -47,7 +38,6 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::stream::StreamExt;
 
 use self::connection::Connector;
-use self::encoding::{is_weak, opaque_tag, whole_seconds};
 use self::failure::Failure;
 use self::page::{page, storage_class};
 use self::scheme::is_directory_bucket;
@@ -56,6 +46,7 @@ use super::{
     Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
 };
 use crate::printable::printable;
+use crate::store::web::encoding::{is_weak, opaque_tag, whole_seconds};
 
 pub use credentials::{CredentialsInfo, key_tail};
 pub use options::S3Options;
@@ -335,7 +326,7 @@ fn body(name: String, range: Range<u64>, answer: GetObjectOutput) -> Body {
 /// The answer that a LIST has all the same, if the SDK did not understand it.
 fn in_spite_of(error: &SdkError<ListObjectsV2Error, HttpResponse>) -> Option<ListObjectsV2Output> {
     let answer = error.raw_response().filter(|answer| answer.status().is_success())?;
-    document::read(answer.body().bytes()?)
+    crate::store::web::document::read(answer.body().bytes()?)
 }
 
 type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object};
 
-use super::encoding::{decode_key, whole_seconds};
 use super::version;
+use crate::store::web::encoding::{decode_key, whole_seconds};
 use crate::store::{ListPage, ObjectMeta, StorageClass};
 
 /// A page of a listing, or what is wrong with it.

@@ -14,9 +14,9 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
 use parking_lot::Mutex;
 
-use super::encoding::whole_seconds;
 use super::failure::{Failure, bucket_region, credentials_cause};
 use super::{CredentialsInfo, S3Store};
+use crate::store::web::encoding::whole_seconds;
 use crate::store::{ErrorKind, ObjectMeta, Result, Store, StoreError};
 
 /// What a bucket answers to HeadBucket, signed or not.

@@ -21,7 +21,7 @@ const MAX_ERROR: usize = 64 << 10;
 
 /// A client whose answers are cut off where they are too long.
 #[derive(Debug)]
-pub(super) struct Limit<C>(pub(super) C);
+pub(in crate::store) struct Limit<C>(pub(in crate::store) C);
 
 #[derive(Debug)]
 struct Connector(SharedHttpConnector);
@@ -58,7 +58,7 @@ fn limited(mut answer: HttpResponse, is_data: bool) -> HttpResponse {
 }
 
 /// Whether this is what an answer ends with that was cut off.
-pub(super) fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+pub(in crate::store) fn is_too_long(error: &(dyn Error + 'static)) -> bool {
     error.is::<LengthLimitError>()
 }
 

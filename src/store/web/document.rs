@@ -11,7 +11,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
 /// The answer to ListObjectsV2 that a document holds; none if it is not one, or not all of it.
-pub(super) fn read(document: &[u8]) -> Option<ListObjectsV2Output> {
+pub(in crate::store) fn read(document: &[u8]) -> Option<ListObjectsV2Output> {
     let (_, listing) = Elements(document).find(|(name, _)| *name == b"ListBucketResult")?;
     let mut answer = ListObjectsV2Output::builder();
     let mut elements = Elements(listing);
@@ -58,7 +58,7 @@ fn time(inner: &[u8]) -> Option<DateTime> {
 }
 
 /// The text of an element, if it is UTF-8 without characters and references that XML does not allow.
-fn text(inner: &[u8]) -> Option<String> {
+pub(in crate::store) fn text(inner: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(inner).ok()?;
     let allowed = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     let mut parts = text.split('&');
@@ -89,7 +89,7 @@ fn referenced(reference: &str) -> Option<char> {
 
 /// Elements one after the other, with what is within; those within them are not looked at. It ends at what is not
 /// whole.
-struct Elements<'a>(&'a [u8]);
+pub(in crate::store) struct Elements<'a>(pub(in crate::store) &'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {
     type Item = (&'a [u8], &'a [u8]);

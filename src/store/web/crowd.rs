@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// The requests that run, and how many may.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(in crate::store) struct Crowd {
     state: Mutex<State>,
     left: Notify,
 }
@@ -60,7 +60,7 @@ impl State {
 
 impl Crowd {
     /// Takes a place when there is one, or after some time.
-    pub(super) async fn enter(self: &Arc<Self>) -> Place {
+    pub(in crate::store) async fn enter(self: &Arc<Self>) -> Place {
         let until = Instant::now() + LONGEST_WAIT;
         loop {
             let left = self.left.notified();
@@ -74,7 +74,7 @@ impl Crowd {
     }
 
     /// Takes a place whether there is one or not.
-    pub(super) fn enter_at_once(self: &Arc<Self>) -> Place {
+    pub(in crate::store) fn enter_at_once(self: &Arc<Self>) -> Place {
         self.state.lock().inside += 1;
         self.place()
     }
@@ -86,7 +86,7 @@ impl Crowd {
 
 /// A request that runs.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::store) struct Place {
     crowd: Arc<Crowd>,
     is_taken: Mutex<bool>,
 }
@@ -94,7 +94,7 @@ pub(super) struct Place {
 impl Place {
     /// The connection of this one has not come: no more are to run than there are `working` connections, or others that
     /// run now.
-    pub(super) fn set_aside(&self, working: usize) {
+    pub(in crate::store) fn set_aside(&self, working: usize) {
         self.leave();
         let mut state = self.crowd.state.lock();
         let before = state.limit.map(|(most, _)| most);

@@ -37,7 +37,7 @@ use tokio::time::Instant;
 use super::crowd::{Crowd, Place};
 
 /// S3 closes idle connections after some 20 s; one that is closed while a request is in flight costs a retry.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(in crate::store) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A request without an answer for so long is not waiting for a usual one: a store answers in tenths of a second, and a
 /// lost packet is sent again within one.
@@ -59,7 +59,7 @@ type Answer = Result<HttpResponse, ConnectorError>;
 
 /// A client that replaces its connections.
 #[derive(Debug)]
-pub(super) struct Pools(Arc<Inner>);
+pub(in crate::store) struct Pools(Arc<Inner>);
 
 struct Inner {
     make: Box<dyn Fn() -> SharedHttpClient + Send + Sync>,
@@ -123,7 +123,7 @@ enum Doubt {
 
 impl Pools {
     /// A client whose connections are those of one that `make` makes, and later of another.
-    pub(super) fn new(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
+    pub(in crate::store) fn new(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
         let current = ArcSwap::from_pointee(Pool::new(make()));
         Self(Arc::new(Inner { make: Box::new(make), current, crowd: Arc::default(), slept: Mutex::new(slept()) }))
     }
