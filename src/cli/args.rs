@@ -94,7 +94,7 @@ impl S3Args {
 /// `fitsfs mount`
 #[derive(Args, Debug)]
 pub struct MountArgs {
-    /// SOURCEs and MOUNTPOINT: URLs such as s3://bucket[/prefix], https://host/path/ or file:///dir, NAME=URL for one at a place of its own,
+    /// SOURCEs and MOUNTPOINT: URLs (s3://bucket[/prefix], az://account/container, gs://bucket, https://host/path/, file:///dir), NAME=URL for one at a place of its own,
     /// presets such as mast, or lists of products such as products.csv; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
     /// names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]

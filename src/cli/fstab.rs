@@ -142,7 +142,7 @@ mod tests {
         for argument in mount().get_arguments().filter(|argument| !argument.is_hide_set()) {
             let Some(long) = argument.get_long() else { continue };
             let values: &[&str] =
-                if argument.get_action().takes_values() { &["=7", "=60s", "=/d", "=http://h"] } else { &[""] };
+                if argument.get_action().takes_values() { &["=7", "=60s", "=/d", "=http://h", "={a}"] } else { &[""] };
             for name in [long.to_owned(), long.replace('-', "_")] {
                 let is_given = |value: &&str| {
                     let line = ["mount.fitsfs", "s3://b", "/mnt", "-o", &format!("ro,{name}{value}")];

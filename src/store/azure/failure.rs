@@ -9,7 +9,7 @@ use aws_smithy_types::date_time::Format;
 
 use super::credentials::Credentials;
 use crate::store::rest::answer::Answer;
-use crate::store::web::document::{Elements, text};
+use crate::store::web::elements::{Elements, text};
 use crate::store::web::one_line;
 use crate::store::{ErrorKind, StoreError};
 

@@ -8,7 +8,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use percent_encoding::percent_decode_str;
 
-use crate::store::web::document::{Elements, text};
+use crate::store::web::elements::{Elements, text};
 use crate::store::web::encoding::{opaque_tag, whole_seconds};
 use crate::store::{ListPage, ObjectMeta, StorageClass, Version};
 

@@ -15,7 +15,6 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::credentials::SCOPE;
 use crate::store::Result;
 use crate::store::rest::client::{Client, Request};
 use crate::store::rest::endpoint::Endpoint;
@@ -23,6 +22,9 @@ use crate::store::rest::secret::Secret;
 use crate::store::rest::token::{Token, ask, form, unusable};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+
+/// What tokens are for.
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_only";
 
 /// The longest that Google takes ("Using OAuth 2.0 for server to server applications").
 const LIFE: Duration = Duration::from_secs(3600);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::account::Account;
+use super::account::{Account, SCOPE};
 use super::options::GcsOptions;
 use crate::store::Result;
 use crate::store::rest::client::{Client, Request};
@@ -11,9 +11,6 @@ use crate::store::rest::path;
 use crate::store::rest::token::{Kept, Token, ask, unusable};
 
 const METADATA: &str = "metadata.google.internal";
-
-/// What tokens are for.
-pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_only";
 
 /// Where tokens come from.
 #[derive(Debug)]

@@ -211,7 +211,7 @@ async fn a_service_account_signs_its_token_here() {
     let claims = parts[1].replace('-', "+").replace('_', "/");
     let padded = format!("{claims}{}", "=".repeat((4 - claims.len() % 4) % 4));
     let claims: serde_json::Value = serde_json::from_slice(&aws_smithy_types::base64::decode(padded).unwrap()).unwrap();
-    assert_eq!((&claims["iss"], &claims["scope"]), (&"a@p.example".into(), &credentials::SCOPE.into()));
+    assert_eq!((&claims["iss"], &claims["scope"]), (&"a@p.example".into(), &account::SCOPE.into()));
 }
 
 /// A server that is the store and gives tokens, of which it does not take the first.

@@ -2,7 +2,7 @@
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
 //! - [`failure`]: what an error means
-//! - [`mod@page`]: a page of a listing
+//! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
 //!   it, [`probe`]
 //!
@@ -13,6 +13,7 @@
 mod connection;
 mod credentials;
 mod diagnosis;
+mod document;
 mod failure;
 mod odd_headers;
 mod options;
@@ -326,7 +327,7 @@ fn body(name: String, range: Range<u64>, answer: GetObjectOutput) -> Body {
 /// The answer that a LIST has all the same, if the SDK did not understand it.
 fn in_spite_of(error: &SdkError<ListObjectsV2Error, HttpResponse>) -> Option<ListObjectsV2Output> {
     let answer = error.raw_response().filter(|answer| answer.status().is_success())?;
-    crate::store::web::document::read(answer.body().bytes()?)
+    document::read(answer.body().bytes()?)
 }
 
 type GetObjectError = aws_sdk_s3::operation::get_object::GetObjectError;

@@ -4,13 +4,13 @@
 //!   long answers may be
 //! - [`authorities`]: which certificates are trusted; [`proxy`]: which requests go by no proxy
 //! - [`answer`]: whether a range GET was answered as asked; `cause`: why a request failed
-//! - [`document`]: pages of listings, whose entries may make no sense; [`encoding`]: keys, entity tags and times in them
+//! - [`elements`]: those of documents in which some make no sense; [`encoding`]: keys, entity tags and times
 
 pub mod answer;
 pub mod authorities;
 mod cause;
 pub mod crowd;
-pub mod document;
+pub mod elements;
 pub mod encoding;
 pub mod http;
 pub mod limit;
