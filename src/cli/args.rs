@@ -94,9 +94,10 @@ impl S3Args {
 /// `fitsfs mount`
 #[derive(Args, Debug)]
 pub struct MountArgs {
-    /// SOURCEs and MOUNTPOINT: URLs (s3://bucket[/prefix], az://account/container, gs://bucket, https://host/path/, file:///dir), NAME=URL for one at a place of its own,
-    /// presets such as mast, or lists of products such as products.csv; of several the first wins. Then a path that begins with / or . (default: what STORAGE_BUCKET
-    /// names, /app/data/mast)
+    /// SOURCEs and MOUNTPOINT. A source is a URL (s3://bucket[/prefix], az://account/container, gs://bucket,
+    /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, or a list of
+    /// products such as products.csv; of several the first wins. The mountpoint is last, and begins with / or . (default:
+    /// what STORAGE_BUCKET names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
     /// Mount read-only (this is the default)
