@@ -7,6 +7,7 @@
 #   start_server ROOT [OPTION...]   serves the folders below ROOT as buckets; sets $endpoint and $server
 #   mount_bucket BUCKET DIR         mounts a bucket; sets $mountpoint
 #   unmount_bucket                  takes the mount away
+#   mount_sources DIR SOURCE...     mounts several sources of the server, beside the bucket, until the end
 #   observed REQUEST                what the server has seen: "summary", "requests"; "clear" forgets it
 #
 # $fitsfs and $fitsfs_lab name the programs; the script sets them before it calls a function.
@@ -19,6 +20,8 @@ mountpoint=
 # Folders that were made for the mountpoint, the innermost first.
 made=()
 keep=
+# Mountpoints beside that of the bucket.
+beside=()
 
 # The settings of whoever runs this are for other servers than ours.
 unset "${!AWS_@}" "${!STORAGE_@}" S3_ENDPOINT_URL
@@ -29,6 +32,10 @@ take_down() {
     local status=$?
     trap - EXIT
     if [ -z "$keep" ]; then
+        local other
+        for other in "${beside[@]}"; do
+            "$fitsfs" unmount "$other" || umount -f -l "$other" 2>/dev/null || status=1
+        done
         [ -z "$mountpoint" ] || unmount_bucket || status=1
         if [ -n "$server" ]; then
             kill "$server" 2>/dev/null || true
@@ -72,6 +79,13 @@ mount_bucket() {
     mountpoint=$2
     "$fitsfs" mount "s3://$bucket" "$mountpoint" --endpoint-url "$endpoint" --no-sign-request --log warn \
         --cache-dir "$work/cache"
+}
+
+mount_sources() {
+    local folder=$1
+    shift
+    beside+=("$folder")
+    "$fitsfs" mount "$@" "$folder" --endpoint-url "$endpoint" --no-sign-request --log warn --cache-dir "$work/cache"
 }
 
 unmount_bucket() {

@@ -154,7 +154,9 @@ fn announce(config: &MountConfig, shown: &[Shown], background: bool) {
 fn named(sources: &[MountSource]) -> String {
     match sources {
         [one] => format!("{one} is"),
-        [first, .., last] => format!("{first} to {last} ({} sources) are", sources.len()),
+        [one, other] => format!("{one} and {other} are"),
+        [one, other, third] => format!("{one}, {other} and {third} are"),
+        [one, other, rest @ ..] => format!("{one}, {other} and {} others are", rest.len()),
         [] => "nothing is".to_owned(),
     }
 }
