@@ -1,5 +1,6 @@
 //! What a mount is to be: the options of the command line and the environment, resolved once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -101,16 +102,36 @@ impl MountSource {
             }
             None => {
                 let (at, word) = place(word)?;
-                match manifest::is_named(word) {
+                match !word.contains("://") && manifest::is_named(word) {
                     true => Ok(Self { at, what: Wanted::List { path: PathBuf::from(word), options: options.clone() } }),
                     false => of_url(at, SourceUrl::parse(word)?),
                 }
             }
         };
-        match words {
+        let sources: Vec<Self> = match words {
             [] => Ok(vec![of_url(String::new(), SourceUrl::from_env(&env)?)?]),
             words => words.iter().map(of_word).collect(),
+        }?;
+        check_endpoint(options, sources.iter().filter_map(|source| source.what.url()))?;
+        Ok(sources)
+    }
+}
+
+impl Wanted {
+    fn url(&self) -> Option<&SourceUrl> {
+        match self {
+            Self::Store { url, .. } => Some(url),
+            Self::List { .. } => None,
         }
+    }
+}
+
+/// Refuses one endpoint for several kinds of stores: the tokens of one would be sent to another.
+pub fn check_endpoint<'a>(options: &StoreOptions, urls: impl Iterator<Item = &'a SourceUrl>) -> Result<()> {
+    let kinds: BTreeSet<_> = urls.map(SourceUrl::kind).filter(|kind| ["s3", "az", "gs"].contains(kind)).collect();
+    match options.s3.endpoint_url.is_some() && kinds.len() > 1 {
+        true => Err(StoreError::invalid("--endpoint-url is that of one kind of store, and the sources are of several")),
+        false => Ok(()),
     }
 }
 
@@ -165,6 +186,11 @@ mod tests {
         for bad in ["/=s3://one", "a//b=s3://one", "..=s3://one", "=s3://one"] {
             assert!(sources(&[bad]).unwrap_err().message.contains("NAME=URL"), "{bad}");
         }
+        let words = ["s3://one".to_owned(), "gs://two".to_owned()];
+        let mut options = StoreOptions::default();
+        options.s3.endpoint_url = Some("http://127.0.0.1:1".to_owned());
+        let refused = MountSource::resolve(&words, &options, |_| None).unwrap_err();
+        assert!(refused.message.contains("one kind of store"), "{refused}");
         let many = vec!["s3://one"; MAX_SOURCES + 1];
         assert!(sources(&many).unwrap_err().message.contains("possible"));
     }

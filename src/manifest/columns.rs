@@ -57,14 +57,29 @@ impl Columns {
     /// The name that the file has where no layout says another: as the list has it, or as the URL ends.
     pub fn file_name(&self, row: &[String], url: &str) -> String {
         let listed = self.file_name.and_then(|column| row.get(column)).map(|name| name.trim());
-        let of_url = || url.rsplit(['/', ':']).next().unwrap_or(url);
-        listed.filter(|name| !name.is_empty()).unwrap_or_else(of_url).to_owned()
+        listed.filter(|name| !name.is_empty() && *name != "--").unwrap_or_else(|| name_in(url)).to_owned()
     }
 
     /// The length of the file in bytes.
     pub fn size(&self, row: &[String]) -> Option<u64> {
         row.get(self.size?)?.trim().parse().ok()
     }
+}
+
+/// The name at the end of a URL. That of a web server may have a query, which may hold a signature: the name is before
+/// that, unless a program is asked for a file by it.
+fn name_in(url: &str) -> &str {
+    let (path, query) = match url.starts_with("http") {
+        true => url.split_once('?').unwrap_or((url, "")),
+        false => (url, ""),
+    };
+    let end = |text: &str| text.len() - text.rsplit(['/', ':', '=']).next().map_or(0, str::len);
+    let of_path = &path[end(path)..];
+    if of_path.contains('.') || query.is_empty() {
+        return of_path;
+    }
+    let named = query.split('&').map(|part| &part[end(part)..]).find(|name| name.contains('.') && name.len() < 128);
+    named.unwrap_or(of_path)
 }
 
 /// The URL that a cell holds, by itself, in JSON, or as a name that an archive has for it.

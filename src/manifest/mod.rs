@@ -8,8 +8,10 @@ mod columns;
 mod layout;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use self::columns::Columns;
 pub use self::layout::Layout;
@@ -63,7 +65,7 @@ fn parse(bytes: &[u8], layout: Option<&Layout>) -> Result<Manifest, String> {
     let table = table::parse(bytes)?;
     let columns = Columns::of(&table.names)?;
     let mut manifest = Manifest::default();
-    let mut taken: HashMap<String, String> = HashMap::new();
+    let (mut taken, mut numbers, mut pairs) = (HashMap::new(), HashMap::new(), HashSet::new());
     for (number, row) in &table.rows {
         let placed = columns.url(row).and_then(|url| {
             let path = layout.map_or_else(|| Ok(columns.file_name(row, &url)), |layout| layout.path(&table.names, row));
@@ -79,16 +81,21 @@ fn parse(bytes: &[u8], layout: Option<&Layout>) -> Result<Manifest, String> {
             }
         };
         match taken.get(&path) {
-            Some(same) if *same == url => continue,
+            Some(_) if !pairs.insert(hash(&path, &url)) => continue,
             Some(_) => {
-                let other = free(&path, &taken);
+                let other = free(&path, &taken, &mut numbers);
+                if let Err(error) = checked(&other) {
+                    manifest.note(format!("row {number}: {error}"));
+                    continue;
+                }
                 manifest.note(format!("row {number}: {path} is there already, so it is {other}"));
-                manifest.files.push(Listed { path: other.clone(), url: url.clone(), size: columns.size(row) });
-                taken.insert(other, url);
+                manifest.files.push(Listed { path: other.clone(), url, size: columns.size(row) });
+                taken.insert(other, ());
             }
             None => {
-                manifest.files.push(Listed { path: path.clone(), url: url.clone(), size: columns.size(row) });
-                taken.insert(path, url);
+                pairs.insert(hash(&path, &url));
+                manifest.files.push(Listed { path: path.clone(), url, size: columns.size(row) });
+                taken.insert(path, ());
             }
         }
     }
@@ -130,16 +137,28 @@ impl Manifest {
 fn checked(path: &str) -> Result<(), String> {
     match path.split('/').all(is_name) {
         true => Ok(()),
-        false => Err(format!("{path:?} is no path in the mount")),
+        // It may be part of a URL, with what that is signed by.
+        false => Err("its name is no path in the mount".to_owned()),
     }
 }
 
+/// A path and a URL: files of a list that are the same.
+fn hash(path: &str, url: &str) -> u128 {
+    xxh3_128(&[path.as_bytes(), b"\0", url.as_bytes()].concat())
+}
+
 /// A path beside one that is taken: `x.fits`, `x~2.fits`.
-fn free(path: &str, taken: &HashMap<String, String>) -> String {
+fn free(path: &str, taken: &HashMap<String, ()>, numbers: &mut HashMap<String, u64>) -> String {
+    let number = numbers.entry(path.to_owned()).or_insert(2);
     let (folder, name) = crate::tree::split(path);
     let (stem, ending) = name.split_once('.').map_or((name, String::new()), |(stem, rest)| (stem, format!(".{rest}")));
-    let mut others = (2..).map(|n| format!("{folder}{stem}~{n}{ending}"));
-    others.find(|other| !taken.contains_key(other)).unwrap_or_default()
+    loop {
+        let other = format!("{folder}{stem}~{number}{ending}");
+        *number += 1;
+        if !taken.contains_key(&other) {
+            return other;
+        }
+    }
 }
 
 #[cfg(test)]

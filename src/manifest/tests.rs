@@ -26,6 +26,9 @@ fn lists_of_all_kinds_are_read() {
     let mast = "https://mast.stsci.edu/api/v0.1/Download/file/?uri=mast:HST/product/x.fits";
     assert_eq!(files(products, None), [file("x.fits", mast, Some(2880))]);
     assert_eq!(files(products, Some("{obs_id}/{productFilename}")), [file("j8pu0y010/x.fits", mast, Some(2880))]);
+    let signed = "https://h/d/x.fits?X-Amz-Signature=hunter2.hunter2\n";
+    assert_eq!(files(signed, None)[0].0, "x.fits");
+    assert_eq!(files("mast:HST/product/y.fits\n", None)[0].0, "y.fits");
     let irsa = "oid,cloud_access,access_url\n1,\"{\"\"aws\"\": {\"\"bucket_name\"\": \"\"b\"\", \"\"key\"\": \"\"k/z.fits\"\", \
                 \"\"region\"\": \"\"us-west-2\"\"}}\",https://irsa/z\n2,,https://irsa/w.fits\n";
     assert_eq!(
@@ -77,6 +80,21 @@ fn a_list_of_nothing_is_refused_with_the_reason() {
     let layout: Layout = "{nothing}/x".parse().unwrap();
     assert!(parse(b"url\ns3://b/x\n", Some(&layout)).unwrap_err().contains("no column nothing"));
     assert!(["{", "{}", "x"].iter().all(|bad| bad.parse::<Layout>().is_err()));
+}
+
+/// Regression: each further file of a name began to count anew.
+#[test]
+fn many_files_of_one_name_are_numbered() {
+    let mut text = "url,name\n".to_owned();
+    (0..20_000).for_each(|n| text += &format!("s3://b/{n},x.fits\n"));
+    // One again, and one whose number would make it too long.
+    text += "s3://b/7,x.fits\n";
+    let manifest = parse(text.as_bytes(), None).unwrap();
+    assert_eq!(manifest.files.len(), 20_000);
+    assert!(manifest.files.iter().any(|file| file.path == "x~20000.fits"));
+    let long = "y".repeat(255);
+    let manifest = parse(format!("url,name\ns3://b/1,{long}\ns3://b/2,{long}\n").as_bytes(), None).unwrap();
+    assert_eq!((manifest.files.len(), manifest.odd), (1, 1));
 }
 
 proptest! {

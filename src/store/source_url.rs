@@ -63,6 +63,16 @@ impl SourceUrl {
         self.scheme.resolve(options, &env)
     }
 
+    /// Whether both are in one store.
+    pub fn is_in_store_of(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.root == other.root
+    }
+
+    /// What kind of store it is, by the scheme of its URLs.
+    pub fn kind(&self) -> &'static str {
+        self.scheme.name()
+    }
+
     /// The folder of this machine that the source is, if it is one.
     pub fn folder(&self) -> Option<PathBuf> {
         self.scheme.folder(&self.root)

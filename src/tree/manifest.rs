@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{Ahead, Directory, Entry, Found, Node, Peeks, Tree, Ttl};
-use crate::cache::names::Remembered;
+use crate::cache::names::{Remembered, now};
 use crate::store::{ErrorKind, Object, ObjectMeta, Result, Source, StoreError, Version};
 
 /// Objects that were looked at, and are remembered for their TTL.
@@ -52,18 +52,25 @@ struct Inner {
     files: Vec<File>,
     ttl: Ttl,
     /// Questions to the stores, by the number of the file: one at a time, however many wait for the answer.
-    asked: moka::future::Cache<usize, Option<Object>>,
+    asked: moka::future::Cache<usize, Object>,
     /// What they have told.
     told: moka::sync::Cache<usize, Object>,
     peeks: Arc<Peeks>,
     /// Heads that came along, for the look-up that follows.
-    heads: Mutex<HashMap<usize, (Instant, Ahead)>>,
+    heads: Mutex<HashMap<usize, Head>>,
 }
 
 impl std::fmt::Debug for Manifest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Manifest").field("files", &self.0.files.len()).finish_non_exhaustive()
     }
+}
+
+/// The head of a version of a file.
+struct Head {
+    since: Instant,
+    of: Arc<ObjectMeta>,
+    ahead: Ahead,
 }
 
 /// A directory: the files below it are side by side.
@@ -112,16 +119,19 @@ impl Inner {
 
     /// What the store says of a file; none if it is not there.
     async fn look_at(&self, number: usize, wants_head: bool) -> Result<Option<Object>> {
-        let looked = self.asked.try_get_with(number, self.ask(number, wants_head)).await;
-        let object = looked.map_err(|error: Arc<StoreError>| (*error).clone())?;
-        object.iter().for_each(|object| self.told.insert(number, object.clone()));
-        Ok(object)
+        match self.asked.try_get_with(number, self.ask(number, wants_head)).await {
+            Ok(object) => Ok(Some(object)),
+            // It is not kept: what is not there may be there soon.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::clone(&error)),
+        }
     }
 
-    async fn ask(&self, number: usize, wants_head: bool) -> Result<Option<Object>> {
+    async fn ask(&self, number: usize, wants_head: bool) -> Result<Object> {
         let File { place, key, .. } = &self.files[number];
         let Place { source, names } = &self.places[*place];
-        self.heads.lock().retain(|_, (since, _)| since.elapsed() < HEAD_TTL);
+        self.heads.lock().retain(|_, head| head.since.elapsed() < HEAD_TTL);
+        let asked = now();
         let peek = match names.known_head(key).await {
             None if wants_head => self.peeks.send(&source.store, key),
             _ => None,
@@ -131,19 +141,19 @@ impl Inner {
             None => None,
         };
         let told = match peeked {
-            Some(Ok((meta, head))) => {
-                self.heads.lock().insert(number, (Instant::now(), head));
+            Some(Ok((meta, ahead))) => {
+                names.learn_head(asked, &meta);
+                let head = Head { since: Instant::now(), of: Arc::new(meta.clone()), ahead };
+                self.heads.lock().insert(number, head);
                 Ok(meta)
             }
             Some(Err(error)) if error.kind != ErrorKind::Archived => Err(error),
             // Archived objects can be asked for all the same.
             Some(Err(_)) | None => names.head(key).await.map(|(meta, _)| meta),
         };
-        match told {
-            Ok(meta) => Ok(Some(Object { source: source.clone(), meta: Arc::new(meta), is_provisional: false })),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let object = Object { source: source.clone(), meta: Arc::new(told?), is_provisional: false };
+        self.told.insert(number, object.clone());
+        Ok(object)
     }
 }
 
@@ -166,8 +176,11 @@ impl Tree for Manifest {
             return Ok(Some(Found { node: Node::File(known), head: None }));
         }
         let object = self.0.look_at(number, true).await?;
-        let head = self.0.heads.lock().remove(&number).map(|(_, head)| head);
-        Ok(object.map(|object| Found { node: Node::File(object), head }))
+        let head = self.0.heads.lock().remove(&number);
+        Ok(object.map(|object| {
+            let head = head.filter(|head| head.of.is_same(&object.meta)).map(|head| head.ahead);
+            Found { node: Node::File(object), head }
+        }))
     }
 
     fn open(&self, directory: &str) -> Arc<dyn Directory> {
@@ -195,6 +208,7 @@ impl Tree for Manifest {
         self.0.places[*place].names.forget(super::split(key).0).await;
         self.0.asked.invalidate(&number).await;
         self.0.told.invalidate(&number);
+        self.0.heads.lock().remove(&number);
     }
 }
 

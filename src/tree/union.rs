@@ -12,13 +12,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
 use super::{Directory, Entry, Found, Node, Tree, Ttl};
-use crate::store::{Object, Result};
+use crate::store::{ErrorKind, Object, ObjectMeta, Result, StoreError};
 
 /// Directories of which it is remembered which members have them.
 const MAX_REMEMBERED: u64 = 10_000;
@@ -58,6 +59,8 @@ enum Within<'a> {
 struct Merged {
     parts: Vec<Part>,
     hasher: RandomState,
+    /// Whether a part could not be listed: what those behind it show may be hidden by what it has.
+    is_partial: AtomicBool,
     /// By the hash of a name, the first part that has it. Parts are read one after the other, so that what comes before
     /// an entry is here when the entry is read.
     first: Mutex<HashMap<u64, usize>>,
@@ -153,14 +156,20 @@ impl Tree for Union {
             }
         };
         let parts = having.iter().filter_map(part).collect();
-        Arc::new(Merged { parts, hasher: RandomState::new(), first: Mutex::default() })
+        Arc::new(Merged {
+            parts,
+            hasher: RandomState::new(),
+            is_partial: AtomicBool::new(false),
+            first: Mutex::default(),
+        })
     }
 
     fn known(&self, directory: &str) -> Option<Arc<dyn Directory>> {
         let having = self.having(directory);
         let known = self.inside(directory, &having).filter_map(|(member, inside)| member.tree.known(inside));
         let parts: Vec<_> = known.map(Part::Member).collect();
-        let merged = Merged { parts, hasher: RandomState::new(), first: Mutex::default() };
+        let merged =
+            Merged { parts, hasher: RandomState::new(), is_partial: AtomicBool::new(false), first: Mutex::default() };
         (!merged.parts.is_empty()).then(|| Arc::new(merged) as Arc<dyn Directory>)
     }
 
@@ -177,6 +186,15 @@ impl Tree for Union {
     async fn look_again(&self, path: &str, object: &Object) -> Result<Object> {
         let all: Vec<_> = (0..self.members.len()).collect();
         let mut object = object.clone();
+        if object.is_provisional {
+            // It may have been listed while a member before its own could not be.
+            let (directory, name) = super::split(path);
+            let missing = || StoreError::new(ErrorKind::NotFound, format!("{}: there is no such file", object.url()));
+            let Some(Found { node: Node::File(found), .. }) = self.look_up(directory, name).await? else {
+                return Err(missing());
+            };
+            object = found;
+        }
         for (member, inside) in self.inside(path, &all) {
             object = member.tree.look_again(inside, &object).await?;
         }
@@ -202,6 +220,19 @@ impl Merged {
         first == part
     }
 
+    /// An entry, of which only the name is sure where a part before could not be listed: it is looked up when it is
+    /// wanted, which fails as long as that part does.
+    fn as_far_as_known(&self, entry: Entry) -> Entry {
+        match (entry.node, self.is_partial.load(Ordering::Relaxed)) {
+            (Node::File(object), true) => {
+                let meta = ObjectMeta { size: 0, ..ObjectMeta::clone(&object.meta) };
+                let object = Object { meta: Arc::new(meta), is_provisional: true, ..object };
+                Entry { node: Node::File(object), ..entry }
+            }
+            (node, _) => Entry { node, ..entry },
+        }
+    }
+
     async fn entries_of(&self, part: usize, place: u64, count: usize) -> Result<Vec<(Entry, u64)>> {
         match &self.parts[part] {
             Part::Member(directory) => directory.entries(place, count).await,
@@ -223,6 +254,7 @@ impl Directory for Merged {
                     Err(error) if self.parts.len() == 1 => return Err(error),
                     Err(error) => {
                         tracing::warn!(%error, "a source cannot be listed; the directory shows what the others have");
+                        self.is_partial.store(true, Ordering::Relaxed);
                         failed = Some(error);
                         break;
                     }
@@ -230,7 +262,8 @@ impl Directory for Merged {
                 let Some((_, last)) = entries.last() else { break };
                 within = *last;
                 let place = |within: u64| (part as u64) << PLACE_BITS | within;
-                let mut shown: Vec<_> = entries.into_iter().map(|(entry, within)| (entry, place(within))).collect();
+                let shown = entries.into_iter().map(|(entry, within)| (self.as_far_as_known(entry), place(within)));
+                let mut shown: Vec<_> = shown.collect();
                 shown.retain(|(entry, _)| self.is_first(part, &entry.name));
                 if !shown.is_empty() {
                     return Ok(shown);

@@ -13,7 +13,8 @@ fn mount(rig: &Rig, name: &str, list: &str, options: &[&str]) -> Output {
     fs::write(&path, list).unwrap();
     let endpoint = rig.lab.endpoint();
     let arguments = ["mount", path.to_str().unwrap(), rig.root_str(), "--endpoint-url", &endpoint, "--no-sign-request"];
-    fitsfs(&[&arguments[..], &["--cache-size", "0"], options].concat())
+    let cache: &[&str] = if options.contains(&"--cache-dir") { &[] } else { &["--cache-size", "0"] };
+    fitsfs(&[&arguments[..], cache, options].concat())
 }
 
 fn names(path: &Path) -> Vec<String> {
@@ -74,6 +75,22 @@ fn check_wrong_sizes(ttl: &str) {
         assert_eq!(sha256(file), sha256_of_pattern(seed, size));
         assert_eq!(fs::metadata(rig.path(name)).unwrap().len(), size, "it is known now");
     }
+}
+
+/// Regression: which version a head was of was not remembered.
+#[test]
+fn files_of_a_list_that_were_read_are_there_offline() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "d/x.fits", pattern(2 * MIB, 1))));
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let options = ["--cache-dir", &cache, "--cache-size", "1GiB"];
+    assert!(mount(&rig, "list.txt", "s3://archive/d/x.fits\n", &options).status.success());
+    assert_eq!(sha256(rig.open("x.fits")), sha256_of_pattern(1, 2 * MIB));
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    rig.lab.clear_log();
+    let output = mount(&rig, "list.txt", "s3://archive/d/x.fits\n", &[&options[..], &["--offline"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(sha256(rig.open("x.fits")), sha256_of_pattern(1, 2 * MIB));
+    assert!(rig.lab.requests().is_empty());
 }
 
 /// A file costs the round of its head, as a file of a bucket does.

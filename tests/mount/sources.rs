@@ -150,6 +150,39 @@ fn public_archives_are_mounted_by_name() {
     assert!(text(&fitsfs(&["presets"])).contains("s3://nasa-irsa-spitzer"));
 }
 
+/// Regression: what was listed while a source was down was read from the next one, without a look-up.
+#[test]
+fn what_was_listed_while_a_source_was_down_is_looked_up() {
+    let rig = Rig::unmounted(|lab| {
+        lab.put(BUCKET, "d/late", pattern(1000, 2));
+        lab.put(BUCKET, "e/x", pattern(10, 3));
+    });
+    let folder = folder(&["d/late", "d/local"]);
+    assert!(mount(&rig, &[&url(&folder)], &[]).status.success());
+    rig.lab.fault(Fault::new(Kind::DropConnection));
+    // With attributes, as `ls -l` does.
+    let listed: Vec<_> = fs::read_dir(rig.path("d")).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(listed.len(), 2);
+    listed.iter().for_each(|entry| drop(entry.metadata()));
+    assert_eq!(fs::read(rig.path("d/late")).unwrap_err().raw_os_error(), Some(libc::EIO));
+    rig.lab.clear_faults();
+    assert_eq!(fs::read(rig.path("d/late")).unwrap(), pattern_at(2, 0, 1000));
+    assert_eq!(fs::read(rig.path("d/local")).unwrap(), b"local d/local");
+}
+
+/// Regression: an empty file of one source was looked for in the others.
+#[test]
+fn empty_files_of_every_source_open() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "of-bucket", pattern(0, 1))));
+    let (one, two) = (folder(&[]), folder(&[]));
+    fs::write(one.path().join("of-one"), "").unwrap();
+    fs::write(two.path().join("of-two"), "").unwrap();
+    assert!(mount(&rig, &[&url(&one), &url(&two)], &[]).status.success());
+    for name in ["of-bucket", "of-one", "of-two"] {
+        assert_eq!(fs::read(rig.path(name)).unwrap(), b"", "{name}");
+    }
+}
+
 #[test]
 fn a_source_that_cannot_be_opened_is_named() {
     let rig = Rig::unmounted(|_| {});

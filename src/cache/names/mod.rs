@@ -35,6 +35,7 @@ use self::record::{Record, What, directory_of, id_of_head, id_of_list};
 use crate::store::{ListPage, ListRequest, ObjectMeta};
 
 pub use notes::Notes;
+pub use record::now;
 pub use remembered::{Recall, Remembered};
 pub use ttl::Ttl;
 

@@ -178,7 +178,7 @@ fn time(nanoseconds: i64) -> Option<SystemTime> {
 }
 
 /// Now, as records have it.
-pub(super) fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -109,6 +109,13 @@ impl Remembered {
         self.memory.as_ref()?.object(key).await
     }
 
+    /// The store has told of an object in another way, asked at this time (see [`now`]).
+    pub fn learn_head(&self, asked: u64, object: &ObjectMeta) {
+        if let Some(memory) = &self.memory {
+            memory.write(Record::of_head(&memory.id, asked, object));
+        }
+    }
+
     /// What is remembered of a request.
     pub async fn recalls(&self, request: &ListRequest) -> Recall {
         match &self.memory {

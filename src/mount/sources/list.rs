@@ -7,12 +7,15 @@ use std::sync::Arc;
 use url::{Host, Url};
 
 use super::open_store;
-use crate::config::MountConfig;
+use crate::config::{MountConfig, check_endpoint};
 use crate::manifest::{self, Listed};
 use crate::metrics::Metrics;
 use crate::presets;
 use crate::store::{Source, SourceUrl, StoreError, StoreOptions};
 use crate::tree::manifest::File;
+
+/// Where instances of Amazon are told their credentials by IPv6 (EC2 User Guide, "Instance metadata").
+const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// More stores than these are a mistake in the list.
 const MAX_STORES: usize = 64;
@@ -60,6 +63,7 @@ pub async fn open(
         };
         files.push(File { path: listed.path.into(), place, key: key.into(), size: listed.size });
     }
+    check_endpoint(options, stores.iter().map(|(url, _)| url)).map_err(|error| error.to_string())?;
     let first = list.first_odd.unwrap_or_default();
     if files.is_empty() {
         return Err(format!("the list {}: no row names a file that can be mounted: {first}", path.display()));
@@ -84,19 +88,23 @@ fn is_of_this_machine(host: Host<&str>) -> bool {
         address.is_loopback()
             || address.is_unspecified()
             || address.is_unicast_link_local()
+            || address == AWS_METADATA
             || address.to_ipv4_mapped().is_some_and(v4)
     };
     match host {
         Host::Ipv4(address) => v4(address),
         Host::Ipv6(address) => v6(address),
-        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost") || name == "metadata.google.internal",
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost") || name == "metadata.google.internal"
+        }
     }
 }
 
 /// How to reach a store: as a public archive, if it is one.
 fn options_for(url: &SourceUrl, given: &StoreOptions) -> Result<StoreOptions, StoreError> {
     let env = |name: &str| std::env::var(name).ok();
-    let is_of = |preset: &&presets::Preset| SourceUrl::parse(preset.url).is_ok_and(|other| other.root == url.root);
+    let is_of = |preset: &&presets::Preset| SourceUrl::parse(preset.url).is_ok_and(|other| other.is_in_store_of(url));
     match presets::PRESETS.iter().find(is_of) {
         Some(preset) => preset.source(given, env).map(|(_, options)| options),
         None => url.resolve_options(given.clone(), env),
@@ -116,9 +124,15 @@ mod tests {
         assert_eq!(allowed("s3://bucket/d/x.fits").unwrap(), "d/x.fits");
         assert!(allowed("file:///etc/shadow").is_err() && allowed("s3://bucket").is_err());
         let of_this_machine = |url: &str| is_of_this_machine(Url::parse(url).unwrap().host().unwrap());
-        for url in
-            ["http://169.254.169.254/x", "http://127.0.0.1/x", "http://localhost/x", "http://[fe80::1]/x", "http://0/x"]
-        {
+        for url in [
+            "http://169.254.169.254/x",
+            "http://127.0.0.1/x",
+            "http://localhost/x",
+            "http://[fe80::1]/x",
+            "http://localhost./x",
+            "http://[fd00:ec2::254]/x",
+            "http://0/x",
+        ] {
             assert!(of_this_machine(url), "{url}");
         }
         assert!(!of_this_machine("https://mast.stsci.edu/x") && !of_this_machine("http://10.0.0.1/x"));

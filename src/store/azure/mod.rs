@@ -72,7 +72,7 @@ impl AzureStore {
         let endpoint = options.endpoint(account)?;
         let scheme = if endpoint.is_open() { "az+http" } else { "az" };
         Ok(Self {
-            id: format!("{scheme}://{}/{container}", endpoint.identity()),
+            id: format!("{scheme}://{}/{account}/{container}", endpoint.identity()),
             credentials: Credentials::new(account, options, &endpoint)?,
             client: Client::new()?,
             account: account.to_owned(),

@@ -114,6 +114,7 @@ impl AzureOptions {
             let scheme = get("DefaultEndpointsProtocol").unwrap_or_else(|| "https".to_owned());
             suffix().map(|(suffix, account)| format!("{scheme}://{account}.blob.{suffix}"))
         };
+        let before = self.account.clone();
         self.configured_endpoint = endpoint.clone().or_else(of_suffix);
         if let Some(url) = &self.configured_endpoint {
             let url = Endpoint::parse("BlobEndpoint of AZURE_STORAGE_CONNECTION_STRING", url)?;
@@ -122,6 +123,10 @@ impl AzureOptions {
             self.account = account;
         }
         let (key, sas) = (get("AccountKey"), get("SharedAccessSignature"));
+        if self.account != before {
+            // What the environment has beside it is of another account.
+            (self.key, self.sas) = (None, None);
+        }
         if key.is_some() || sas.is_some() {
             (self.key, self.sas) = (key.map(Secret::new), sas.map(Secret::new));
         }

@@ -19,7 +19,7 @@ use crate::store::Result;
 use crate::store::rest::client::{Client, Request};
 use crate::store::rest::endpoint::Endpoint;
 use crate::store::rest::secret::Secret;
-use crate::store::rest::token::{Token, ask, form, unusable};
+use crate::store::rest::token::{Token, ask, form, unusable, without_token};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
@@ -231,7 +231,7 @@ impl External {
             for (name, value) in &self.source.headers {
                 request = request.with(name.clone(), value.clone());
             }
-            let mut answer = client.send(NAME, &request).await.map_err(|error| unusable(&error.message))?;
+            let mut answer = client.send(NAME, &request).await.map_err(without_token)?;
             if !answer.is_success() {
                 return Err(unusable(&format!("{NAME}: status {} of the source", answer.status())));
             }
@@ -258,7 +258,7 @@ async fn impersonate(client: &Client, url: &Endpoint, federated: &Token) -> Resu
     let body = json!({"scope": [SCOPE], "lifetime": format!("{}s", IMPERSONATED_LIFE.as_secs())});
     request.body = Some(body.to_string());
     let asked = SystemTime::now();
-    let mut answer = client.send(NAME, &request).await.map_err(|error| unusable(&error.message))?;
+    let mut answer = client.send(NAME, &request).await.map_err(without_token)?;
     if !answer.is_success() {
         return Err(unusable(&format!("{NAME}: status {}", answer.status())));
     }

@@ -28,6 +28,8 @@ pub struct Files {
 pub enum Found {
     /// A folder.
     Folder,
+    /// A file whose size the server does not tell.
+    Sizeless,
     /// A file.
     File(ObjectMeta),
 }
@@ -91,9 +93,10 @@ impl Files {
     }
 }
 
-/// Whether an answer was redirected to the same with a slash, which is how servers tell folders.
+/// Whether an answer was redirected to the same with a slash, which is how servers tell folders. What has a query is made
+/// by a program, whose path may be with a slash or without.
 pub fn is_folder(asked: &Url, answer: &Answer) -> bool {
-    answer.url.path().strip_suffix('/') == Some(asked.path())
+    asked.query().is_none() && answer.url.path().strip_suffix('/') == Some(asked.path())
 }
 
 /// The size of the whole file that an answer to a GET of a range tells.

@@ -145,7 +145,7 @@ impl Listings {
         let mut filling = Filling { request, keys: Vec::new(), folders: 0, is_full: false };
         self.add_folder(&mut filling, folder.to_owned()).await?;
         let continuation = filling.keys.last().map(|(key, _)| key.clone()).filter(|_| filling.is_full);
-        let mut page = self.described(filling.keys, request.delimited).await?;
+        let mut page = self.described(filling.keys, &request.prefix, request.delimited).await?;
         page.continuation = continuation;
         Ok(page)
     }
@@ -199,7 +199,7 @@ impl Listings {
     }
 
     /// A page of these keys, in whose order they stay.
-    async fn described(&self, keys: Vec<(String, Listed)>, delimited: bool) -> Result<ListPage> {
+    async fn described(&self, keys: Vec<(String, Listed)>, wanted: &str, delimited: bool) -> Result<ListPage> {
         self.test_claims(&keys).await;
         let is_exact = self.claims.load(Ordering::Relaxed) == EXACT;
         let mut known = BTreeMap::new();
@@ -219,9 +219,13 @@ impl Listings {
                 (Listed::Folder, _) if delimited => page.prefixes.push(key),
                 (Listed::File(_), Some(Ok(Found::File(object)))) => page.objects.push(object),
                 (Listed::File(_), Some(Ok(Found::Folder))) if delimited => page.prefixes.push(key + "/"),
-                // Links that may not be followed, or that have gone since the index was written.
+                (_, Some(Ok(Found::Sizeless))) => page.senseless.push(key),
+                // It has gone since the index was written.
                 (_, Some(Err(error))) if error.kind == ErrorKind::NotFound => {}
-                (_, Some(Err(error))) if !error.kind.is_transient() => page.senseless.push(key),
+                // Among others; a look-up asks for this one, and an error is no answer that it is not there.
+                (_, Some(Err(error))) if error.kind == ErrorKind::AccessDenied && key != wanted => {
+                    page.senseless.push(key)
+                }
                 (_, Some(Err(error))) => return Err(error),
                 (Listed::Folder | Listed::File(_), _) => {}
             }
@@ -272,11 +276,7 @@ impl Listings {
 
     fn found(&self, key: &str, told: Option<Told>) -> Result<Found> {
         let Some(told) = told else { return Ok(Found::Folder) };
-        let sizeless = || {
-            let what = format!("HEAD {}: the server does not tell the size", self.files.root.shown(key));
-            StoreError::new(ErrorKind::Invalid, what)
-        };
-        let object = told.object(key).ok_or_else(sizeless)?;
+        let Some(object) = told.object(key) else { return Ok(Found::Sizeless) };
         self.note(&object);
         Ok(Found::File(object))
     }
@@ -286,6 +286,10 @@ impl Listings {
         let found = self.look_up_all(vec![key.to_owned()]).await.pop().map(|(_, found)| found);
         match found.unwrap_or(Ok(Found::Folder))? {
             Found::File(object) => Ok(object),
+            Found::Sizeless => {
+                let what = format!("HEAD {}: the server does not tell the size", self.files.root.shown(key));
+                Err(StoreError::new(ErrorKind::Invalid, what))
+            }
             Found::Folder => Err(self.files.absent("HEAD", key)),
         }
     }
@@ -334,12 +338,16 @@ impl Listings {
                 return Ok(Some((entries, date)));
             }
         } else if self.index().is_none()
-            && let Ok(Some(listed)) = self.propfind(name, &url).await
+            && let Some(listed) = self.propfind(name, &url).await?
         {
             self.learn(Index::Dav);
             return Ok(Some(listed));
         } else if status == 200 && is_html {
             let base = answer.url.clone();
+            if !is_page_of(&url, &base) {
+                let what = format!("{name}: the server leads to another page, such as one for signing in");
+                return Err(StoreError::new(ErrorKind::BadResponse, what));
+            }
             let page = answer.into_bytes(name, MAX_INDEX).await?;
             self.learn(Index::Html);
             return Ok(Some((parse_html(&base, &page), date)));
@@ -355,13 +363,22 @@ impl Listings {
     async fn propfind(&self, name: &str, url: &url::Url) -> Result<Option<(Vec<Entry>, Option<SystemTime>)>> {
         let request = Request::new("PROPFIND").with("depth", "1").with("content-type", "application/xml");
         let answer = self.files.web.ask(name, url, &request.with_body(PROPFIND)).await?;
-        if answer.status() != 207 {
-            return Ok(None);
+        match answer.status() {
+            207 => {}
+            // It does not know the method, or not here.
+            200..=299 | 400 | 403 | 404 | 405 | 410 | 411 | 415 | 501 => return Ok(None),
+            _ => return Err(failure(name, &answer)),
         }
         let (base, date) = (answer.url.clone(), date_of(&answer));
         let page = answer.into_bytes(name, MAX_INDEX).await?;
         Ok(parse_dav(&base, &page).map(|entries| (entries, date)))
     }
+}
+
+/// Whether a page that redirections have led to is that of the folder: of another host, perhaps, but of its name.
+fn is_page_of(folder: &url::Url, page: &url::Url) -> bool {
+    let name = |url: &url::Url| url.path().trim_end_matches('/').rsplit('/').next().map(str::to_owned);
+    folder == page || page.path().ends_with('/') && name(folder) == name(page)
 }
 
 fn date_of(answer: &Answer) -> Option<SystemTime> {

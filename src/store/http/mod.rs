@@ -89,6 +89,10 @@ impl HttpStore {
         if is_part && answer.header("content-range").is_none() {
             return bad("a part that does not say which one it is");
         }
+        let is_told = answer.header("content-length").is_some();
+        if !is_part && !is_told && server_tag(object).is_none() && told.modified.is_none() {
+            return bad("a page that nothing tells to be the file");
+        }
         let is_by_time = object.version == Version::default();
         if is_by_time && told.modified.is_none() {
             return bad("an answer without Last-Modified");

@@ -20,6 +20,9 @@ use crate::store::{ObjectMeta, Version};
 /// A time that is nearer to the `Date` of its answer than this may be that of two contents: both are in whole seconds.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
+/// Clocks of a server and of what it serves may differ by so much.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 /// What made-up tags begin with. No server's can, since it would have to know it.
 const MADE_UP: &str = "\"fitsfs ";
 
@@ -45,7 +48,9 @@ impl Told {
     /// How long it takes until the time tells which content it is; none if it does, or nothing else does either.
     pub fn unsettled_for(&self) -> Option<Duration> {
         let (modified, date) = (self.modified?, self.date?);
-        let age = date.duration_since(modified).unwrap_or_default();
+        // A time far in the future was set: a change from now on would show another.
+        let Ok(age) = (date + CLOCKS_DIFFER).duration_since(modified) else { return None };
+        let age = age.saturating_sub(CLOCKS_DIFFER);
         (self.own_tag().is_none() && age < SETTLED_AFTER).then(|| SETTLED_AFTER - age)
     }
 
@@ -185,7 +190,9 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:35 GMT", true),
             ("Sun, 06 Nov 1994 08:49:36 GMT", false),
             ("Sun, 06 Nov 1994 08:49:37 GMT", false),
-            ("Sun, 06 Nov 1994 09:00:00 GMT", false),
+            ("Sun, 06 Nov 1994 08:50:30 GMT", false),
+            // No clock is so wrong: it was set.
+            ("Sun, 06 Nov 1994 09:00:00 GMT", true),
         ] {
             for tag in [None, Some("W/\"a\"")] {
                 let told = told(Some(modified), tag);

@@ -53,7 +53,8 @@ impl Default for Listings {
         let cache = moka::sync::Cache::builder().max_capacity(MAX_KEPT).time_to_idle(KEPT_FOR).weigher(
             |_, sorted: &Arc<Sorted>| {
                 let bytes: usize = sorted.names.iter().map(|name| NAME + name.len()).sum();
-                u32::try_from(bytes).unwrap_or(u32::MAX)
+                // The largest of all is kept as well, for its pages.
+                u32::try_from(bytes.min(MAX_KEPT as usize)).unwrap_or(u32::MAX)
             },
         );
         Self(cache.build())
@@ -72,11 +73,11 @@ impl Listings {
         Ok(page)
     }
 
-    fn sorted(&self, files: &Files, folder: &str) -> Result<Arc<Sorted>> {
+    /// The names in a folder, as they are now, or as they were for the page before.
+    fn sorted(&self, files: &Files, folder: &str, is_continued: bool) -> Result<Arc<Sorted>> {
         let stamp = files.stamp(folder);
         if let Some(known) = self.0.get(folder)
-            && known.stamp.is_some()
-            && known.stamp == stamp
+            && (is_continued || known.stamp.is_some() && known.stamp == stamp)
         {
             return Ok(known);
         }
@@ -116,7 +117,7 @@ impl Filling<'_> {
     /// Adds what is in a folder. `above` are that folder and those that it is in: a link to one of them would be a tree
     /// without end, and is left out.
     fn add_folder(&mut self, folder: &str, above: &[(u64, u64)]) -> Result<()> {
-        let sorted = self.listings.sorted(self.files, folder)?;
+        let sorted = self.listings.sorted(self.files, folder, self.request.continuation.is_some())?;
         // Below the folder that the prefix is in, all names count.
         let stem = self.request.prefix.strip_prefix(folder).unwrap_or_default();
         let after = self.request.continuation.as_deref().and_then(|last| last.strip_prefix(folder)).unwrap_or_default();
@@ -143,7 +144,16 @@ impl Filling<'_> {
 
     fn add(&mut self, key: String, above: &[(u64, u64)]) -> Result<()> {
         // Between the listing and now it may have gone.
-        match self.files.find(key.trim_end_matches('/'))? {
+        let name = key.trim_end_matches('/');
+        let found = match self.files.find(name) {
+            // One of many that cannot be looked at, such as a mount that is dead, hides no other.
+            Err(_) if name != self.request.prefix.trim_end_matches('/') => {
+                self.page.senseless.push(key);
+                return Ok(());
+            }
+            found => found?,
+        };
+        match found {
             Some(Found::Folder(identity)) if key.ends_with('/') && !above.contains(&identity) => {
                 match self.request.delimited {
                     true => {

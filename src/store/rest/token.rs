@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::answer::Answer;
 use super::client::{Client, Request};
 use super::secret::Secret;
-use crate::store::web::one_line;
+use crate::store::web::{kind_of_status, one_line};
 use crate::store::{ErrorKind, Result, StoreError};
 
 /// A token is not used for the last of its time: requests take a while, and clocks differ. Services give the same
@@ -37,7 +37,15 @@ impl Kept {
         let mut kept = self.0.lock().await;
         match &*kept {
             Some(token) if token.expires > SystemTime::now() + MARGIN => Ok(token.clone()),
-            _ => Ok(kept.insert(fetch().await?).clone()),
+            old => match (fetch().await, old) {
+                (Ok(token), _) => Ok(kept.insert(token).clone()),
+                // It is fetched early, so that an outage of the service has some minutes to pass.
+                (Err(error), Some(token)) if token.expires > SystemTime::now() => {
+                    tracing::debug!(%error, "the token in use is not renewed yet");
+                    Ok(token.clone())
+                }
+                (Err(error), _) => Err(error),
+            },
         }
     }
 
@@ -73,16 +81,17 @@ struct Refused {
 
 /// Asks a service for a token.
 pub(in crate::store) async fn ask(client: &Client, provider: &'static str, request: &Request) -> Result<Token> {
-    let mut answer = client.send(provider, request).await.map_err(|error| unusable(&error.message))?;
+    let mut answer = client.send(provider, request).await.map_err(without_token)?;
     granted(provider, &mut answer).await
 }
 
 async fn granted(provider: &'static str, answer: &mut Answer) -> Result<Token> {
     let status = answer.status();
-    let document = answer.document().await.map_err(|error| unusable(&error.message))?;
+    let document = answer.document().await.map_err(without_token)?;
     if !answer.is_success() {
         let code = serde_json::from_slice(&document).map(|Refused { error }| format!(" {}", one_line(&error)));
-        return Err(unusable(&format!("{provider}: status {status}{}", code.unwrap_or_default())));
+        let message = format!("{provider}: status {status}{}", code.unwrap_or_default());
+        return Err(without_token(StoreError::new(kind_of_status(status), message)));
     }
     let Ok(Granted { access_token, expires_in }) = serde_json::from_slice(&document) else {
         return Err(unusable(&format!("{provider}: an answer without a token")));
@@ -95,6 +104,14 @@ async fn granted(provider: &'static str, answer: &mut Answer) -> Result<Token> {
     let expires = SystemTime::now().checked_add(life.unwrap_or(DEFAULT_LIFE));
     let expires = expires.ok_or_else(|| unusable(&format!("{provider}: a token without a sensible end")))?;
     Ok(Token { text: Secret::new(access_token), expires, provider })
+}
+
+/// What a failure of a token service is: an outage passes, all else is a matter of the credentials.
+pub(in crate::store) fn without_token(error: StoreError) -> StoreError {
+    match error.kind.is_transient() {
+        true => StoreError::new(error.kind, format!("no token ({})", error.message)),
+        false => unusable(&error.message),
+    }
 }
 
 /// There are no usable credentials, and why.

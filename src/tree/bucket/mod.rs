@@ -95,8 +95,9 @@ impl Tree for Bucket {
     }
 
     async fn look_again(&self, _path: &str, object: &Object) -> Result<Object> {
+        let is_ours = Arc::ptr_eq(&object.source, &self.source) && !object.is_provisional;
         match object.size() {
-            0 => Ok(self.object(self.namespace.look_again(&object.meta).await)),
+            0 if is_ours => Ok(self.object(self.namespace.look_again(&object.meta).await)),
             _ => Ok(object.clone()),
         }
     }
