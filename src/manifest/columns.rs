@@ -78,8 +78,14 @@ fn name_in(url: &str) -> &str {
     if of_path.contains('.') || query.is_empty() {
         return of_path;
     }
-    let named = query.split('&').map(|part| &part[end(part)..]).find(|name| name.contains('.') && name.len() < 128);
+    let named = query.split('&').map(|part| &part[end(part)..]).find(|name| is_file_name(name));
     named.unwrap_or(of_path)
+}
+
+/// Whether a text ends as names of files do. Tokens have dots as well, but no short end.
+fn is_file_name(text: &str) -> bool {
+    let (stem, suffix) = text.rsplit_once('.').unwrap_or_default();
+    !stem.is_empty() && (1..=8).contains(&suffix.len()) && suffix.chars().all(char::is_alphanumeric)
 }
 
 /// The URL that a cell holds, by itself, in JSON, or as a name that an archive has for it.

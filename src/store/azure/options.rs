@@ -84,6 +84,12 @@ impl AzureOptions {
         if let Some(url) = &resolved.endpoint {
             Endpoint::parse("the endpoint URL", url)?;
         }
+        if resolved.sas.is_some() && resolved.account.is_none() && !resolved.anonymous {
+            // Else it would be sent to every account that a mount or a list of products names.
+            return Err(StoreError::invalid(
+                "AZURE_STORAGE_SAS_TOKEN is for one account: name it by AZURE_STORAGE_ACCOUNT",
+            ));
+        }
         if let Some(key) = resolved.key.as_ref().filter(|_| !resolved.anonymous) {
             Key::parse(key)?;
         }

@@ -145,7 +145,9 @@ async fn errors_are_told_by_status_and_code() {
             reply(status, "Retry-After: 7\r\nx-ms-request-id: 1-2-3\r\n", &echo)
         })
         .await;
-        let store = store(&server, &[("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=hunter2")]).unwrap();
+        let store =
+            store(&server, &[("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=hunter2"), ("AZURE_STORAGE_ACCOUNT", "acc")])
+                .unwrap();
         let error = failure(store.get(&object(10), 0..1).await).await;
         assert_eq!((error.kind, error.retry_after.map(|time| time.as_secs())), (kind, Some(7)), "{error}");
         assert!(error.message.contains(code) && error.message.contains("1-2-3"), "{error}");
@@ -176,7 +178,8 @@ async fn a_blob_that_is_gone_is_not_another_version() {
 #[tokio::test]
 async fn a_signature_that_expired_is_told_in_one_line() {
     let server = Server::start(|_| reply(403, "x-ms-error-code: AuthenticationFailed\r\n", "")).await;
-    let sas = [("AZURE_STORAGE_SAS_TOKEN", "se=2020-01-01T00%3A00%3A00Z&sig=hunter2")];
+    let sas =
+        [("AZURE_STORAGE_SAS_TOKEN", "se=2020-01-01T00%3A00%3A00Z&sig=hunter2"), ("AZURE_STORAGE_ACCOUNT", "acc")];
     let store = store(&server, &sas).unwrap();
     let error = failure(store.list(&request("", None)).await).await;
     assert_eq!(error.kind, ErrorKind::Credentials);

@@ -67,8 +67,8 @@ impl Web {
     pub async fn ask_for_file(&self, what: &str, url: &Url, request: &Request<'_>) -> Result<Answer> {
         if let Some(found) = self.found.get(url) {
             match self.ask(what, &found, request).await {
-                Ok(answer) if answer.status() < 400 || matches!(answer.status(), 412 | 416) => return Ok(answer),
-                // A signature has expired, or a host is not there any more.
+                Ok(answer) if answer.status() < 400 => return Ok(answer),
+                // A signature has expired, a host is not there any more, or has another version than is current.
                 Ok(_) | Err(_) => self.found.invalidate(url),
             }
         }

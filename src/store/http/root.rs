@@ -179,12 +179,18 @@ fn path_of(url: &Url) -> Result<String> {
 /// What a file is called: the end of its path, or that of a value of its query.
 fn name_of(url: &Url) -> String {
     let is_shown = |name: &str| is_name(name) && !name.contains(char::is_control);
-    let has_suffix = |name: &String| is_shown(name) && name.trim_matches('.').contains('.');
+    let has_suffix = |name: &String| is_shown(name) && has_short_suffix(name);
     let last = url.path().rsplit('/').next().and_then(decoded);
     let end = |value: &str| value.rsplit(['/', ':']).next().unwrap_or_default().to_owned();
     let in_query = || url.query_pairs().map(|(_, value)| end(&value)).find(has_suffix);
     let named = last.clone().filter(has_suffix).or_else(in_query);
     named.or_else(|| last.filter(|name| is_shown(name))).unwrap_or_else(|| NAMELESS.to_owned())
+}
+
+/// Whether a name ends as those of files do. Tokens have dots as well, but no short end.
+fn has_short_suffix(name: &str) -> bool {
+    let (stem, suffix) = name.rsplit_once('.').unwrap_or_default();
+    !stem.trim_matches('.').is_empty() && (1..=8).contains(&suffix.len()) && suffix.chars().all(char::is_alphanumeric)
 }
 
 #[cfg(test)]
