@@ -109,7 +109,7 @@ impl Remembered {
         self.memory.as_ref()?.object(key).await
     }
 
-    /// The store has told of an object in another way, asked at this time (see [`now`]).
+    /// The store has told of an object in another way, asked at this time (as `now` tells it).
     pub fn learn_head(&self, asked: u64, object: &ObjectMeta) {
         if let Some(memory) = &self.memory {
             memory.write(Record::of_head(&memory.id, asked, object));
