@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_source_fails_and_the_machine_is_checked_all_the_same() {
-        let report = CheckReport::run(&["gs://b".to_owned()], StoreOptions::default(), |_| None).await;
+        let report = CheckReport::run(&["ftp://b".to_owned()], StoreOptions::default(), |_| None).await;
         assert!(report.failed());
         assert_eq!((report.checks[0].name, report.checks[0].outcome), ("source", Outcome::Fail));
         assert!(report.checks.iter().any(|check| check.name == "/dev/fuse"));

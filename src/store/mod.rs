@@ -5,6 +5,7 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
+mod azure;
 mod capabilities;
 mod class;
 mod diagnosis;
@@ -18,6 +19,7 @@ mod offline;
 mod options;
 mod preconnect;
 mod registry;
+mod rest;
 mod retry;
 mod s3;
 mod scheme;
@@ -35,6 +37,7 @@ use futures::stream::BoxStream;
 
 use crate::metrics::{Metrics, PaceMeter};
 
+pub use azure::{AzureOptions, AzureStore};
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
 pub use diagnosis::{Check, Diagnosis, Outcome, Question, Reached};

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml exempts test functions, not their helpers
 
+mod azure;
+mod emulator;
 mod lab;
 mod s3;
 mod suite;

@@ -14,15 +14,15 @@ use crate::store::{ErrorKind, ObjectMeta, Result, StoreError, Version};
 
 /// The `Content-Range` of an answer: `bytes start-last/total` (RFC 9110, 14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ContentRange {
-    pub(super) start: u64,
-    pub(super) last: u64,
+pub(in crate::store) struct ContentRange {
+    pub(in crate::store) start: u64,
+    pub(in crate::store) last: u64,
     /// The size of the whole object; none where the server does not tell.
-    pub(super) total: Option<u64>,
+    pub(in crate::store) total: Option<u64>,
 }
 
 impl ContentRange {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::store) fn parse(text: &str) -> Option<Self> {
         let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
         let (unit, rest) = text.split_once(' ')?;
         let (range, total) = rest.split_once('/')?;
@@ -39,20 +39,25 @@ impl ContentRange {
 
 /// What the headers of an answer say.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Headers<'a> {
-    pub(super) content_range: Option<&'a str>,
-    pub(super) content_length: Option<u64>,
-    pub(super) content_encoding: Option<&'a str>,
-    pub(super) last_modified: Option<SystemTime>,
-    pub(super) version: Version,
+pub(in crate::store) struct Headers<'a> {
+    pub(in crate::store) content_range: Option<&'a str>,
+    pub(in crate::store) content_length: Option<u64>,
+    pub(in crate::store) content_encoding: Option<&'a str>,
+    pub(in crate::store) last_modified: Option<SystemTime>,
+    pub(in crate::store) version: Version,
     /// Whether the entity tag is a weak one, which says less than that no byte differs (RFC 9110, 8.8.1).
-    pub(super) weak: bool,
+    pub(in crate::store) weak: bool,
 }
 
 /// Checks the headers of the answer to a GET of `range` of `object`.
 ///
 /// `Content-Range` is what tells a partial answer (206) from a whole one (200).
-pub(super) fn check(request: &str, object: &ObjectMeta, range: &Range<u64>, headers: &Headers<'_>) -> Result<()> {
+pub(in crate::store) fn check(
+    request: &str,
+    object: &ObjectMeta,
+    range: &Range<u64>,
+    headers: &Headers<'_>,
+) -> Result<()> {
     let fail = |kind, what: String| Err(StoreError::new(kind, format!("{request}: {what}")));
     let changed = |what: String| fail(ErrorKind::VersionChanged, what);
     let bad = |what: String| fail(ErrorKind::BadResponse, what);
@@ -123,7 +128,7 @@ fn is_transforming(encoding: &str) -> bool {
 }
 
 /// Passes on exactly `expected` bytes: what is too much is cut and ends in an error, as does what is too little.
-pub(super) fn exactly(
+pub(in crate::store) fn exactly(
     request: String,
     expected: u64,
     stream: BoxStream<'static, Result<Bytes>>,

@@ -108,7 +108,7 @@ fn credentials(found: &Result<Option<CredentialsInfo>>, probe: &Probe) -> Check 
     }
 }
 
-fn clock(server: Option<SystemTime>, here: SystemTime) -> Option<Check> {
+pub(in crate::store) fn clock(server: Option<SystemTime>, here: SystemTime) -> Option<Check> {
     const NAME: &str = "clock";
     let server = server?;
     let (skew, direction) = match here.duration_since(server) {

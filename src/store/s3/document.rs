@@ -58,7 +58,7 @@ fn time(inner: &[u8]) -> Option<DateTime> {
 }
 
 /// The text of an element, if it is UTF-8 without characters and references that XML does not allow.
-fn text(inner: &[u8]) -> Option<String> {
+pub(in crate::store) fn text(inner: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(inner).ok()?;
     let allowed = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     let mut parts = text.split('&');
@@ -89,7 +89,7 @@ fn referenced(reference: &str) -> Option<char> {
 
 /// Elements one after the other, with what is within; those within them are not looked at. It ends at what is not
 /// whole.
-struct Elements<'a>(&'a [u8]);
+pub(in crate::store) struct Elements<'a>(pub(in crate::store) &'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {
     type Item = (&'a [u8], &'a [u8]);

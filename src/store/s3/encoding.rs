@@ -17,7 +17,7 @@ pub(super) fn decode_key(encoded: &str) -> Option<String> {
 
 /// A time in whole seconds. Listings may carry milliseconds where the `Last-Modified` header cannot: the same object
 /// must have the same time by either way.
-pub(super) fn whole_seconds(time: DateTime) -> SystemTime {
+pub(in crate::store) fn whole_seconds(time: DateTime) -> SystemTime {
     match u64::try_from(time.secs()) {
         Ok(seconds) => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
         Err(_) => SystemTime::UNIX_EPOCH,
@@ -25,7 +25,7 @@ pub(super) fn whole_seconds(time: DateTime) -> SystemTime {
 }
 
 /// Whether an entity tag is a weak one (RFC 9110, 8.8.1): proxies make them of strong ones.
-pub(super) fn is_weak(etag: &str) -> bool {
+pub(in crate::store) fn is_weak(etag: &str) -> bool {
     etag.starts_with(WEAK)
 }
 
@@ -33,7 +33,7 @@ const WEAK: &str = "W/";
 
 /// The opaque tag of an entity tag, with its quotes, which some servers leave out in listings. It is the same whether
 /// the tag is weak or strong, which may differ from one answer to the next.
-pub(super) fn opaque_tag(etag: &str) -> Option<Arc<str>> {
+pub(in crate::store) fn opaque_tag(etag: &str) -> Option<Arc<str>> {
     match etag.strip_prefix(WEAK).unwrap_or(etag) {
         "" | "\"\"" => None,
         quoted if quoted.ends_with('"') => Some(quoted.into()),

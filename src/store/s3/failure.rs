@@ -176,7 +176,7 @@ fn is_stale_code(code: &str) -> bool {
 
 /// The `Retry-After` of an answer: seconds, or a date (RFC 9110, 10.2.3). A date is compared with that of the server's
 /// answer, as the clock here may be wrong.
-fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+pub(in crate::store) fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let text = answer.headers().get("retry-after")?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -262,7 +262,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
-fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+pub(in crate::store) fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
     chain(error).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(error)) => Some(error),
         _ => None,
@@ -270,7 +270,7 @@ fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Certifi
 }
 
 /// What is wrong with a certificate, and what to do about it.
-fn certificate_cause(error: &CertificateError) -> String {
+pub(in crate::store) fn certificate_cause(error: &CertificateError) -> String {
     use CertificateError::*;
     match error {
         UnknownIssuer => {
@@ -302,12 +302,12 @@ pub(super) fn credentials_cause(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The innermost error's text: what the operating system, the TLS library or the credentials provider said.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(in crate::store) fn innermost(error: &(dyn Error + 'static)) -> String {
     one_line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
 }
 
 /// Text of others, for a message: one line, no control characters, not long.
-fn one_line(text: &str) -> String {
+pub(in crate::store) fn one_line(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

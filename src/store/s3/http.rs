@@ -17,12 +17,17 @@ const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMod
 /// The client for S3 and the services that give credentials; by the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
 /// and `NO_PROXY` name, as curl and the AWS CLI do.
 pub(super) fn client(tls: &TlsContext) -> SharedHttpClient {
+    SharedHttpClient::new(Limit(pools(tls)))
+}
+
+/// The same without a limit to the length of answers.
+pub(in crate::store) fn pools(tls: &TlsContext) -> Pools {
     let tls = tls.clone();
     let make = move || {
         let proxied = pooled(ProxyConfig::from_env(), tls.clone());
         proxy::split(Bypass::from_env(), proxied, pooled(ProxyConfig::disabled(), tls.clone()))
     };
-    SharedHttpClient::new(Limit(Pools::new(make)))
+    Pools::new(make)
 }
 
 fn pooled(proxies: ProxyConfig, context: TlsContext) -> SharedHttpClient {
@@ -38,6 +43,6 @@ fn pooled(proxies: ProxyConfig, context: TlsContext) -> SharedHttpClient {
 }
 
 /// A client that never goes by a proxy, for the instance's own metadata service.
-pub(super) fn direct() -> SharedHttpClient {
+pub(in crate::store) fn direct() -> SharedHttpClient {
     Builder::new().tls_provider(TLS).build_https()
 }

@@ -13,16 +13,16 @@
 //! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
 //! bucket is named in the host once the server has said that it takes none in the path.
 
-mod answer;
+pub(in crate::store) mod answer;
 mod authorities;
 mod connection;
 mod credentials;
 mod crowd;
-mod diagnosis;
-mod document;
-mod encoding;
-mod failure;
-mod http;
+pub(in crate::store) mod diagnosis;
+pub(in crate::store) mod document;
+pub(in crate::store) mod encoding;
+pub(in crate::store) mod failure;
+pub(in crate::store) mod http;
 mod limit;
 mod odd_headers;
 mod options;

@@ -59,7 +59,7 @@ type Answer = Result<HttpResponse, ConnectorError>;
 
 /// A client that replaces its connections.
 #[derive(Debug)]
-pub(super) struct Pools(Arc<Inner>);
+pub(in crate::store) struct Pools(Arc<Inner>);
 
 struct Inner {
     make: Box<dyn Fn() -> SharedHttpClient + Send + Sync>,

@@ -50,7 +50,7 @@ impl Scheme for S3 {
     }
 
     fn resolve(&self, options: StoreOptions, env: Env<'_>) -> Result<StoreOptions> {
-        Ok(StoreOptions { s3: options.s3.resolve(env)? })
+        Ok(StoreOptions { s3: options.s3.resolve(env)?, ..options })
     }
 
     fn remedy(&self, error: &StoreError) -> &'static str {
