@@ -1,6 +1,6 @@
 //! How to reach the stores.
 
-use super::{AzureOptions, S3Options};
+use super::{AzureOptions, GcsOptions, S3Options};
 
 /// How to reach the stores: the options of each, of which a source needs those of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct StoreOptions {
     pub s3: S3Options,
     /// Those of Azure.
     pub azure: AzureOptions,
+    /// Those of Google Cloud Storage.
+    pub gcs: GcsOptions,
 }
 
 impl From<S3Options> for StoreOptions {

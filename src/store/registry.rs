@@ -3,14 +3,14 @@
 //! A new store is a module beside `s3` that implements [`Scheme`], and one line of [`SCHEMES`].
 
 use super::scheme::Scheme;
-use super::{Result, StoreError, azure, s3};
+use super::{Result, StoreError, azure, gcs, s3};
 
 /// The stores that there are.
-static SCHEMES: [&dyn Scheme; 2] = [&s3::S3, &azure::AZURE];
+static SCHEMES: [&dyn Scheme; 3] = [&s3::S3, &azure::AZURE, &gcs::GCS];
 
 /// Schemes and backends that other programs know, so that their names are no secrets.
-const OTHER_SCHEMES: [&str; 4] = ["gs", "http", "https", "file"];
-const OTHER_BACKENDS: [&str; 2] = ["gcs", "local"];
+const OTHER_SCHEMES: [&str; 3] = ["http", "https", "file"];
+const OTHER_BACKENDS: [&str; 1] = ["local"];
 
 /// The scheme of this name, in lower or upper case.
 pub(super) fn named(name: &str) -> Result<&'static dyn Scheme> {

@@ -7,6 +7,7 @@
 
 mod azure;
 mod emulator;
+mod gcs;
 mod lab;
 mod s3;
 mod suite;
