@@ -398,7 +398,7 @@ fn many_pages_at_random_are_not_waited_for_one_by_one() {
     let waits = rig.status()["cache"]["misses"].as_u64().unwrap();
     assert!(waits <= count as u64 / 4, "{waits} of {count} READs waited");
     // What the kernel could not take at once is fetched again where there is no cache on disk.
-    assert!(gets <= count && bytes <= product.len * 5 / 4, "{gets} GETs of {bytes} bytes of {}", product.len);
+    assert!(gets <= count && bytes <= product.len + 32 * MIB, "{gets} GETs of {bytes} bytes of {}", product.len);
 }
 
 #[test]

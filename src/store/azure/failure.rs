@@ -10,7 +10,7 @@ use aws_smithy_types::date_time::Format;
 use super::credentials::Credentials;
 use crate::store::rest::answer::Answer;
 use crate::store::web::elements::{Elements, text};
-use crate::store::web::one_line;
+use crate::store::web::{kind_of_status, one_line};
 use crate::store::{ErrorKind, StoreError};
 
 /// The error of an answer.
@@ -77,31 +77,18 @@ pub(super) fn date(time: SystemTime) -> String {
 /// The kind by code, or by status where the code says no more.
 pub(super) fn kind(status: u16, code: Option<&str>) -> ErrorKind {
     match code {
-        Some("BlobArchived" | "BlobBeingRehydrated") => return ErrorKind::Archived,
+        Some("BlobArchived" | "BlobBeingRehydrated") => ErrorKind::Archived,
         Some("BlobNotFound" | "ContainerNotFound" | "ResourceNotFound" | "ContainerBeingDeleted") => {
-            return ErrorKind::NotFound;
+            ErrorKind::NotFound
         }
-        // Not what the caller may do is in question, but who it is.
+        // The request is not signed as it should be; what its signer may do is another question.
         Some("AuthenticationFailed" | "InvalidAuthenticationInfo" | "NoAuthenticationInformation") => {
-            return ErrorKind::Credentials;
+            ErrorKind::Credentials
         }
-        Some("PublicAccessNotPermitted" | "AccountIsDisabled") => return ErrorKind::AccessDenied,
-        Some("ServerBusy") => return ErrorKind::Throttled,
-        Some("OperationTimedOut") => return ErrorKind::Timeout,
-        _ => {}
-    }
-    match status {
-        401 => ErrorKind::Credentials,
-        403 => ErrorKind::AccessDenied,
-        404 | 410 => ErrorKind::NotFound,
-        408 => ErrorKind::Timeout,
-        412 | 416 => ErrorKind::VersionChanged,
-        429 | 503 => ErrorKind::Throttled,
-        501 => ErrorKind::Invalid,
-        500..=599 => ErrorKind::Server,
-        // A redirection that was not followed, and what the server calls our mistake.
-        300..=499 => ErrorKind::Invalid,
-        _ => ErrorKind::BadResponse,
+        Some("PublicAccessNotPermitted" | "AccountIsDisabled") => ErrorKind::AccessDenied,
+        Some("ServerBusy") => ErrorKind::Throttled,
+        Some("OperationTimedOut") => ErrorKind::Timeout,
+        _ => kind_of_status(status),
     }
 }
 

@@ -115,7 +115,7 @@ struct CliToken {
     expires_on: Option<u64>,
 }
 
-/// Who is logged in by `az login`; none where there is no `az`.
+/// The account that is logged in by `az login`; none where there is no `az`.
 async fn of_cli(options: &IdentityOptions) -> Option<Result<Token>> {
     let folders = options.path.as_deref().unwrap_or_default().split(':').filter(|folder| !folder.is_empty());
     let program = folders.map(|folder| Path::new(folder).join("az")).find(|program| program.is_file())?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::credentials::Credentials;
 use crate::store::rest::answer::Answer;
-use crate::store::web::one_line;
+use crate::store::web::{kind_of_status, one_line};
 use crate::store::{ErrorKind, StoreError};
 
 #[derive(Deserialize)]
@@ -64,23 +64,10 @@ fn explained(kind: ErrorKind, reason: Option<&str>, credentials: &Credentials) -
 fn kind(status: u16, reason: Option<&str>) -> ErrorKind {
     match reason {
         Some("rateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded" | "dailyLimitExceeded") => {
-            return ErrorKind::Throttled;
+            ErrorKind::Throttled
         }
-        Some("authError" | "invalidCredentials") => return ErrorKind::Credentials,
-        _ => {}
-    }
-    match status {
-        401 => ErrorKind::Credentials,
-        403 => ErrorKind::AccessDenied,
-        404 | 410 => ErrorKind::NotFound,
-        408 => ErrorKind::Timeout,
-        412 | 416 => ErrorKind::VersionChanged,
-        429 | 503 => ErrorKind::Throttled,
-        501 => ErrorKind::Invalid,
-        500..=599 => ErrorKind::Server,
-        // A redirection that was not followed, and what the server calls our mistake.
-        300..=499 => ErrorKind::Invalid,
-        _ => ErrorKind::BadResponse,
+        Some("authError" | "invalidCredentials") => ErrorKind::Credentials,
+        _ => kind_of_status(status),
     }
 }
 

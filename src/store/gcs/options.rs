@@ -59,7 +59,7 @@ impl GcsOptions {
         Endpoint::parse("the endpoint URL", self.endpoint.as_deref().unwrap_or(GOOGLE))
     }
 
-    /// Who pays for requests.
+    /// The project that pays for requests.
     pub(super) fn payer(&self) -> Option<String> {
         self.project.clone().filter(|_| self.requester_pays)
     }

@@ -56,7 +56,7 @@ pub struct Request<'a> {
 #[derive(Debug)]
 pub struct Answer {
     response: HttpResponse,
-    /// Who has answered, after redirections.
+    /// The URL that has answered, after redirections.
     pub url: Url,
 }
 

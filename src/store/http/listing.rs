@@ -26,7 +26,7 @@ use crate::store::{ErrorKind, ListPage, ListRequest, ObjectMeta, Result, StoreEr
 /// An index that is longer is none: some 80,000 entries.
 const MAX_INDEX: usize = 8 << 20;
 
-/// An index that drips in for longer than this is given up.
+/// An index that takes longer than this to arrive is an error.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// HEADs at once: a page of 1,000 files takes some 30 round trips.
