@@ -31,6 +31,9 @@ const FEW_CONNECTIONS: f64 = 3.0;
 /// the likelier is a line that one connection fills.
 const CONNECTIONS: f64 = 7.0;
 
+/// Connections that each bring at least this share of what one alone does are not limited by the line.
+const UNLIMITED: f64 = 0.75;
+
 /// A connection that brings so many bytes per second is limited by the store, as those of S3 are, and shows nothing of the
 /// line: it may fill as many as in the region.
 const LIMITED: f64 = 80e6;
@@ -186,8 +189,10 @@ impl Measured {
             return;
         }
         let connections = self.together / busy;
-        if connections < FEW_CONNECTIONS && (!self.known.1 || measured <= self.pace().bandwidth) {
-            let connection = measured / connections.max(1.0);
+        let connection = measured / connections.max(1.0);
+        // Where each of several brings as much as one alone does, the line takes more of them.
+        let has_room = self.connection.is_some_and(|one| connection >= UNLIMITED * one) && connections < CONNECTIONS;
+        if (has_room || connections < FEW_CONNECTIONS) && (!self.known.1 || measured <= self.pace().bandwidth) {
             let known = self.connection.get_or_insert(connection);
             *known += (connection - *known) * WEIGHT;
             return;

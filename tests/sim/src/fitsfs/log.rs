@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::ops::Range;
 
+use fitsfs::metrics::Pace;
 use fitsfs::read::{Decision, Planned};
 
 use crate::file::File;
@@ -38,9 +39,10 @@ impl Log {
         self.lines.push((now, Some(read), line + &cancelled));
     }
 
-    pub(super) fn planned(&mut self, now: f64, file: &File, why: &str, planned: &[Planned]) {
+    pub(super) fn planned(&mut self, now: f64, file: &File, why: &str, planned: &[Planned], pace: &Pace) {
         let at = planned.first().map_or(0, |planned| planned.range.start);
-        self.lines.push((now, None, format!("{why} {}{}", place(file, at), ahead(planned))));
+        let pace = format!("{:.0} ms, {:.0} MB/s", pace.latency * 1e3, pace.bandwidth / 1e6);
+        self.lines.push((now, None, format!("{why} {}{} ({pace})", place(file, at), ahead(planned))));
     }
 
     pub(super) fn waited(&mut self, read: ReadId, seconds: f64) {

@@ -432,7 +432,7 @@ impl Fitsfs {
     /// Notes what was planned, if that is noted.
     fn note(&mut self, world: &World<Token>, file: usize, why: &str, planned: &[Planned]) {
         if let Some(log) = self.log.as_mut().filter(|_| !planned.is_empty()) {
-            log.planned(world.now(), &world.files[file], why, planned);
+            log.planned(world.now(), &world.files[file], why, planned, &self.measured.pace());
         }
     }
 
