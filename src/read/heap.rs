@@ -70,6 +70,11 @@ impl Run {
         Self { is_sure: false, ..Self::new(heap) }
     }
 
+    /// `heap` was read up to `next`, and goes on to be read.
+    pub fn read_up_to(next: u64, heap: Range<u64>) -> Self {
+        Self { next, planned: next, ..Self::new(heap) }
+    }
+
     /// What to fetch before anything of the heap is read.
     pub fn first(&mut self, pace: &Pace, max_ahead: u64) -> Option<Range<u64>> {
         self.plan_up_to(one_round(pace).min(max_ahead))

@@ -186,7 +186,9 @@ impl TileReader {
             Extent::Box(cutout) => {
                 let columns = cutout.first..cutout.first + cutout.width;
                 let pieces = self.pages(cutout.top..cutout.planned, columns);
-                self.cutout = Some(cutout);
+                // There is a bound on what is planned at once.
+                let planned = cutout.top + pieces.len() as u64;
+                self.cutout = Some(Cutout { planned, ..cutout });
                 Readahead::Pieces(pieces)
             }
         }
@@ -196,7 +198,7 @@ impl TileReader {
     /// with the first of all tiles is taken to want them all; `near` says up to where it may be without a sign: what
     /// came with the head of the file, or with the table.
     pub fn advance(&mut self, read: &Range<u64>, near: u64, pace: &Pace, max_ahead: u64) -> Option<Readahead> {
-        if let Some(ahead) = self.run.as_mut().and_then(|run| run.advance(read, pace, max_ahead)) {
+        if let Some(ahead) = self.go_on(read, pace, max_ahead) {
             return Some(Readahead::Run(ahead));
         }
         let tile = self.tile_at(read)?;
@@ -207,7 +209,34 @@ impl TileReader {
             let run = self.run.insert(Run::new(self.heap.clone()));
             return run.advance(read, pace, max_ahead).map(Readahead::Run);
         }
+        if self.has_passed_rows(row, read) {
+            let top = self.cutout.as_ref().and_then(|cutout| self.tiles.places.get(cutout.top as usize));
+            let from = top.map_or(read.start, |tile| tile.start);
+            self.run = Some(Run::read_up_to(read.start, from..self.heap.end));
+            return Some(Readahead::Run(self.go_on(read, pace, max_ahead).flatten()));
+        }
         Some(Readahead::Pieces(self.cut_out(row, column)))
+    }
+
+    /// Goes on in a run, if there is one that the read belongs to.
+    fn go_on(&mut self, read: &Range<u64>, pace: &Pace, max_ahead: u64) -> Option<Option<Range<u64>>> {
+        let run = self.run.as_mut()?;
+        let ahead = run.advance(read, pace, max_ahead)?;
+        if let (Some(cutout), Some(ahead)) = (&mut self.cutout, &ahead) {
+            cutout.planned = self.tiles.places.partition_point(|tile| tile.end <= ahead.end) as u64 / self.tiles.columns;
+        }
+        Some(ahead)
+    }
+
+    /// Whether `row` is the next one of a cutout of tiles that are as wide as the image: those lie one behind the other, and
+    /// are read on as a run.
+    fn has_passed_rows(&self, row: u64, read: &Range<u64>) -> bool {
+        let Some(cutout) = self.cutout.as_ref().filter(|cutout| self.tiles.columns == 1 && row >= cutout.planned) else {
+            return false;
+        };
+        let end = self.tiles.places.get(cutout.planned as usize).map_or(0, |tile| tile.end);
+        // What was planned goes on to the end of a buffer, so some tiles more may have been read unseen.
+        read.start <= end + FITS_BLOCK + BUFFER
     }
 
     fn cut_out(&mut self, row: u64, column: u64) -> Vec<Range<u64>> {
@@ -271,10 +300,12 @@ impl TileReader {
                 .then(|| start / BUFFER * BUFFER..end.saturating_add(FITS_BLOCK).next_multiple_of(BUFFER))
         };
         let few = rows.take((MAX_TILES / columns.end.saturating_sub(columns.start).max(1)) as usize);
-        let mut bytes = 0_u64;
+        let (mut bytes, mut reached) = (0_u64, 0);
         let has_room = |range: &Range<u64>| {
             let is_first = bytes == 0;
-            bytes = bytes.saturating_add(range.end - range.start);
+            // Neighbours share the page where one ends and the other begins.
+            bytes = bytes.saturating_add(range.end.saturating_sub(range.start.max(reached)));
+            reached = reached.max(range.end);
             is_first || bytes <= MAX_BYTES
         };
         few.map_while(run).take_while(has_room).collect()
