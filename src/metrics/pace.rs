@@ -191,7 +191,7 @@ impl Measured {
         let connections = self.together / busy;
         let connection = measured / connections.max(1.0);
         // Where each of several brings as much as one alone does, the line takes more of them.
-        let has_room = self.connection.is_some_and(|one| connection >= UNLIMITED * one) && connections < CONNECTIONS;
+        let has_room = connection >= UNLIMITED * self.connection.unwrap_or(LIMITED) && connections < CONNECTIONS;
         if (has_room || connections < FEW_CONNECTIONS) && (!self.known.1 || measured <= self.pace().bandwidth) {
             let known = self.connection.get_or_insert(connection);
             *known += (connection - *known) * WEIGHT;

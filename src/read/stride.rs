@@ -43,8 +43,10 @@ const MAX_SLACK: u64 = 1 << 20;
 /// A batch is at most this many bytes.
 const MAX_BATCH_BYTES: u64 = 32 << 20;
 
-/// Rows may turn out to be wider than they began, by so much at once.
-const MAX_WIDTH: u64 = 128 << 10;
+/// Rows may turn out to be wider than they began: up to this, or a row of the image where that is longer, within a share of
+/// a batch.
+const MAX_WIDTH: u64 = 256 << 10;
+const WIDEST_SHARE: u64 = 8;
 
 /// A walk is repeated elsewhere if it had at most so many bytes, and dropped when so many more repetitions were in vain
 /// than were right.
@@ -73,6 +75,12 @@ impl Grid {
             Some(level) if level > 0 || self.has_short_rows => (self.strides[level] / 4).min(MAX_SLACK),
             _ => 0,
         }
+    }
+
+    /// How wide a row of a pattern may be.
+    fn widest(&self) -> u64 {
+        let row = self.strides.first().filter(|_| !self.has_short_rows);
+        row.map_or(0, |row| row.next_multiple_of(PAGE) + PAGE).min(MAX_BATCH_BYTES / WIDEST_SHARE).max(MAX_WIDTH)
     }
 }
 
@@ -105,6 +113,8 @@ pub struct Strides {
     walks: Vec<Walk>,
     /// What was read in one go, the last first.
     touches: VecDeque<Range<u64>>,
+    /// How many of the last bytes of that were read without leaving any out.
+    run: u64,
     /// Rows that were fetched speculatively were not read: no more of that.
     misled: bool,
     /// How often the last walk was repeated at a place that was touched next: in vain, and rightly.
@@ -138,10 +148,16 @@ impl Strides {
         let slack = grid.slack(pace).max(unseen);
         let found = self.walks.iter().rposition(|walk| walk.row_of(read).is_some());
         let index = found.or_else(|| self.recognise(read, slack, grid, pace));
-        self.note(read, slack);
-        let walk = &mut self.walks[index?];
+        self.note(read, unseen, slack);
+        let (index, widest) = (index?, grid.widest());
+        if self.run > widest {
+            // It reads on and on: that is not a row of a pattern.
+            self.walks.swap_remove(index);
+            return None;
+        }
+        let walk = &mut self.walks[index];
         walk.touched = self.ticks;
-        let rows = walk.extend(read)?;
+        let rows = walk.extend(read, widest)?;
         if walk.is_repeat && walk.reach > 0 && std::mem::take(&mut self.repeats.is_open) {
             self.repeats.right += 1;
         }
@@ -169,7 +185,7 @@ impl Strides {
         self.repeats.is_open = true;
         let index = self.follow(walk)?;
         let walk = &mut self.walks[index];
-        let rows = walk.extend(read)?;
+        let rows = walk.extend(read, grid.widest())?;
         Some(walk.rows(rows, &grid.data))
     }
 
@@ -221,7 +237,12 @@ impl Strides {
     }
 
     /// Remembers a read, as a part of the one that it goes on from.
-    fn note(&mut self, read: &Range<u64>, slack: u64) {
+    fn note(&mut self, read: &Range<u64>, unseen: u64, slack: u64) {
+        let last = self.touches.front().map(|last| last.end);
+        self.run = match last.filter(|last| (*last..=last + unseen).contains(&read.start)) {
+            Some(last) => self.run + (read.end - last),
+            None => read.end - read.start,
+        };
         match self.touches.front_mut() {
             Some(last) if (last.end..=last.end + slack).contains(&read.start) => last.end = read.end,
             _ => self.touches.push_front(read.clone()),
@@ -322,7 +343,7 @@ impl Walk {
     }
 
     /// The rows to fetch after a read: none while enough of them are planned.
-    fn extend(&mut self, read: &Range<u64>) -> Option<Range<u64>> {
+    fn extend(&mut self, read: &Range<u64>, widest: u64) -> Option<Range<u64>> {
         let row = self.row_of(read)?;
         self.reach = self.reach.max(row);
         if self.is_guess {
@@ -339,8 +360,8 @@ impl Walk {
             if row < last || row > self.planned {
                 return Some(0..0);
             }
-            let width = (wanted + wanted / 2).next_multiple_of(PAGE).min(2 * MAX_WIDTH);
-            return Some(self.widen(row, width));
+            let width = (wanted + wanted / 2).next_multiple_of(PAGE).min(widest);
+            return Some(if width > self.width { self.widen(row, width) } else { 0..0 });
         }
         if row + 1 < self.planned {
             return Some(0..0);
