@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::manifest::Layout;
-use crate::store::{S3Options, StoreOptions};
+use crate::store::{RestoreTier, S3Options, StoreOptions};
 
 /// Where a mount goes that is not told where to go.
 pub const DEFAULT_MOUNTPOINT: &str = "/app/data/mast";
@@ -37,6 +37,8 @@ pub enum Command {
     Layout(LayoutArgs),
     /// Fetch files into the cache of their mount, so that reading them needs no network
     Warm(WarmArgs),
+    /// Make archived files readable (S3 Glacier and the like, the tier Archive of Azure); the store charges for it
+    Restore(RestoreArgs),
     /// Show, check or clear what is kept on disk
     Cache(CacheArgs),
     /// Find out why a source cannot be mounted, and what to do about it
@@ -218,6 +220,29 @@ pub struct WarmArgs {
     /// Print JSON, also to a terminal (to a pipe it is the default)
     #[arg(long)]
     pub json: bool,
+}
+
+/// `fitsfs restore`
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// Files, or folders with all that is in them, in mounts of fitsfs; or URLs such as s3://bucket/key, or s3://bucket/prefix/
+    /// for all that is below
+    #[arg(value_name = "PATH | URL", required = true)]
+    pub places: Vec<String>,
+    /// For how many days the files are to be readable, where the store keeps a copy for that time (default: 7 on S3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub days: Option<u16>,
+    /// How fast: standard (hours), bulk (cheapest) or expedited (minutes); standard if not said
+    #[arg(long, value_name = "TIER", default_value = "standard", hide_default_value = true)]
+    pub tier: RestoreTier,
+    /// Wait until the files can be read
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON, a line for each file whose state is known or has changed, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// `fitsfs cache`

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::Metrics;
 use response_times::{ResponseTimes, Verdict};
 
@@ -96,6 +96,10 @@ impl Store for Hedge {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.inner.head(key).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.inner.archive(object).await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::stream::StreamExt;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::{Counter, Health, Metrics, PaceMeter, RequestKind};
 
 /// A store whose requests are measured.
@@ -76,6 +76,11 @@ impl Store for Metered {
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let _in_flight = self.metrics.in_flight.enter();
         self.measure(RequestKind::Head, self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.archive(object)).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

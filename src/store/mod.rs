@@ -5,6 +5,7 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
+mod archive;
 mod azure;
 mod capabilities;
 mod class;
@@ -38,6 +39,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use archive::{ArchiveState, RestoreOrder, RestoreTier, Restorer, rfc3339};
 pub use azure::{AzureOptions, AzureStore};
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
@@ -162,6 +164,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
 
+    /// Whether this version must be restored before it can be read, as the store tells now; none if it is in no archive.
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>>;
+
     /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;
 
@@ -175,6 +180,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// The store of a source. Sends no request.
 pub async fn open(source: &SourceUrl, options: &StoreOptions) -> Result<Arc<dyn Store>> {
     source.scheme.open(&source.root, options).await
+}
+
+/// What restores the archived objects of a source. Sends no request.
+pub async fn restorer(source: &SourceUrl, options: &StoreOptions) -> Result<Box<dyn Restorer>> {
+    source.scheme.restorer(&source.root, options).await
 }
 
 /// The store of a source, to be asked why it cannot be mounted.

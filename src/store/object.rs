@@ -6,7 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy, Store};
+use super::{
+    ArchiveState, Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy, Store,
+};
 use crate::metrics::{Health, Metrics, PaceMeter};
 
 /// A store as a mount uses it, and how fast it is.
@@ -74,6 +76,15 @@ impl Object {
         self.source.store.id() == other.source.store.id()
             && self.is_provisional == other.is_provisional
             && self.meta.is_same(&other.meta)
+    }
+
+    /// Whether it must be restored before it can be read, see [`Store::archive`]. Asks for nothing where its class says that
+    /// it can be read.
+    pub async fn archive(&self) -> Result<Option<ArchiveState>> {
+        match self.meta.storage_class {
+            Some(_) => self.source.store.archive(&self.meta).await,
+            None => Ok(None),
+        }
     }
 
     /// The bytes `range` of this version, see [`Store::get`].

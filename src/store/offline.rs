@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+};
 
 /// Has the name of another store, and refuses every request.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ impl Store for Offline {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.refuse("HEAD", key)
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.refuse("HEAD", &object.key)
     }
 
     async fn peek(&self, key: &str, _: u64) -> Result<Peeked> {

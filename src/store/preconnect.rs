@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 
 /// As many as a look-up and the walk along the first headers use at once.
 const FEW: usize = 8;
@@ -182,6 +182,10 @@ impl Store for Preconnect {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.send(false, self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.send(false, self.inner.archive(object)).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

@@ -20,7 +20,9 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::rate::{Line, Rate, Verdict};
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+};
 use crate::metrics::Metrics;
 
 /// When to repeat and when to give up.
@@ -126,6 +128,10 @@ impl Store for Retry {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.metadata("HEAD", key, || self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.metadata("HEAD", &object.key, || self.inner.archive(object)).await
     }
 
     /// Repeated like a HEAD up to the first byte, since a program waits for the name; from there on like a GET.

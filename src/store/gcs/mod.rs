@@ -29,7 +29,8 @@ use super::rest::client::{Client, Request};
 use super::rest::endpoint::Endpoint;
 use super::rest::path;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+    Version,
 };
 use crate::printable::printable;
 
@@ -210,6 +211,11 @@ impl Store for GcsStore {
             return Err(answer.bad("an answer that tells of another object"));
         }
         Ok(object)
+    }
+
+    /// Objects of the class ARCHIVE are read like any other.
+    async fn archive(&self, _object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        Ok(None)
     }
 
     /// What a HEAD tells and the first bytes, asked for at once.

@@ -2,6 +2,7 @@
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
 //! - [`failure`]: what an error means
+//! - [`archive`]: objects that must be restored before they are read
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
 //! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
 //!   it, [`probe`]
@@ -10,6 +11,7 @@
 //! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
 //! bucket is named in the host once the server has said that it takes none in the path.
 
+mod archive;
 mod connection;
 mod credentials;
 mod diagnosis;
@@ -44,7 +46,8 @@ use self::page::{page, storage_class};
 use self::scheme::is_directory_bucket;
 use super::web::answer::{self, ContentRange};
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, StorageClass,
+    Store, StoreError, Version,
 };
 use crate::printable::printable;
 use crate::store::web::encoding::{is_weak, opaque_tag, whole_seconds};
@@ -91,6 +94,20 @@ impl S3Store {
         Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
+        self.call_with_code(request, send).await.map_err(|(error, _)| error)
+    }
+
+    /// The same, with the code of an error beside it.
+    async fn call_with_code<T, E, F, Sent>(
+        &self,
+        request: &str,
+        send: F,
+    ) -> std::result::Result<T, (StoreError, Option<String>)>
+    where
+        F: Fn(Client) -> Sent,
+        Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
         let (mut moved, mut refreshed, mut renamed) = (false, false, false);
         loop {
             let connection = self.connector.current();
@@ -111,7 +128,8 @@ impl S3Store {
                 renamed = true;
                 self.connector.replace(&connection, &connection.region, false);
             } else {
-                return Err(failure.into_error(request, &self.connector.peer(&connection)));
+                let code = failure.code.clone();
+                return Err((failure.into_error(request, &self.connector.peer(&connection)), code));
             }
         }
     }
@@ -137,7 +155,7 @@ impl Store for S3Store {
             ordered_listings: is_general,
             conditional_get: !self.unconditional.load(Ordering::Relaxed),
             version_ids: is_general,
-            restore: is_general.then_some("aws s3api restore-object"),
+            restore: is_general.then_some("fitsfs restore"),
         }
     }
 
@@ -192,8 +210,28 @@ impl Store for S3Store {
             size: size.ok_or_else(|| bad("no Content-Length"))?,
             last_modified: whole_seconds(answer.last_modified.ok_or_else(|| bad("no Last-Modified"))?),
             version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
-            storage_class: answer.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
+            storage_class: answer.storage_class.as_ref().and_then(|class| {
+                let class = storage_class(class.as_str())?;
+                Some(StorageClass { is_archived: class.is_archived || answer.archive_status.is_some(), ..class })
+            }),
         })
+    }
+
+    /// API reference, "HeadObject".
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        let name = format!("HEAD {}", self.url(&object.key));
+        let send = |client: Client| {
+            let head = client.head_object().bucket(&self.bucket).key(&object.key);
+            let head = head.set_version_id(object.version.id.as_deref().map(str::to_owned));
+            head.set_request_payer(self.payer.clone()).send()
+        };
+        let answer = self.call(&name, send).await?;
+        let class = answer.storage_class.as_ref().map_or("", |class| class.as_str());
+        Ok(archive::state(
+            class,
+            answer.archive_status.as_ref().map(|status| status.as_str()),
+            answer.restore.as_deref(),
+        ))
     }
 
     /// API reference, "GetObject".

@@ -19,6 +19,7 @@ pub(crate) struct Object {
     pub etag: String,
     pub last_modified: SystemTime,
     pub storage_class: String,
+    pub archive: Archive,
     /// Content-Encoding, as uploaded with the object: nothing is encoded for it.
     pub content_encoding: Option<String>,
     /// What listings say of it instead of the truth.
@@ -45,15 +46,41 @@ impl Object {
             etag,
             last_modified,
             storage_class: "STANDARD".into(),
+            archive: Archive::default(),
             content_encoding: None,
             listed: Listed::default(),
         })
     }
 
-    /// Archived objects must be restored before they can be read.
-    pub(crate) fn archived(&self) -> bool {
-        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+    /// Objects in an archive must be restored before they can be read.
+    pub(crate) fn in_archive(&self) -> bool {
+        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || self.archive.status.is_some()
     }
+
+    /// It cannot be read now.
+    pub(crate) fn archived(&self) -> bool {
+        self.in_archive() && !matches!(self.archive.restoration, Restoration::Done(_))
+    }
+}
+
+/// What an archive has done with an object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Archive {
+    /// The tier of Intelligent-Tiering that it is in, if that is one of its archives.
+    pub status: Option<String>,
+    pub restoration: Restoration,
+    /// The document of the last request to restore it.
+    pub request: Option<String>,
+}
+
+/// How far the restoration of an object is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Restoration {
+    #[default]
+    None,
+    Ongoing,
+    /// There is a copy until this time.
+    Done(SystemTime),
 }
 
 /// S3 keeps no fractions of a second; with them, If-Modified-Since would never match.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::access::Access;
-use crate::bucket::{Buckets, Listed, Object, scan, whole_seconds};
+use crate::bucket::{Archive, Buckets, Listed, Object, Restoration, scan, whole_seconds};
 use crate::content::Content;
 use crate::fault::{Fault, Faults};
 use crate::line::Beyond;
@@ -214,6 +214,34 @@ impl Lab {
     /// If there is no such object.
     pub fn set_storage_class(&self, bucket: &str, key: &str, class: &str) {
         self.change(bucket, key, |object| object.storage_class = class.into());
+    }
+
+    /// Puts the object into an archive tier of its class, INTELLIGENT_TIERING, which only HEAD tells of.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn set_archive_status(&self, bucket: &str, key: &str, status: &str) {
+        self.change(bucket, key, |object| {
+            object.storage_class = "INTELLIGENT_TIERING".into();
+            object.archive = Archive { status: Some(status.into()), ..Archive::default() };
+        });
+    }
+
+    /// Ends the restoration of an object: a copy of an archive class is there until this time, and what was in a tier of
+    /// Intelligent-Tiering is out of it.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn finish_restore(&self, bucket: &str, key: &str, until: SystemTime) {
+        self.change(bucket, key, |object| match object.archive.status.take() {
+            Some(_) => object.archive.restoration = Restoration::None,
+            None => object.archive.restoration = Restoration::Done(until),
+        });
+    }
+
+    /// The document of the last request to restore an object.
+    pub fn restore_request(&self, bucket: &str, key: &str) -> Option<String> {
+        self.server.service.buckets.object(bucket, key)?.archive.request.clone()
     }
 
     /// Stores a Content-Encoding with the object, as uploads of compressed files may; its bytes stay what they are.

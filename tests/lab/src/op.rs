@@ -24,6 +24,7 @@ pub enum Op {
     HeadObject,
     PutObject,
     DeleteObject,
+    RestoreObject,
     /// Anything else: answered with 501 NotImplemented.
     #[default]
     Other,
@@ -37,7 +38,7 @@ impl Op {
 
     /// Changes nothing: what a public bucket allows to anyone.
     pub fn is_read(self) -> bool {
-        !matches!(self, Op::PutObject | Op::DeleteObject | Op::ListBuckets | Op::Other)
+        !matches!(self, Op::PutObject | Op::DeleteObject | Op::RestoreObject | Op::ListBuckets | Op::Other)
     }
 }
 
@@ -113,6 +114,7 @@ impl Call {
             (&Method::GET, true, true) => Op::ListBuckets,
             (&Method::HEAD, false, true) => Op::HeadBucket,
             (&Method::GET, false, true) => self.classify_bucket_get(),
+            (&Method::POST, false, false) if self.param("restore").is_some() => Op::RestoreObject,
             _ if self.query.iter().any(|(name, _)| OBJECT_SUBRESOURCES.contains(&name.as_str())) => Op::Other,
             (&Method::GET, false, false) => Op::GetObject,
             (&Method::HEAD, false, false) => Op::HeadObject,

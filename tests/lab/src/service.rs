@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 
 use crate::access::{self, Access};
 use crate::aws_chunked;
-use crate::bucket::{Bucket, Buckets, Object};
+use crate::bucket::{Bucket, Buckets, Object, Restoration};
 use crate::conditions::{self, IfMatch, Verdict};
 use crate::content::{Content, Reader};
 use crate::error::Refusal;
@@ -45,6 +45,7 @@ impl Service {
             Op::GetObject | Op::HeadObject => self.object(call, fault).await?,
             Op::PutObject => self.put(call, body)?,
             Op::DeleteObject => self.delete(call),
+            Op::RestoreObject => self.restore(call, &body)?,
             Op::HeadBucket | Op::ListBuckets | Op::Other => Reply::empty(StatusCode::OK),
         };
         if call.op == Op::HeadBucket || call.op.is_list() {
@@ -139,6 +140,39 @@ impl Service {
         Ok(reply)
     }
 
+    /// The restoration is ongoing until a test says that it is done.
+    fn restore(&self, call: &Call, body: &[u8]) -> Result<Reply, Refusal> {
+        let Some(object) = self.buckets.object(&call.bucket, &call.key) else {
+            return Err(Refusal::no_such_key(&call.key));
+        };
+        let document = String::from_utf8_lossy(body).into_owned();
+        if !object.in_archive() {
+            let message = "Restore is not allowed for the object's current storage class";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidObjectState", message));
+        }
+        // Copies of classes expire; what comes back out of a tier of Intelligent-Tiering stays.
+        if document.contains("<Days>") == object.archive.status.is_some() {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "MalformedXML", "Days are for copies that expire"));
+        }
+        let status = match object.archive.restoration {
+            Restoration::Ongoing => {
+                let message = "Object restore is already in progress";
+                return Err(Refusal::new(StatusCode::CONFLICT, "RestoreAlreadyInProgress", message));
+            }
+            Restoration::None => StatusCode::ACCEPTED,
+            Restoration::Done(_) => StatusCode::OK,
+        };
+        self.buckets.edit(&call.bucket, |bucket| {
+            let Some(object) = bucket.objects.get_mut(&call.key) else { return };
+            let archive = &mut std::sync::Arc::make_mut(object).archive;
+            archive.request = Some(document);
+            if status == StatusCode::ACCEPTED {
+                archive.restoration = Restoration::Ongoing;
+            }
+        });
+        Ok(Reply::empty(status))
+    }
+
     fn delete(&self, call: &Call) -> Reply {
         self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.objects.remove(&call.key));
         Reply::empty(StatusCode::NO_CONTENT)
@@ -192,6 +226,17 @@ fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind
     reply.header(header::LAST_MODIFIED, &time);
     reply.header(header::ACCEPT_RANGES, "bytes");
     reply.header(header::CONTENT_TYPE, content_type(&call.key));
+    let restore = match object.archive.restoration {
+        Restoration::None => None,
+        Restoration::Ongoing => Some("ongoing-request=\"true\"".to_owned()),
+        Restoration::Done(until) => {
+            let date = httpdate::fmt_http_date(until);
+            Some(format!("ongoing-request=\"false\", expiry-date=\"{date}\""))
+        }
+    };
+    for (name, value) in [("x-amz-restore", &restore), ("x-amz-archive-status", &object.archive.status)] {
+        value.iter().for_each(|value| reply.header(HeaderName::from_static(name), value));
+    }
     if object.storage_class != "STANDARD" {
         reply.header(HeaderName::from_static("x-amz-storage-class"), &object.storage_class);
     }
