@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::manifest::{self, Layout};
 use crate::presets;
@@ -20,6 +20,8 @@ pub struct MountConfig {
     pub sources: Vec<MountSource>,
     /// The paths of files of lists.
     pub layout: Option<Layout>,
+    /// Show the sources as they were at this time.
+    pub at: Option<SystemTime>,
     /// Where to mount it: an absolute path.
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.

@@ -424,7 +424,7 @@ async fn a_check_tells_what_the_store_can_do() {
     let capabilities = &serde_json::to_value(&report).unwrap()["capabilities"];
     let all = ["ordered_listings", "conditional_get", "version_ids"];
     assert!(all.iter().all(|name| capabilities[name] == true), "{capabilities}");
-    assert_eq!(capabilities["restore"], "aws s3api restore-object");
+    assert_eq!(capabilities["restore"], "fitsfs restore");
     let line = "ok    capabilities  ordered listings, conditional GET, version ids, archive\n";
     assert!(report.render(false).contains(line), "{}", report.render(false));
 

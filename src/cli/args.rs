@@ -1,7 +1,7 @@
 //! The options, as users write them.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
@@ -108,6 +108,9 @@ pub struct MountArgs {
     /// The paths of the files of a list, made of its columns, such as {obs_id}/{productFilename} (default: their names)
     #[arg(long, value_name = "PATTERN")]
     pub layout: Option<Layout>,
+    /// Show buckets that keep versions as they were at this time: 2026-01-31T00:00Z, or a day, which begins in UTC
+    #[arg(long, value_name = "TIME", value_parser = super::time::past)]
+    pub at: Option<SystemTime>,
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,

@@ -12,6 +12,7 @@ mod places;
 mod restore;
 mod status;
 mod terminal;
+mod time;
 mod trace;
 mod warm;
 

@@ -67,6 +67,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     Ok(MountConfig {
         sources,
         layout: args.layout,
+        at: args.at,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
         metadata_ttl: args.metadata_ttl,

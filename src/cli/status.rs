@@ -104,6 +104,9 @@ fn render(status: &Snapshot, style: Style) -> String {
     };
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds as u64));
     row("up", format!("{uptime}, process {}, version {}", status.pid, status.version));
+    if let Some(at) = &status.at {
+        row("as of", at.clone());
+    }
     for failing in &status.failing_sources {
         let since = humantime::format_duration(Duration::from_secs(failing.seconds as u64));
         let text = format!("{} for {since}: {}", failing.source, failing.error);

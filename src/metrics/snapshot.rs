@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub uptime_seconds: f64,
     /// URLs of the sources, the first wins. Set by the caller.
     pub sources: Vec<String>,
+    /// The time that they are shown as of, in UTC; none if it is now. Set by the caller.
+    #[serde(default)]
+    pub at: Option<String>,
     /// Those of them that do not answer. Set by the caller.
     #[serde(default)]
     pub failing_sources: Vec<FailingSource>,
@@ -129,6 +132,7 @@ impl Metrics {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             sources: Vec::new(),
+            at: None,
             failing_sources: Vec::new(),
             mountpoint: String::new(),
             requests: RequestsSnapshot { list, head, get, total: list + head + get },

@@ -25,6 +25,7 @@ use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Health, Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
+use crate::store::rfc3339;
 use crate::trace::Trace;
 use crate::tree::Peeks;
 
@@ -269,6 +270,7 @@ fn serve_status(config: &MountConfig, layers: Layers, runtime: &Runtime) {
     let Layers { fs, reader, metrics, health } = layers;
     let _in_runtime = runtime.enter();
     let sources: Vec<_> = config.sources.iter().map(ToString::to_string).collect();
+    let at = config.at.map(rfc3339);
     let mountpoint = config.mountpoint.display().to_string();
     let status = {
         let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
@@ -280,6 +282,7 @@ fn serve_status(config: &MountConfig, layers: Layers, runtime: &Runtime) {
             snapshot.waits.longest_file = longest.map(|path| fs::path_below(&mountpoint, &path));
             Snapshot {
                 sources: sources.clone(),
+                at: at.clone(),
                 failing_sources: sources::failing(&health),
                 mountpoint: mountpoint.clone(),
                 disk: disk(),

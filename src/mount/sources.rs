@@ -41,7 +41,7 @@ pub enum Opened<'a> {
     List(List),
 }
 
-/// Opens a source. Sends no request.
+/// Opens a source. Sends no request, unless earlier versions are wanted.
 pub async fn open<'a>(
     source: &'a MountSource,
     config: &MountConfig,
@@ -63,7 +63,7 @@ pub async fn open<'a>(
     }
 }
 
-/// A store as a mount uses it.
+/// A store as a mount uses it. Asks whether it keeps versions, if they are wanted.
 async fn open_store(
     url: &SourceUrl,
     options: &StoreOptions,
@@ -71,7 +71,15 @@ async fn open_store(
     metrics: &Arc<Metrics>,
 ) -> store::Result<Arc<Source>> {
     let opened = store::open(url, options).await?;
-    Ok(Arc::new(if config.offline { Source::offline(opened) } else { Source::new(opened, metrics) }))
+    let source = if config.offline { Source::offline(opened) } else { Source::new(opened, metrics) };
+    let Some(time) = config.at else { return Ok(Arc::new(source)) };
+    if source.store.keeps_versions().await? == Some(false) {
+        return Err(StoreError::new(
+            ErrorKind::Invalid,
+            "it keeps no versions, so that it cannot be shown as it was: leave out --at",
+        ));
+    }
+    Ok(Arc::new(source.at(time)))
 }
 
 impl Opened<'_> {

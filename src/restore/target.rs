@@ -8,7 +8,7 @@ use super::stores::{Opened, Stores};
 use super::{Event, State};
 use crate::fs::xattr;
 use crate::mount::mountinfo;
-use crate::store::{ListRequest, ObjectMeta, Result, SourceUrl, StoreError, StoreOptions, Version};
+use crate::store::{ListRequest, ObjectMeta, Result, SourceUrl, StoreError, StoreOptions, Version, timeless};
 use crate::warm::place;
 use crate::warm::walk::Walk;
 
@@ -119,7 +119,7 @@ async fn target_of_file<Env: Fn(&str) -> Option<String>>(file: &File, stores: &m
     let (source, key) = SourceUrl::parse_object(&file.url)?;
     let opened = stores.of(&source).await?;
     let here = opened.source.store.id();
-    if here != file.store {
+    if here != timeless(&file.store) {
         return Err(StoreError::invalid(format!(
             "the mount has it from {}, and this command would ask {here}: give it the options of the mount, such as \
              --endpoint-url",

@@ -11,6 +11,7 @@ mod response_times;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -92,6 +93,14 @@ impl Store for Hedge {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.inner.list(request).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.inner.list_at(request, time).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.inner.keeps_versions().await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use futures::stream::StreamExt;
@@ -71,6 +71,16 @@ impl Store for Metered {
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let _in_flight = self.metrics.in_flight.enter();
         self.measure(RequestKind::List, self.inner.list(request)).await
+    }
+
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::List, self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.keeps_versions()).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {

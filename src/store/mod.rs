@@ -6,6 +6,7 @@
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
 mod archive;
+mod as_of;
 mod azure;
 mod capabilities;
 mod class;
@@ -40,6 +41,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use archive::{ArchiveState, RestoreOrder, RestoreTier, Restorer, rfc3339};
+pub use as_of::{AsOf, timeless};
 pub use azure::{AzureOptions, AzureStore};
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
@@ -160,6 +162,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// One page of keys.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
+
+    /// One page of the keys that there were at a time, each with the id of its version then. Keys of which there is only
+    /// a trace may bring their folders into the page.
+    async fn list_at(&self, _request: &ListRequest, _time: SystemTime) -> Result<ListPage> {
+        let url = self.url("");
+        Err(StoreError::invalid(format!("{url} cannot be shown as it was: this kind of store has no earlier versions")))
+    }
+
+    /// Whether what is replaced or deleted is kept, so that there is a listing of earlier times; none if that is not told.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        Ok(Some(false))
+    }
 
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;

@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{
-    ArchiveState, Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy, Store,
+    ArchiveState, AsOf, Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy,
+    Store,
 };
 use crate::metrics::{Health, Metrics, PaceMeter};
 
@@ -31,6 +33,11 @@ impl Source {
         let hedged = Arc::new(Hedge::new(Arc::new(metered), metrics.clone()));
         let retried = Arc::new(Retry::new(hedged, RetryPolicy::default(), metrics.clone()));
         Self { store: Arc::new(Preconnect::new(retried)), pace, health }
+    }
+
+    /// The same as it was at a time.
+    pub fn at(self, time: SystemTime) -> Self {
+        Self { store: Arc::new(AsOf::new(self.store, time)), ..self }
     }
 
     /// In place of a store that is not to be asked.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -45,6 +46,15 @@ impl Store for Offline {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.refuse("LIST", &request.prefix)
+    }
+
+    async fn list_at(&self, request: &ListRequest, _: SystemTime) -> Result<ListPage> {
+        self.refuse("LIST", &request.prefix)
+    }
+
+    /// What is in the cache of a time was listed once.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        Ok(None)
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -178,6 +178,14 @@ impl Store for Preconnect {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.send(false, self.inner.list(request)).await
+    }
+
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.send(false, self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.send(false, self.inner.keeps_versions()).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {

@@ -12,7 +12,7 @@ mod rate;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -124,6 +124,14 @@ impl Store for Retry {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         self.metadata("LIST", &request.prefix, || self.inner.list(request)).await
+    }
+
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.metadata("LIST", &request.prefix, || self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.metadata("HEAD", "", || self.inner.keeps_versions()).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {

@@ -159,8 +159,28 @@ impl Lab {
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Content>) -> String {
         let object = Object::new(content.into()).unwrap_or_else(|error| panic!("put {bucket}/{key}: {error}"));
         let etag = object.etag.clone();
-        self.server.service.buckets.edit(bucket, |b| b.objects.insert(key.into(), Arc::new(object)));
+        self.server.service.buckets.edit(bucket, |b| b.insert(key.into(), Arc::new(object)));
         etag
+    }
+
+    /// The bucket keeps versions from now on.
+    pub fn keep_versions(&self, bucket: &str) {
+        self.server.service.buckets.edit(bucket, |b| b.keep_versions());
+    }
+
+    /// Puts or replaces an object as of a time (whole seconds), which is its Last-Modified.
+    ///
+    /// # Panics
+    /// If the content is a file that cannot be read.
+    pub fn put_at(&self, bucket: &str, key: &str, content: impl Into<Content>, time: SystemTime) {
+        let object = Object::new(content.into()).unwrap_or_else(|error| panic!("put {bucket}/{key}: {error}"));
+        let object = Object { last_modified: whole_seconds(time), ..object };
+        self.server.service.buckets.edit(bucket, |b| b.insert(key.into(), Arc::new(object)));
+    }
+
+    /// Removes an object as of a time (whole seconds), which is that of its delete marker; whether there was one.
+    pub fn delete_at(&self, bucket: &str, key: &str, time: SystemTime) -> bool {
+        self.server.service.buckets.edit(bucket, |b| b.remove(key, whole_seconds(time)))
     }
 
     /// Puts every regular file below `dir` by its relative path, and returns how many.
@@ -197,7 +217,7 @@ impl Lab {
 
     /// Removes an object; whether there was one.
     pub fn delete(&self, bucket: &str, key: &str) -> bool {
-        self.server.service.buckets.edit(bucket, |b| b.objects.remove(key).is_some())
+        self.delete_at(bucket, key, SystemTime::now())
     }
 
     /// Sets Last-Modified (whole seconds).
@@ -264,6 +284,8 @@ impl Lab {
         self.server.service.buckets.edit(bucket, |b| {
             let object = b.objects.get_mut(key).unwrap_or_else(|| panic!("no object {bucket}/{key}"));
             f(Arc::make_mut(object));
+            let changed = object.clone();
+            b.changed(key, changed);
         });
     }
 

@@ -20,6 +20,7 @@ pub enum Op {
     GetBucketVersioning,
     ListObjects,
     ListObjectsV2,
+    ListObjectVersions,
     GetObject,
     HeadObject,
     PutObject,
@@ -31,9 +32,9 @@ pub enum Op {
 }
 
 impl Op {
-    /// One of the two listings.
+    /// One of the listings.
     pub fn is_list(self) -> bool {
-        matches!(self, Op::ListObjects | Op::ListObjectsV2)
+        matches!(self, Op::ListObjects | Op::ListObjectsV2 | Op::ListObjectVersions)
     }
 
     /// Changes nothing: what a public bucket allows to anyone.
@@ -126,7 +127,7 @@ impl Call {
     }
 
     fn classify_bucket_get(&self) -> Op {
-        const LISTING: [&str; 9] = [
+        const LISTING: [&str; 11] = [
             "prefix",
             "delimiter",
             "max-keys",
@@ -135,6 +136,8 @@ impl Call {
             "continuation-token",
             "start-after",
             "fetch-owner",
+            "key-marker",
+            "version-id-marker",
             // A label that the AWS SDKs add.
             "x-id",
         ];
@@ -143,6 +146,8 @@ impl Call {
             Op::GetBucketLocation
         } else if self.param("versioning").is_some() {
             Op::GetBucketVersioning
+        } else if self.param("versions").is_some() {
+            Op::ListObjectVersions
         } else if self.query.iter().all(|(name, _)| LISTING.contains(&name.as_str()) || name == "list-type") {
             if version_2 { Op::ListObjectsV2 } else { Op::ListObjects }
         } else {

@@ -40,8 +40,12 @@ impl Service {
         let region = region.as_deref().unwrap_or(&self.access.region);
         let mut reply = match call.op {
             Op::GetBucketLocation => Reply::xml(xml::location(region)),
-            Op::GetBucketVersioning => Reply::xml(xml::versioning()),
+            Op::GetBucketVersioning => {
+                let keeps = self.buckets.read(&call.bucket, |bucket| bucket.history.is_some());
+                Reply::xml(xml::versioning(keeps == Some(true)))
+            }
             Op::ListObjects | Op::ListObjectsV2 => self.list(call, fault)?,
+            Op::ListObjectVersions => self.list_versions(call)?,
             Op::GetObject | Op::HeadObject => self.object(call, fault).await?,
             Op::PutObject => self.put(call, body)?,
             Op::DeleteObject => self.delete(call),
@@ -97,13 +101,48 @@ impl Service {
         Ok(Reply::xml(xml::listing(&head, &page)))
     }
 
-    /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
-    async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
-        let Some(object) = self.buckets.object(&call.bucket, &call.key) else {
+    /// A bucket that keeps no versions lists what is there, as S3 does.
+    fn list_versions(&self, call: &Call) -> Result<Reply, Refusal> {
+        let head = listing_head(call)?;
+        let query = Query {
+            start: Start::Beginning,
+            prefix: head.prefix.clone(),
+            delimiter: head.delimiter.clone(),
+            max_keys: head.max_keys,
+        };
+        let after = call.param("key-marker").filter(|key| !key.is_empty());
+        let after = after.map(|key| (key, call.param("version-id-marker").filter(|id| !id.is_empty())));
+        let page = self.buckets.read(&call.bucket, |bucket| match &bucket.history {
+            Some(history) => listing::list_versions(history, &query, after),
+            None => {
+                let mut bucket = bucket.clone();
+                bucket.keep_versions();
+                listing::list_versions(&bucket.history.unwrap_or_default(), &query, after)
+            }
+        });
+        let page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
+        Ok(Reply::xml(xml::versions(&head, &page)))
+    }
+
+    /// The object that a call names: the version of its id, or what is there.
+    fn found(&self, call: &Call) -> Result<std::sync::Arc<Object>, Refusal> {
+        if let Some(id) = call.param("versionId") {
+            let past = self.buckets.read(&call.bucket, |bucket| bucket.version(&call.key, id).cloned()).flatten();
+            let missing =
+                || Refusal::new(StatusCode::NOT_FOUND, "NoSuchVersion", "The specified version does not exist");
+            let deleted = || Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "It is a delete marker");
+            return past.ok_or_else(missing)?.object.ok_or_else(deleted);
+        }
+        self.buckets.object(&call.bucket, &call.key).ok_or_else(|| {
             // Whoever may not list may not learn what is missing either.
             let hidden = self.buckets.read(&call.bucket, |bucket| bucket.deny_list).unwrap_or(false);
-            return Err(if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) });
-        };
+            if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) }
+        })
+    }
+
+    /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
+    async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+        let object = self.found(call)?;
         match conditions::check(&call.headers, &object, IfMatch::under(fault)) {
             Verdict::Failed(condition) => return Err(Refusal::precondition_failed(condition)),
             Verdict::NotModified => {
@@ -136,7 +175,7 @@ impl Service {
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
         let mut reply = Reply::empty(StatusCode::OK);
         reply.header(header::ETAG, &object.etag);
-        self.buckets.edit(&call.bucket, |bucket| bucket.objects.insert(call.key.clone(), object.into()));
+        self.buckets.edit(&call.bucket, |bucket| bucket.insert(call.key.clone(), object.into()));
         Ok(reply)
     }
 
@@ -174,7 +213,7 @@ impl Service {
     }
 
     fn delete(&self, call: &Call) -> Reply {
-        self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.objects.remove(&call.key));
+        self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.remove(&call.key, std::time::SystemTime::now()));
         Reply::empty(StatusCode::NO_CONTENT)
     }
 }
