@@ -26,6 +26,10 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.
     pub memory: u64,
+    /// The bound on bytes of files that are fetched, for the life of the mount.
+    pub budget_bytes: Option<u64>,
+    /// The bound on requests, likewise.
+    pub budget_requests: Option<u64>,
     /// How long names are valid.
     pub metadata_ttl: Duration,
     /// Where what was fetched is kept on disk: an absolute path. None without a cache.

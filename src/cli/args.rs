@@ -114,6 +114,12 @@ pub struct MountArgs {
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
+    /// The most bytes of files to fetch in the life of the mount; then what is not in the cache fails with EDQUOT
+    #[arg(long, value_name = "SIZE")]
+    pub budget_bytes: Option<ByteSize>,
+    /// The most requests to send in the life of the mount, of all kinds
+    #[arg(long, value_name = "N")]
+    pub budget_requests: Option<u64>,
     /// How long remembered names and attributes are valid
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,

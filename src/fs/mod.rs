@@ -141,7 +141,9 @@ impl Filesystem {
         match self.tree.look_up(&directory, name).await {
             Ok(found) => Ok(found.map(|found| self.found(&directory, name, found))),
             Err(error) => {
-                tracing::warn!(directory = &*directory, name, %error, "look-up failed");
+                if error.kind != ErrorKind::OverBudget {
+                    tracing::warn!(directory = &*directory, name, %error, "look-up failed");
+                }
                 Err(Errno::from(&error))
             }
         }
@@ -283,7 +285,10 @@ impl Filesystem {
                 Ok(Answered { data, unanswered })
             }
             Err(error) => {
-                tracing::error!(url = object.url(), start = range.start, end = range.end, %error, "read failed");
+                // That a budget is spent is told once.
+                if error.kind != ErrorKind::OverBudget {
+                    tracing::error!(url = object.url(), start = range.start, end = range.end, %error, "read failed");
+                }
                 match error.kind {
                     ErrorKind::VersionChanged | ErrorKind::NotFound => self.tree.invalidate(&inode.path).await,
                     ErrorKind::Archived => inode.refused_as_archived.store(true, Ordering::Relaxed),

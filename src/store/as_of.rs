@@ -96,6 +96,10 @@ impl Store for AsOf {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
     }

@@ -87,6 +87,10 @@ impl Store for Hedge {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
     }
@@ -122,6 +126,9 @@ impl Store for Hedge {
             biased;
             answer = &mut first => return answer,
             () = self.overdue(waiting.number, waiting.sent) => {}
+        }
+        if !self.inner.allows_ahead(range.end - range.start) {
+            return first.await;
         }
         self.metrics.hedged_requests.inc();
         tracing::debug!(

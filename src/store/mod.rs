@@ -5,6 +5,7 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
+mod allowance;
 mod archive;
 mod as_of;
 mod azure;
@@ -40,6 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use allowance::{Allowance, Budgeted};
 pub use archive::{ArchiveState, RestoreOrder, RestoreTier, Restorer, rfc3339};
 pub use as_of::{AsOf, timeless};
 pub use azure::{AzureOptions, AzureStore};
@@ -156,6 +158,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// What it can do beyond what every store can, as far as it knows by now.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether a request for so many bytes that no program waits for may be sent. A budget keeps its last part for those
+    /// that are waited for.
+    fn allows_ahead(&self, _bytes: u64) -> bool {
+        true
+    }
 
     /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
     async fn touch(&self) -> Result<()>;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    ArchiveState, AsOf, Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy,
-    Store,
+    Allowance, ArchiveState, AsOf, Body, Budgeted, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result,
+    Retry, RetryPolicy, Store,
 };
 use crate::metrics::{Health, Metrics, PaceMeter};
 
@@ -28,9 +28,18 @@ impl Source {
     /// The store as a mount uses it: connections opened in advance, every attempt counted and measured, slow GETs hedged,
     /// transient errors retried.
     pub fn new(store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Self {
+        Self::within(store, None, metrics)
+    }
+
+    /// The same, asked as far as an allowance goes: every attempt is paid for.
+    pub fn within(store: Arc<dyn Store>, allowance: Option<&Arc<Allowance>>, metrics: &Arc<Metrics>) -> Self {
         let (pace, health) = (PaceMeter::default(), Health::default());
-        let metered = Metered::new(store, metrics.clone(), pace.clone(), health.clone());
-        let hedged = Arc::new(Hedge::new(Arc::new(metered), metrics.clone()));
+        let metered = Arc::new(Metered::new(store, metrics.clone(), pace.clone(), health.clone()));
+        let paid: Arc<dyn Store> = match allowance {
+            Some(allowance) => Arc::new(Budgeted::new(metered, allowance.clone())),
+            None => metered,
+        };
+        let hedged = Arc::new(Hedge::new(paid, metrics.clone()));
         let retried = Arc::new(Retry::new(hedged, RetryPolicy::default(), metrics.clone()));
         Self { store: Arc::new(Preconnect::new(retried)), pace, health }
     }

@@ -172,6 +172,10 @@ impl Store for Preconnect {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
     }

@@ -117,6 +117,10 @@ impl Store for Retry {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     /// Not repeated: nothing depends on it.
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await

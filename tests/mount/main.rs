@@ -6,6 +6,7 @@ mod archived;
 mod at;
 mod attributes;
 mod bounds;
+mod budget;
 mod cache;
 mod connecting;
 mod connections;

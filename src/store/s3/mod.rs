@@ -253,10 +253,7 @@ impl Store for S3Store {
             }
         };
         match self.call(&name, send).await {
-            Ok(document) => match versions::are_kept(&document) {
-                Some(kept) => Ok(Some(kept)),
-                None => Err(Self::bad_answer(&name, "an answer that is not a configuration of versioning")),
-            },
+            Ok(document) => Ok(versions::are_kept(&document)),
             Err(error) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Invalid) => Ok(None),
             Err(error) => Err(error),
         }

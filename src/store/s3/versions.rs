@@ -115,7 +115,9 @@ pub(super) fn read(document: &[u8]) -> Option<Versions> {
 /// Whether a bucket keeps versions, or has kept some (API reference, "GetBucketVersioning"): it has a status then. None if
 /// the document does not tell.
 pub(super) fn are_kept(document: &[u8]) -> Option<bool> {
-    let (_, configuration) = Elements(document).find(|(name, _)| *name == b"VersioningConfiguration")?;
+    // The latter is what moto calls it.
+    const ROOTS: [&[u8]; 2] = [b"VersioningConfiguration", b"GetBucketVersioningResponse"];
+    let (_, configuration) = Elements(document).find(|(name, _)| ROOTS.contains(name))?;
     Some(field(configuration, b"Status").is_some_and(|status| !status.is_empty()))
 }
 
