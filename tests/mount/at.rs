@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fitsfs_lab::{Lab, Op};
+use fitsfs_lab::{Fault, Kind, Lab, Op};
 
 use crate::support::*;
 
@@ -66,6 +66,17 @@ fn what_is_written_and_deleted_later_changes_nothing() {
     assert_eq!(sha256(&file), sha256_of_pattern(1, MIB + 1));
     let asked = rig.lab.count(|request| request.op == Op::ListObjectsV2);
     assert_eq!(asked, 0, "what is there now is not asked for");
+}
+
+/// What is left of a body that breaks off is asked for by the same version, which is not there any more.
+#[test]
+fn a_body_that_breaks_off_goes_on_in_the_version_that_was() {
+    let rig = Rig::with(&AT_20, fill);
+    let file = rig.open("d/a.fits");
+    rig.settle();
+    rig.lab.fault(Fault::new(Kind::CutBodyAfter(10_000)).on(Op::GetObject).times(1));
+    assert_eq!(sha256(&file), sha256_of_pattern(1, MIB + 1));
+    assert_eq!(rig.lab.count(|request| request.status == 412), 0, "{:#?}", rig.lab.requests());
 }
 
 #[test]
