@@ -410,10 +410,9 @@ async fn a_check_of_a_good_bucket_finds_nothing_wrong() {
     let source = [format!("s3://{BUCKET}/a")];
     let report = CheckReport::run(&source, unsigned(&lab).into(), |_| None).await;
     let names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
-    let expected =
-        ["source", "endpoint", "credentials", "clock", "region", "listing", "ranges", "versions", "capabilities"];
-    assert_eq!(names[..9], expected);
-    assert!(report.checks[..9].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
+    let asked = ["source", "endpoint", "credentials", "clock", "region", "listing", "history", "ranges", "versions"];
+    assert_eq!(names[..10], [&asked[..], &["capabilities"]].concat());
+    assert!(report.checks[..10].iter().all(|check| check.outcome == Outcome::Ok), "{}", report.render(false));
 }
 
 #[tokio::test]
