@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::manifest::{self, Layout};
 use crate::presets;
@@ -20,10 +20,16 @@ pub struct MountConfig {
     pub sources: Vec<MountSource>,
     /// The paths of files of lists.
     pub layout: Option<Layout>,
+    /// Show the sources as they were at this time.
+    pub at: Option<SystemTime>,
     /// Where to mount it: an absolute path.
     pub mountpoint: PathBuf,
     /// The bound on bytes in memory.
     pub memory: u64,
+    /// The bound on bytes of files that are fetched, for the life of the mount.
+    pub budget_bytes: Option<u64>,
+    /// The bound on requests, likewise.
+    pub budget_requests: Option<u64>,
     /// How long names are valid.
     pub metadata_ttl: Duration,
     /// Where what was fetched is kept on disk: an absolute path. None without a cache.

@@ -5,6 +5,7 @@
 //! - [`cli`]: the command line: parses, runs, sets the exit status
 //! - [`mount`]: builds the layers for one mount and takes them down; [`control`]: its status socket
 //! - [`warm`]: fetches files into the cache of their mount, by reading them
+//! - [`restore`]: makes archived files readable
 //! - [`check`]: why a source cannot be mounted, question by question
 //! - [`fuse`]: decodes the kernel's requests and replies to them
 //! - [`fs`]: file operations without a kernel: inodes, open files and directories, errors
@@ -31,6 +32,7 @@ pub mod mount;
 pub mod presets;
 mod printable;
 pub mod read;
+pub mod restore;
 pub mod store;
 pub mod trace;
 pub mod tree;

@@ -64,7 +64,7 @@ fn commands(text: &str) -> BTreeSet<String> {
 
 /// The options of each command, from the tables of options. Each option has one row, in one of them.
 fn documented() -> BTreeMap<String, Options> {
-    const S3: &str = "`fitsfs mount` `fitsfs layout` `fitsfs check`";
+    const S3: &str = "`fitsfs mount` `fitsfs layout` `fitsfs check` `fitsfs restore`";
     let mut seen = BTreeSet::new();
     let mut documented: BTreeMap<String, Options> = BTreeMap::new();
     for (heading, common) in [("mount", "`fitsfs mount`"), ("S3", S3), ("the other commands", "")] {
@@ -97,6 +97,7 @@ fn the_options_of_each_command_are_those_documented_and_each_once() {
         "trace",
         "layout",
         "warm",
+        "restore",
         "cache list",
         "cache verify",
         "cache clear",

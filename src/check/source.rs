@@ -48,6 +48,7 @@ async fn ask(source: &SourceUrl, diagnosis: &dyn Diagnosis) -> Vec<Check> {
     checks.push(listing(&listed, diagnosis));
     let Ok(page) = listed else { return checks };
     checks.extend(archive(&page, diagnosis.store().capabilities()));
+    checks.push(history(diagnosis).await);
     if let Some(object) = page.objects.iter().find(|object| object.size > 0 && !object.is_archived()) {
         let ranges = ranges(diagnosis, object).await;
         let readable = ranges.outcome == Outcome::Ok;
@@ -83,6 +84,17 @@ fn archive(page: &ListPage, capabilities: Capabilities) -> Option<Check> {
         None => "restore them before reading".to_owned(),
     };
     Some(Check::warn("archive", finding, remedy))
+}
+
+/// Whether it can be mounted as it was.
+async fn history(diagnosis: &dyn Diagnosis) -> Check {
+    const NAME: &str = "history";
+    match diagnosis.store().keeps_versions().await {
+        Ok(Some(true)) => Check::ok(NAME, "versions are kept: --at mounts it as it was"),
+        Ok(Some(false)) => Check::ok(NAME, "no versions are kept: --at cannot mount it as it was"),
+        Ok(None) => Check::ok(NAME, "it does not tell whether versions are kept, which --at needs"),
+        Err(error) => Check::warn(NAME, &error.message, "try again; if it persists, check the network"),
+    }
 }
 
 async fn ranges(diagnosis: &dyn Diagnosis, object: &ObjectMeta) -> Check {

@@ -1,13 +1,13 @@
 //! The options, as users write them.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::manifest::Layout;
-use crate::store::{S3Options, StoreOptions};
+use crate::store::{RestoreTier, S3Options, StoreOptions};
 
 /// Where a mount goes that is not told where to go.
 pub const DEFAULT_MOUNTPOINT: &str = "/app/data/mast";
@@ -37,6 +37,8 @@ pub enum Command {
     Layout(LayoutArgs),
     /// Fetch files into the cache of their mount, so that reading them needs no network
     Warm(WarmArgs),
+    /// Make archived files readable (S3 Glacier and the like, the tier Archive of Azure); the store charges for it
+    Restore(RestoreArgs),
     /// Show, check or clear what is kept on disk
     Cache(CacheArgs),
     /// Find out why a source cannot be mounted, and what to do about it
@@ -106,9 +108,18 @@ pub struct MountArgs {
     /// The paths of the files of a list, made of its columns, such as {obs_id}/{productFilename} (default: their names)
     #[arg(long, value_name = "PATTERN")]
     pub layout: Option<Layout>,
+    /// Show buckets that keep versions as they were at this time: 2026-01-31T00:00Z, or a day, which begins in UTC
+    #[arg(long, value_name = "TIME", value_parser = super::time::past)]
+    pub at: Option<SystemTime>,
     /// Memory for data on its way to programs
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
+    /// The most bytes of files to fetch in the life of the mount; then what is not in the cache fails with EDQUOT
+    #[arg(long, value_name = "SIZE")]
+    pub budget_bytes: Option<ByteSize>,
+    /// The most requests to send in the life of the mount, of all kinds
+    #[arg(long, value_name = "N")]
+    pub budget_requests: Option<u64>,
     /// How long remembered names and attributes are valid
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub metadata_ttl: Duration,
@@ -218,6 +229,29 @@ pub struct WarmArgs {
     /// Print JSON, also to a terminal (to a pipe it is the default)
     #[arg(long)]
     pub json: bool,
+}
+
+/// `fitsfs restore`
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// Files, or folders with all that is in them, in mounts of fitsfs; or URLs such as s3://bucket/key, or s3://bucket/prefix/
+    /// for all that is below
+    #[arg(value_name = "PATH | URL", required = true)]
+    pub places: Vec<String>,
+    /// For how many days the files are to be readable, where the store keeps a copy for that time (default: 7 on S3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub days: Option<u16>,
+    /// How fast: standard (hours), bulk (cheapest) or expedited (minutes); standard if not said
+    #[arg(long, value_name = "TIER", default_value = "standard", hide_default_value = true)]
+    pub tier: RestoreTier,
+    /// Wait until the files can be read
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON, a line for each file whose state is known or has changed, also to a terminal (to a pipe it is the default)
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// `fitsfs cache`

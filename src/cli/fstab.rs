@@ -141,8 +141,11 @@ mod tests {
         let mut checked = 0;
         for argument in mount().get_arguments().filter(|argument| !argument.is_hide_set()) {
             let Some(long) = argument.get_long() else { continue };
-            let values: &[&str] =
-                if argument.get_action().takes_values() { &["=7", "=60s", "=/d", "=http://h", "={a}"] } else { &[""] };
+            let values: &[&str] = if argument.get_action().takes_values() {
+                &["=7", "=60s", "=/d", "=http://h", "={a}", "=2020-01-31"]
+            } else {
+                &[""]
+            };
             for name in [long.to_owned(), long.replace('-', "_")] {
                 let is_given = |value: &&str| {
                     let line = ["mount.fitsfs", "s3://b", "/mnt", "-o", &format!("ro,{name}{value}")];

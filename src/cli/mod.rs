@@ -9,8 +9,10 @@ mod log_file;
 mod logging;
 mod mount;
 mod places;
+mod restore;
 mod status;
 mod terminal;
+mod time;
 mod trace;
 mod warm;
 
@@ -57,6 +59,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, String> {
         Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Layout(args) => layout::run(args).map(|()| ExitCode::SUCCESS),
         Command::Warm(args) => warm::run(&args),
+        Command::Restore(args) => restore::run(args),
         Command::Cache(args) => cache::run(args.command),
         Command::Check(args) => check::run(args),
         Command::Presets(args) => places::presets(&args).map(|()| ExitCode::SUCCESS),

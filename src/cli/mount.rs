@@ -67,8 +67,11 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     Ok(MountConfig {
         sources,
         layout: args.layout,
+        at: args.at,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
+        budget_bytes: args.budget_bytes.map(|size| size.as_u64()),
+        budget_requests: args.budget_requests,
         metadata_ttl: args.metadata_ttl,
         cache_dir,
         cache_size: args.cache_size.as_u64(),

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use super::args::StatusArgs;
 use super::terminal::Style;
 use crate::control;
-use crate::metrics::{Cause, Quantiles, Snapshot, WaitsSnapshot};
+use crate::metrics::{BudgetSnapshot, Cause, Quantiles, Snapshot, WaitsSnapshot};
 use crate::mount::{mountinfo, point};
 use crate::printable::printable;
 
@@ -104,6 +104,9 @@ fn render(status: &Snapshot, style: Style) -> String {
     };
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds as u64));
     row("up", format!("{uptime}, process {}, version {}", status.pid, status.version));
+    if let Some(at) = &status.at {
+        row("as of", at.clone());
+    }
     for failing in &status.failing_sources {
         let since = humantime::format_duration(Duration::from_secs(failing.seconds as u64));
         let text = format!("{} for {since}: {}", failing.source, failing.error);
@@ -114,6 +117,9 @@ fn render(status: &Snapshot, style: Style) -> String {
         "requests",
         format!("{} (list {}, head {}, get {})", requests.total, requests.list, requests.head, requests.get),
     );
+    if let Some(budget) = budget(&status.budget) {
+        row("budget", budget);
+    }
     let counters = &status.counters;
     let ratio = status.ratio.map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
     row(
@@ -164,6 +170,20 @@ fn render(status: &Snapshot, style: Style) -> String {
     }
     let (sources, mountpoint) = (status.sources.join(", "), &status.mountpoint);
     format!("{} at {}{text}", style.bold(&printable(&sources)), style.bold(&printable(mountpoint)))
+}
+
+/// What was spent of the budget, and what is left, if there is one.
+fn budget(budget: &BudgetSnapshot) -> Option<String> {
+    let bytes = budget.bytes_limit.map(|limit| {
+        let left = limit.saturating_sub(budget.bytes_spent);
+        format!("{} of {} spent, {} left", size(budget.bytes_spent), size(limit), size(left))
+    });
+    let requests = budget.requests_limit.map(|limit| {
+        let (spent, left) = (budget.requests_spent, limit.saturating_sub(budget.requests_spent));
+        format!("{spent} of {limit} requests sent, {left} left")
+    });
+    let parts: Vec<_> = bytes.into_iter().chain(requests).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// What is in the cache on disk, and what came from it.

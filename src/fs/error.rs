@@ -47,6 +47,7 @@ impl From<&StoreError> for Errno {
             ErrorKind::VersionChanged => libc::ESTALE,
             ErrorKind::Archived => libc::ENODATA,
             ErrorKind::Offline => libc::ENETUNREACH,
+            ErrorKind::OverBudget => libc::EDQUOT,
             ErrorKind::Throttled
             | ErrorKind::Server
             | ErrorKind::Timeout

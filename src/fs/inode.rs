@@ -8,6 +8,7 @@
 //! take more than their share of ours, it is asked to forget the ones that were looked up first.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +34,8 @@ pub struct Inode {
     pub path: Arc<str>,
     /// What it is.
     pub node: Node,
+    /// A read was refused since the object is archived: it is looked at before it is opened again.
+    pub refused_as_archived: AtomicBool,
     /// Held while the file is open.
     pub open: Mutex<Option<Open>>,
     /// How many lookups the kernel has not forgotten.
@@ -71,7 +74,14 @@ impl InodeTable {
     /// A table with the root only. Inodes may take so many bytes.
     pub fn new(most: usize, metrics: Arc<Metrics>) -> Self {
         let (path, node) = ("".into(), Node::Directory);
-        let root = Inode { ino: ROOT, path, node, open: Mutex::default(), lookups: Mutex::new(1) };
+        let root = Inode {
+            ino: ROOT,
+            path,
+            node,
+            refused_as_archived: AtomicBool::default(),
+            open: Mutex::default(),
+            lookups: Mutex::new(1),
+        };
         let mut inodes = LruCache::unbounded();
         inodes.put(ROOT, Arc::new(root));
         Self { inodes: RwLock::new(Inodes { inodes, bytes: 0 }), most, metrics }
@@ -94,7 +104,16 @@ impl InodeTable {
         if !known.inodes.contains(&ino) {
             known.bytes += bytes(path, &node);
         }
-        let fresh = || Arc::new(Inode { ino, path: path.into(), node, open: Mutex::default(), lookups: Mutex::new(0) });
+        let fresh = || {
+            Arc::new(Inode {
+                ino,
+                path: path.into(),
+                node,
+                refused_as_archived: AtomicBool::default(),
+                open: Mutex::default(),
+                lookups: Mutex::new(0),
+            })
+        };
         let inode = known.inodes.get_or_insert(ino, fresh).clone();
         *inode.lookups.lock() += 1;
         self.metrics.inodes.set(known.inodes.len() as u64);

@@ -141,7 +141,9 @@ impl Filesystem {
         match self.tree.look_up(&directory, name).await {
             Ok(found) => Ok(found.map(|found| self.found(&directory, name, found))),
             Err(error) => {
-                tracing::warn!(directory = &*directory, name, %error, "look-up failed");
+                if error.kind != ErrorKind::OverBudget {
+                    tracing::warn!(directory = &*directory, name, %error, "look-up failed");
+                }
                 Err(Errno::from(&error))
             }
         }
@@ -170,7 +172,7 @@ impl Filesystem {
             return Err(Errno::EROFS);
         }
         self.check_current(&inode.path, object).await?;
-        self.check_restored(object).await?;
+        self.check_restored(&inode, object).await?;
         let Open { file, backing, .. } = self.opened(&inode, object, may_back).await;
         self.metrics.open_files.add(1);
         self.peeks.read(ino);
@@ -283,9 +285,14 @@ impl Filesystem {
                 Ok(Answered { data, unanswered })
             }
             Err(error) => {
-                tracing::error!(url = object.url(), start = range.start, end = range.end, %error, "read failed");
-                if error.kind == ErrorKind::VersionChanged || error.kind == ErrorKind::NotFound {
-                    self.tree.invalidate(&inode.path).await;
+                // That a budget is spent is told once.
+                if error.kind != ErrorKind::OverBudget {
+                    tracing::error!(url = object.url(), start = range.start, end = range.end, %error, "read failed");
+                }
+                match error.kind {
+                    ErrorKind::VersionChanged | ErrorKind::NotFound => self.tree.invalidate(&inode.path).await,
+                    ErrorKind::Archived => inode.refused_as_archived.store(true, Ordering::Relaxed),
+                    _ => {}
                 }
                 Err(Errno::of_read(&error))
             }
@@ -362,6 +369,7 @@ impl Filesystem {
         match name {
             xattr::LAYOUT => self.layout(&inode, object).await,
             xattr::CACHED => self.cached(object).await,
+            xattr::ARCHIVE => archive(object).await,
             _ => xattr::value(object, name).ok_or(Errno::ENODATA),
         }
     }
@@ -409,16 +417,21 @@ impl Filesystem {
         if now.is_same(object) { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
-    /// Archived objects open only if they have been restored, which their first byte shows.
-    async fn check_restored(&self, object: &Object) -> Result<()> {
-        if !object.meta.is_archived() || object.size() == 0 {
+    /// Archived objects open only if they have been restored, which their first byte shows: those of an archive class, and
+    /// those that a read was refused of, since not all that is archived has a class of its own.
+    async fn check_restored(&self, inode: &Inode, object: &Object) -> Result<()> {
+        let may_be_archived = object.meta.is_archived() || inode.refused_as_archived.load(Ordering::Relaxed);
+        if !may_be_archived || object.size() == 0 {
             return Ok(());
         }
         let first: Range<u64> = 0..1;
         match object.get(first).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                inode.refused_as_archived.store(false, Ordering::Relaxed);
+                Ok(())
+            }
             Err(error) => {
-                tracing::error!(url = object.url(), %error, "cannot open an archived object; restore it first");
+                tracing::error!(url = object.url(), %error, "cannot open an archived file; fitsfs restore makes it readable");
                 Err(Errno::from(&error))
             }
         }
@@ -462,6 +475,15 @@ pub async fn probe(tree: &dyn Tree, patience: Duration) -> std::result::Result<S
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StoreError::new(ErrorKind::Timeout, "the store did not answer the first listing in time")),
     }
+}
+
+/// Whether an object in an archive can be read, as the store tells now.
+async fn archive(object: &Object) -> Result<Vec<u8>> {
+    let state = object.archive().await.map_err(|error| {
+        tracing::warn!(url = object.url(), %error, "cannot tell whether a file is archived");
+        Errno::from(&error)
+    })?;
+    state.map(|state| state.to_string().into_bytes()).ok_or(Errno::ENODATA)
 }
 
 fn object_of(inode: &Inode) -> Result<&Object> {

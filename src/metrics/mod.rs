@@ -17,7 +17,9 @@ pub use health::{FailingSource, Health};
 pub use pace::{Measured, Pace, PaceMeter};
 pub use primitives::{Counter, Gauge, GaugeGuard, Latency, Quantiles};
 pub use skipped::{SkippedKeys, SkippedSnapshot};
-pub use snapshot::{CacheSnapshot, DiskSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot};
+pub use snapshot::{
+    BudgetSnapshot, CacheSnapshot, DiskSnapshot, LatencySnapshot, MemorySnapshot, RequestsSnapshot, Snapshot,
+};
 pub use waits::{Cause, WaitSnapshot, Waits, WaitsSnapshot};
 
 /// The kinds of request to a store.

@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub uptime_seconds: f64,
     /// URLs of the sources, the first wins. Set by the caller.
     pub sources: Vec<String>,
+    /// The time that they are shown as of, in UTC; none if it is now. Set by the caller.
+    #[serde(default)]
+    pub at: Option<String>,
     /// Those of them that do not answer. Set by the caller.
     #[serde(default)]
     pub failing_sources: Vec<FailingSource>,
@@ -27,6 +30,9 @@ pub struct Snapshot {
     pub requests: RequestsSnapshot,
     /// Failed attempts, by what failed.
     pub errors: ErrorsSnapshot,
+    /// What requests may come to. Set by the caller.
+    #[serde(default)]
+    pub budget: BudgetSnapshot,
     /// The plain counters.
     #[serde(flatten)]
     pub counters: CountersSnapshot,
@@ -56,6 +62,19 @@ pub struct Snapshot {
     /// Keys of entries of listings that make no sense.
     #[serde(default)]
     pub bad_entries: SkippedSnapshot,
+}
+
+/// What the requests of a mount may come to, and have come to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetSnapshot {
+    /// Bytes of files that may be fetched; none without a bound.
+    pub bytes_limit: Option<u64>,
+    /// Those that were asked for; 0 without a bound on bytes or requests.
+    pub bytes_spent: u64,
+    /// Requests that may be sent; none without a bound.
+    pub requests_limit: Option<u64>,
+    /// Those that were; 0 without a bound on bytes or requests.
+    pub requests_spent: u64,
 }
 
 /// Numbers of requests.
@@ -129,10 +148,12 @@ impl Metrics {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             sources: Vec::new(),
+            at: None,
             failing_sources: Vec::new(),
             mountpoint: String::new(),
             requests: RequestsSnapshot { list, head, get, total: list + head + get },
             errors: self.errors.snapshot(),
+            budget: BudgetSnapshot::default(),
             hedge_budget: self.hedge_budget.get(),
             ratio: ratio(counters.bytes_fetched, counters.bytes_delivered),
             counters,

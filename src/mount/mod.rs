@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::guardian::Guardian;
-use self::sources::Trees;
+use self::sources::{Opener, Trees};
 use crate::cache::Budget;
 use crate::config::MountConfig;
 use crate::control::{self, Request};
@@ -25,6 +25,7 @@ use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
 use crate::metrics::{Health, Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
+use crate::store::{Allowance, rfc3339};
 use crate::trace::Trace;
 use crate::tree::Peeks;
 
@@ -53,6 +54,8 @@ struct Layers {
     metrics: Arc<Metrics>,
     /// Whether sources answer, by their URLs.
     health: Vec<(String, Health)>,
+    /// What requests may come to, if that is bounded.
+    allowance: Option<Arc<Allowance>>,
 }
 
 /// Mounts and serves until the mount is taken away or a signal comes. Calls `ready` once programs can use the mount.
@@ -94,9 +97,12 @@ fn runtime() -> std::io::Result<Runtime> {
 /// Opens the stores, makes sure that they answer, and builds the filesystem on them.
 async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Shown>), String> {
     let (metrics, memory) = (Arc::new(Metrics::new()), memory_budget(config.memory));
+    let is_bounded = config.budget_bytes.is_some() || config.budget_requests.is_some();
+    let allowance = is_bounded.then(|| Arc::new(Allowance::new(config.budget_bytes, config.budget_requests)));
+    let opener = Opener { config, allowance: allowance.as_ref(), metrics: &metrics };
     let mut sources = Vec::new();
     for source in &config.sources {
-        sources.push(sources::open(source, config, &metrics).await?);
+        sources.push(sources::open(source, &opener).await?);
     }
     let cache = cache::open(config, &sources::identity(&sources), memory, &metrics).await?;
     let handle = runtime.handle().clone();
@@ -118,7 +124,7 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
         reader.note_in(notes);
     }
     let parts = Parts { tree, peeks, reader: reader.clone(), metrics: metrics.clone(), memory };
-    Ok((Layers { fs: Arc::new(Filesystem::new(parts)), reader, metrics, health }, shown))
+    Ok((Layers { fs: Arc::new(Filesystem::new(parts)), reader, metrics, health, allowance }, shown))
 }
 
 /// A mount that is being served.
@@ -266,9 +272,10 @@ fn one_option(text: &str) -> String {
 
 /// Opens the status socket. Without it the mount works all the same.
 fn serve_status(config: &MountConfig, layers: Layers, runtime: &Runtime) {
-    let Layers { fs, reader, metrics, health } = layers;
+    let Layers { fs, reader, metrics, health, allowance } = layers;
     let _in_runtime = runtime.enter();
     let sources: Vec<_> = config.sources.iter().map(ToString::to_string).collect();
+    let at = config.at.map(rfc3339);
     let mountpoint = config.mountpoint.display().to_string();
     let status = {
         let (sources, mountpoint) = (sources.clone(), mountpoint.clone());
@@ -280,6 +287,8 @@ fn serve_status(config: &MountConfig, layers: Layers, runtime: &Runtime) {
             snapshot.waits.longest_file = longest.map(|path| fs::path_below(&mountpoint, &path));
             Snapshot {
                 sources: sources.clone(),
+                at: at.clone(),
+                budget: allowance.as_ref().map(|allowance| allowance.snapshot()).unwrap_or_default(),
                 failing_sources: sources::failing(&health),
                 mountpoint: mountpoint.clone(),
                 disk: disk(),

@@ -15,12 +15,20 @@ use crate::cache::names::Ttl;
 use crate::config::{MountConfig, MountSource, Wanted};
 use crate::fs::{self, Shown};
 use crate::metrics::{FailingSource, Health, Metrics};
-use crate::store::{self, ErrorKind, Source, SourceUrl, StoreError, StoreOptions};
+use crate::store::{self, Allowance, ErrorKind, Source, SourceUrl, StoreError, StoreOptions};
 use crate::tree::manifest::Place;
 use crate::tree::{Bucket, Manifest, Member, Namespace, Peeks, Tree, Union};
 
 /// A store must answer the first listing within this time, or the mount fails.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What sources are opened with.
+pub struct Opener<'a> {
+    pub config: &'a MountConfig,
+    /// What their requests may come to together.
+    pub allowance: Option<&'a Arc<Allowance>>,
+    pub metrics: &'a Arc<Metrics>,
+}
 
 /// What trees are made of, beside their sources.
 pub struct Trees<'a> {
@@ -41,37 +49,41 @@ pub enum Opened<'a> {
     List(List),
 }
 
-/// Opens a source. Sends no request.
-pub async fn open<'a>(
-    source: &'a MountSource,
-    config: &MountConfig,
-    metrics: &Arc<Metrics>,
-) -> Result<Opened<'a>, String> {
+/// Opens a source. Sends no request, unless earlier versions are wanted.
+pub async fn open<'a>(source: &'a MountSource, opener: &Opener<'_>) -> Result<Opened<'a>, String> {
     match &source.what {
         Wanted::Store { url, options } => {
             if let Some(folder) = url.folder()
-                && is_within(&config.mountpoint, &folder)
+                && is_within(&opener.config.mountpoint, &folder)
             {
                 // The daemon would wait for itself.
-                let mountpoint = config.mountpoint.display();
+                let mountpoint = opener.config.mountpoint.display();
                 return Err(format!("{mountpoint} is in {url}, which would be in itself: mount elsewhere"));
             }
-            let opened = open_store(url, options, config, metrics).await.map_err(|error| refuse(url, &error))?;
+            let opened = opener.store(url, options).await.map_err(|error| refuse(url, &error))?;
             Ok(Opened::Store(url, opened))
         }
-        Wanted::List { path, options } => Ok(Opened::List(list::open(path, options, config, metrics).await?)),
+        Wanted::List { path, options } => Ok(Opened::List(list::open(path, options, opener).await?)),
     }
 }
 
-/// A store as a mount uses it.
-async fn open_store(
-    url: &SourceUrl,
-    options: &StoreOptions,
-    config: &MountConfig,
-    metrics: &Arc<Metrics>,
-) -> store::Result<Arc<Source>> {
-    let opened = store::open(url, options).await?;
-    Ok(Arc::new(if config.offline { Source::offline(opened) } else { Source::new(opened, metrics) }))
+impl Opener<'_> {
+    /// A store as a mount uses it. Asks whether it keeps versions, if earlier ones are wanted.
+    async fn store(&self, url: &SourceUrl, options: &StoreOptions) -> store::Result<Arc<Source>> {
+        let opened = store::open(url, options).await?;
+        let source = match self.config.offline {
+            true => Source::offline(opened),
+            false => Source::within(opened, self.allowance, self.metrics),
+        };
+        let Some(time) = self.config.at else { return Ok(Arc::new(source)) };
+        if source.store.keeps_versions().await? == Some(false) {
+            return Err(StoreError::new(
+                ErrorKind::Invalid,
+                "it keeps no versions, so that it cannot be shown as it was: leave out --at",
+            ));
+        }
+        Ok(Arc::new(source.at(time)))
+    }
 }
 
 impl Opened<'_> {

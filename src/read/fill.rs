@@ -167,6 +167,12 @@ impl Filling<'_, '_> {
         if let Some(slot) = self.network.take() {
             self.granted = wait_for(slot, self.segment).await;
         }
+        let is_ahead = self.segment.origin() != Origin::Demand;
+        if is_ahead && !self.file.object().source.store.allows_ahead(range.end - range.start) {
+            self.noted.cancelled();
+            // A program that waits for it asks for it in its own name.
+            return Err(StoreError::new(ErrorKind::Cancelled, "what is left of the budget is for what is asked for"));
+        }
         self.noted.sent();
         let mut body = self.file.object().get(range).await?;
         while let Some(chunk) = body.stream.next().await {

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Invalid,
     /// It is not in the cache, and the store may not be asked.
     Offline,
+    /// The budget of the mount is spent.
+    OverBudget,
     /// A fetch was cancelled, as no reader was expected to want it.
     Cancelled,
 }
@@ -59,6 +61,7 @@ impl ErrorKind {
             | Self::Timeout
             | Self::Network
             | Self::BadResponse
+            | Self::OverBudget
             | Self::Offline => false,
         }
     }
@@ -75,6 +78,7 @@ impl ErrorKind {
             | Self::Archived
             | Self::Invalid
             | Self::Offline
+            | Self::OverBudget
             | Self::Cancelled => false,
         }
     }

@@ -11,12 +11,13 @@ mod response_times;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::Metrics;
 use response_times::{ResponseTimes, Verdict};
 
@@ -86,6 +87,10 @@ impl Store for Hedge {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
     }
@@ -94,8 +99,20 @@ impl Store for Hedge {
         self.inner.list(request).await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.inner.list_at(request, time).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.inner.keeps_versions().await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.inner.head(key).await.inspect_err(|error| self.note(error.kind, Instant::now()))
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.inner.archive(object).await.inspect_err(|error| self.note(error.kind, Instant::now()))
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
@@ -109,6 +126,9 @@ impl Store for Hedge {
             biased;
             answer = &mut first => return answer,
             () = self.overdue(waiting.number, waiting.sent) => {}
+        }
+        if !self.inner.allows_ahead(range.end - range.start) {
+            return first.await;
         }
         self.metrics.hedged_requests.inc();
         tracing::debug!(

@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use futures::stream::StreamExt;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 use crate::metrics::{Counter, Health, Metrics, PaceMeter, RequestKind};
 
 /// A store whose requests are measured.
@@ -73,9 +73,24 @@ impl Store for Metered {
         self.measure(RequestKind::List, self.inner.list(request)).await
     }
 
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::List, self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.keeps_versions()).await
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let _in_flight = self.metrics.in_flight.enter();
         self.measure(RequestKind::Head, self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        let _in_flight = self.metrics.in_flight.enter();
+        self.measure(RequestKind::Head, self.inner.archive(object)).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {
@@ -132,7 +147,7 @@ fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
         ErrorKind::Timeout => &errors.timeout,
         ErrorKind::Network | ErrorKind::Certificate | ErrorKind::Cancelled => &errors.network,
         ErrorKind::BadResponse => &errors.bad_response,
-        // Offline no request comes here.
-        ErrorKind::Invalid | ErrorKind::Offline => &errors.invalid,
+        // Offline, and beyond the budget, no request comes here.
+        ErrorKind::Invalid | ErrorKind::Offline | ErrorKind::OverBudget => &errors.invalid,
     }
 }

@@ -5,6 +5,9 @@
 //! that bytes of two versions are never mixed. A source is opened by [`open`], whichever store it is in. Behaviour that
 //! is not a protocol's own (retries, hedging, metering) is a decorator that is itself a [`Store`].
 
+mod allowance;
+mod archive;
+mod as_of;
 mod azure;
 mod capabilities;
 mod class;
@@ -38,6 +41,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use allowance::{Allowance, Budgeted};
+pub use archive::{ArchiveState, RestoreOrder, RestoreTier, Restorer, rfc3339};
+pub use as_of::{AsOf, timeless};
 pub use azure::{AzureOptions, AzureStore};
 pub use capabilities::Capabilities;
 pub use class::StorageClass;
@@ -153,14 +159,35 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// What it can do beyond what every store can, as far as it knows by now.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether a request for so many bytes that no program waits for may be sent. A budget keeps its last part for those
+    /// that are waited for.
+    fn allows_ahead(&self, _bytes: u64) -> bool {
+        true
+    }
+
     /// The cheapest request that there is, for the connection that it opens. Whatever the store answers is right.
     async fn touch(&self) -> Result<()>;
 
     /// One page of keys.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
+    /// One page of the keys that there were at a time, each with the id of its version then. Keys of which there is only
+    /// a trace may bring their folders into the page.
+    async fn list_at(&self, _request: &ListRequest, _time: SystemTime) -> Result<ListPage> {
+        let url = self.url("");
+        Err(StoreError::invalid(format!("{url} cannot be shown as it was: this kind of store has no earlier versions")))
+    }
+
+    /// Whether what is replaced or deleted is kept, so that there is a listing of earlier times; none if that is not told.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        Ok(Some(false))
+    }
+
     /// Size, time and version of one object.
     async fn head(&self, key: &str) -> Result<ObjectMeta>;
+
+    /// Whether this version must be restored before it can be read, as the store tells now; none if it is in no archive.
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>>;
 
     /// The first `len` bytes (not 0) of whichever version the key has now, with what a HEAD would tell.
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked>;
@@ -175,6 +202,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// The store of a source. Sends no request.
 pub async fn open(source: &SourceUrl, options: &StoreOptions) -> Result<Arc<dyn Store>> {
     source.scheme.open(&source.root, options).await
+}
+
+/// What restores the archived objects of a source. Sends no request.
+pub async fn restorer(source: &SourceUrl, options: &StoreOptions) -> Result<Box<dyn Restorer>> {
+    source.scheme.restorer(&source.root, options).await
 }
 
 /// The store of a source, to be asked why it cannot be mounted.

@@ -5,8 +5,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::{Body, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result, Retry, RetryPolicy, Store};
+use super::{
+    Allowance, ArchiveState, AsOf, Body, Budgeted, Hedge, Identity, Metered, ObjectMeta, Offline, Preconnect, Result,
+    Retry, RetryPolicy, Store,
+};
 use crate::metrics::{Health, Metrics, PaceMeter};
 
 /// A store as a mount uses it, and how fast it is.
@@ -24,11 +28,25 @@ impl Source {
     /// The store as a mount uses it: connections opened in advance, every attempt counted and measured, slow GETs hedged,
     /// transient errors retried.
     pub fn new(store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Self {
+        Self::within(store, None, metrics)
+    }
+
+    /// The same, asked as far as an allowance goes: every attempt is paid for.
+    pub fn within(store: Arc<dyn Store>, allowance: Option<&Arc<Allowance>>, metrics: &Arc<Metrics>) -> Self {
         let (pace, health) = (PaceMeter::default(), Health::default());
-        let metered = Metered::new(store, metrics.clone(), pace.clone(), health.clone());
-        let hedged = Arc::new(Hedge::new(Arc::new(metered), metrics.clone()));
+        let metered = Arc::new(Metered::new(store, metrics.clone(), pace.clone(), health.clone()));
+        let paid: Arc<dyn Store> = match allowance {
+            Some(allowance) => Arc::new(Budgeted::new(metered, allowance.clone())),
+            None => metered,
+        };
+        let hedged = Arc::new(Hedge::new(paid, metrics.clone()));
         let retried = Arc::new(Retry::new(hedged, RetryPolicy::default(), metrics.clone()));
         Self { store: Arc::new(Preconnect::new(retried)), pace, health }
+    }
+
+    /// The same as it was at a time.
+    pub fn at(self, time: SystemTime) -> Self {
+        Self { store: Arc::new(AsOf::new(self.store, time)), ..self }
     }
 
     /// In place of a store that is not to be asked.
@@ -74,6 +92,15 @@ impl Object {
         self.source.store.id() == other.source.store.id()
             && self.is_provisional == other.is_provisional
             && self.meta.is_same(&other.meta)
+    }
+
+    /// Whether it must be restored before it can be read, see [`Store::archive`]. Asks for nothing where its class says that
+    /// it can be read.
+    pub async fn archive(&self) -> Result<Option<ArchiveState>> {
+        match self.meta.storage_class {
+            Some(_) => self.source.store.archive(&self.meta).await,
+            None => Ok(None),
+        }
     }
 
     /// The bytes `range` of this version, see [`Store::get`].

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+};
 
 /// Has the name of another store, and refuses every request.
 #[derive(Debug)]
@@ -45,8 +48,21 @@ impl Store for Offline {
         self.refuse("LIST", &request.prefix)
     }
 
+    async fn list_at(&self, request: &ListRequest, _: SystemTime) -> Result<ListPage> {
+        self.refuse("LIST", &request.prefix)
+    }
+
+    /// What is in the cache of a time was listed once.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.refuse("HEAD", key)
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.refuse("HEAD", &object.key)
     }
 
     async fn peek(&self, key: &str, _: u64) -> Result<Peeked> {

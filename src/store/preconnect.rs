@@ -8,12 +8,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
+use super::{ArchiveState, Body, Capabilities, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store};
 
 /// As many as a look-up and the walk along the first headers use at once.
 const FEW: usize = 8;
@@ -172,6 +172,10 @@ impl Store for Preconnect {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
     }
@@ -180,8 +184,20 @@ impl Store for Preconnect {
         self.send(false, self.inner.list(request)).await
     }
 
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.send(false, self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.send(false, self.inner.keeps_versions()).await
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.send(false, self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.send(false, self.inner.archive(object)).await
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

@@ -12,7 +12,7 @@ mod rate;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,7 +20,9 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::rate::{Line, Rate, Verdict};
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+};
 use crate::metrics::Metrics;
 
 /// When to repeat and when to give up.
@@ -115,6 +117,10 @@ impl Store for Retry {
         self.inner.capabilities()
     }
 
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.inner.allows_ahead(bytes)
+    }
+
     /// Not repeated: nothing depends on it.
     async fn touch(&self) -> Result<()> {
         self.inner.touch().await
@@ -124,8 +130,20 @@ impl Store for Retry {
         self.metadata("LIST", &request.prefix, || self.inner.list(request)).await
     }
 
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.metadata("LIST", &request.prefix, || self.inner.list_at(request, time)).await
+    }
+
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        self.metadata("HEAD", "", || self.inner.keeps_versions()).await
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.metadata("HEAD", key, || self.inner.head(key)).await
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.metadata("HEAD", &object.key, || self.inner.archive(object)).await
     }
 
     /// Repeated like a HEAD up to the first byte, since a program waits for the name; from there on like a GET.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Diagnosis, Result, Store, StoreError, StoreOptions};
+use super::{Diagnosis, Restorer, Result, Store, StoreError, StoreOptions};
 
 /// Looks up a variable of the environment.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -69,6 +69,14 @@ pub(super) trait Scheme: fmt::Debug + Sync {
 
     /// The same for `fitsfs check`.
     async fn diagnose(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>>;
+
+    /// The same for `fitsfs restore`.
+    async fn restorer(&self, _root: &str, _options: &StoreOptions) -> Result<Box<dyn Restorer>> {
+        let name = self.name();
+        Err(StoreError::invalid(format!(
+            "nothing to restore: files of {name}:// can be read at once, whatever their class"
+        )))
+    }
 }
 
 /// Schemes are the same if their names are.

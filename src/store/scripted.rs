@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+    Version,
 };
 
 /// What becomes of a request: how long its answer takes, and what it is.
@@ -295,6 +296,11 @@ impl Store for Scripted {
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.ask(Op::Head, 0..0, &Version::default()).await?;
         self.object(key)
+    }
+
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.ask(Op::Head, 0..0, &object.version).await?;
+        Ok(object.is_archived().then_some(ArchiveState::Archived))
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

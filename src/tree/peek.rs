@@ -78,6 +78,9 @@ impl Peeks {
         if !fits::is_fits_name(key) {
             return None;
         }
+        if !store.allows_ahead(HEAD) {
+            return None;
+        }
         let url = store.url(key);
         if self.remembered.contains_key(&url) {
             return None;

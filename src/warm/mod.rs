@@ -11,7 +11,7 @@ mod brake;
 mod fetch;
 pub mod place;
 mod task;
-mod walk;
+pub mod walk;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,10 +1,11 @@
 //! The lab's S3 server, bare and as a mount has it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use fitsfs::metrics::Metrics;
-use fitsfs::store::{self, S3Options, Source, SourceUrl, Store, StoreOptions};
+use fitsfs::store::{self, AsOf, S3Options, Source, SourceUrl, Store, StoreOptions};
 use fitsfs_lab::{Fault, Kind, Lab, Op};
 
 use super::suite::{Contents, Subject};
@@ -51,6 +52,22 @@ async fn the_store_of_a_mount_conforms() {
     let lab = lab();
     let store = Source::new(opened(&lab).await, &Arc::new(Metrics::new())).store;
     Subject { store, contents: Box::new(lab), lacks: &[] }.conforms().await;
+}
+
+/// As of a time that all that the suite does comes before.
+#[tokio::test]
+async fn a_bucket_as_it_was_conforms() {
+    let lab = lab();
+    lab.keep_versions(BUCKET);
+    let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3600);
+    let store = Arc::new(AsOf::new(opened(&lab).await, tomorrow));
+    const KEPT: &str = "a version stays readable by its id";
+    let lacks = &[
+        ("replaced_object_is_another_version", KEPT),
+        ("deleted_object_is_not_found", KEPT),
+        ("missing_is_not_found", "an id that there is not is that of a version that is gone"),
+    ];
+    Subject { store, contents: Box::new(lab), lacks }.conforms().await;
 }
 
 /// A suite that finds nothing proves nothing.

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
+mod archived;
+mod at;
 mod attributes;
 mod bounds;
+mod budget;
 mod cache;
 mod connecting;
 mod connections;

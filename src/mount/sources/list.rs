@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-use super::open_store;
-use crate::config::{MountConfig, check_endpoint};
+use super::Opener;
+use crate::config::check_endpoint;
 use crate::manifest::{self, Listed};
-use crate::metrics::Metrics;
 use crate::presets;
 use crate::store::{Source, SourceUrl, StoreError, StoreOptions};
 use crate::tree::manifest::File;
@@ -31,13 +30,8 @@ pub struct List {
 }
 
 /// Reads a list, and opens the stores that its files are in.
-pub async fn open(
-    path: &Path,
-    options: &StoreOptions,
-    config: &MountConfig,
-    metrics: &Arc<Metrics>,
-) -> Result<List, String> {
-    let (read_path, layout) = (path.to_owned(), config.layout.clone());
+pub async fn open(path: &Path, options: &StoreOptions, opener: &Opener<'_>) -> Result<List, String> {
+    let (read_path, layout) = (path.to_owned(), opener.config.layout.clone());
     let read = tokio::task::spawn_blocking(move || manifest::read(&read_path, layout.as_ref())).await;
     let mut list = read.map_err(|_| "reading the list ended by a bug of fitsfs".to_owned())??;
     let (mut stores, mut files) = (Vec::new(), Vec::new());
@@ -55,7 +49,7 @@ pub async fn open(
                 return Err(format!("the list {} names more than {MAX_STORES} stores", path.display()));
             }
             None => {
-                let opened = async { open_store(&url, &options_for(&url, options)?, config, metrics).await };
+                let opened = async { opener.store(&url, &options_for(&url, options)?).await };
                 let opened = opened.await.map_err(|error| super::refuse(&url, &error))?;
                 stores.push((url, opened));
                 stores.len() - 1

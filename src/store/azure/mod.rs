@@ -2,12 +2,14 @@
 //!
 //! - [`mod@scheme`]: URLs, and names of accounts and containers; [`options`]: what the environment says
 //! - [`credentials`]: in whose name requests are sent; [`signature`]: shared keys; [`identity`]: where tokens come from
+//! - [`archive`]: blobs that must be rehydrated before they are read
 //! - [`page`]: a page of a listing; [`failure`]: what an error means
 //! - [`diagnosis`]: why a container cannot be mounted
 //!
 //! A version is the ETag, which every answer has and `If-Match` names. One call of a [`Store`] method is one request,
 //! but for a token that was refused, which is fetched anew once. [`super::rest`] says why there is no SDK below this.
 
+mod archive;
 mod credentials;
 mod diagnosis;
 mod failure;
@@ -31,7 +33,8 @@ use super::rest::client::{Client, Request};
 use super::rest::endpoint::Endpoint;
 use super::rest::path;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+    Version,
 };
 use crate::printable::printable;
 
@@ -110,6 +113,8 @@ impl AzureStore {
         let base = self.endpoint.as_str();
         let origin = &base[..base.len() - self.endpoint.path().len()];
         let mut request = Request::new(call.method, format!("{origin}{path}"));
+        // The service wants to be told that there is no body.
+        request.body = (call.method == "PUT").then(String::new);
         for (name, value) in &call.headers {
             request = request.with(*name, value.clone());
         }
@@ -157,7 +162,7 @@ impl Store for AzureStore {
             ordered_listings: !self.hierarchical.load(Ordering::Relaxed),
             conditional_get: true,
             version_ids: false,
-            restore: Some("az storage blob set-tier --tier Hot"),
+            restore: Some("fitsfs restore"),
         }
     }
 
@@ -205,6 +210,14 @@ impl Store for AzureStore {
             return Err(StoreError::new(ErrorKind::NotFound, format!("{name}: a folder")));
         }
         self.object(key, &answer)
+    }
+
+    /// REST reference, "Get Blob Properties".
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        let name = format!("HEAD {}", self.url(&object.key));
+        let call = Call { method: "HEAD", key: Some(&object.key), parameters: Vec::new(), headers: Vec::new() };
+        let answer = self.call(&name, &call).await?;
+        Ok(archive::state(answer.header("x-ms-access-tier").unwrap_or_default(), answer.header("x-ms-archive-status")))
     }
 
     /// REST reference, "Get Blob", without condition: the answer says of which version it is.

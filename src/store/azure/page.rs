@@ -16,7 +16,7 @@ use crate::store::{ListPage, ObjectMeta, StorageClass, Version};
 const STANDARD_TIER: &str = "Hot";
 
 /// The tier in which blobs cannot be read. A blob that is being rehydrated is in it until it can.
-const ARCHIVE_TIER: &str = "Archive";
+pub(super) const ARCHIVE_TIER: &str = "Archive";
 
 /// What a page has, and what it tells of the account.
 #[derive(Debug, Default)]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::archive::AzureRestorer;
 use super::diagnosis::AzureDiagnosis;
 use super::{AzureOptions, AzureStore};
 use crate::store::scheme::{Env, Place, Scheme};
-use crate::store::{Diagnosis, ErrorKind, Result, Store, StoreError, StoreOptions};
+use crate::store::{Diagnosis, ErrorKind, Restorer, Result, Store, StoreError, StoreOptions};
 
 /// The scheme `az://`.
 #[derive(Debug)]
@@ -89,6 +90,10 @@ impl Scheme for Az {
 
     async fn diagnose(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>> {
         Ok(Box::new(AzureDiagnosis::open(root, &options.azure)?))
+    }
+
+    async fn restorer(&self, root: &str, options: &StoreOptions) -> Result<Box<dyn Restorer>> {
+        Ok(Box::new(AzureRestorer::open(root, &options.azure)?))
     }
 }
 

@@ -317,3 +317,41 @@ async fn a_host_that_does_not_answer_is_named() {
     assert_eq!(error.kind, ErrorKind::Network);
     assert!(error.message.contains("127.0.0.1"), "{error}");
 }
+
+/// What the account restores blobs with, and an order of these days.
+async fn restored(server: &Server, days: Option<u16>) -> Result<()> {
+    let given = AzureOptions { endpoint: Some(format!("{}/acc", server.url)), ..AzureOptions::default() };
+    let get = |name: &str| (name == "AZURE_STORAGE_KEY").then(|| KEY.to_owned());
+    let options = AZURE.resolve(StoreOptions { azure: given, ..StoreOptions::default() }, &get)?;
+    let restorer = AZURE.restorer("acc/con", &options).await?;
+    let order = crate::store::RestoreOrder { days, tier: crate::store::RestoreTier::Expedited };
+    restorer.restore(&object(10), order).await
+}
+
+#[tokio::test]
+async fn a_blob_is_rehydrated_by_its_tier() {
+    let server = Server::start(|_| reply(202, "", "")).await;
+    restored(&server, None).await.unwrap();
+    let asked = server.asked().remove(0);
+    assert!(asked.starts_with("PUT /acc/con/a%20b//%2541?comp=tier HTTP/1.1\r\n"), "{asked}");
+    assert_eq!((header(&asked, "x-ms-access-tier"), header(&asked, "content-length")), (Some("Hot"), Some("0")));
+    assert_eq!(header(&asked, "x-ms-rehydrate-priority"), Some("High"));
+    assert!(header(&asked, "authorization").unwrap().starts_with("SharedKey acc:"), "{asked}");
+    assert!(failure(restored(&server, Some(7)).await).await.message.contains("leave out --days"));
+    let pending = Server::start(|_| reply(409, "x-ms-error-code: BlobBeingRehydrated\r\n", "")).await;
+    restored(&pending, None).await.unwrap();
+    let anonymous = AzureOptions { anonymous: true, ..AzureOptions::default() };
+    let options = StoreOptions { azure: anonymous, ..StoreOptions::default() };
+    assert!(failure(AZURE.restorer("acc/con", &options).await).await.message.contains("never anonymous"));
+}
+
+#[tokio::test]
+async fn a_blob_on_its_way_out_of_the_archive_is_told() {
+    let server = Server::start(|_| {
+        let tier = "x-ms-access-tier: Archive\r\nx-ms-archive-status: rehydrate-pending-to-hot\r\n";
+        reply(200, &format!("{TIME}ETag: \"0x1\"\r\n{tier}"), "")
+    })
+    .await;
+    let state = anonymous(&server).archive(&object(10)).await.unwrap();
+    assert_eq!(state, Some(ArchiveState::Restoring));
+}

@@ -19,6 +19,7 @@ mod scheme;
 mod tests;
 
 use std::ops::Range;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
@@ -29,7 +30,8 @@ use super::rest::client::{Client, Request};
 use super::rest::endpoint::Endpoint;
 use super::rest::path;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+    Version,
 };
 use crate::printable::printable;
 
@@ -142,6 +144,43 @@ impl GcsStore {
         Ok(Body { version, stream: futures::stream::iter(read?).map(Ok).boxed() })
     }
 
+    /// A page of what there is, or was at a time.
+    async fn list_as_of(&self, request: &ListRequest, time: Option<SystemTime>) -> Result<ListPage> {
+        let name = format!("LIST {}", self.url(&request.prefix));
+        let fields = if time.is_some() { page::FIELDS_OF_GENERATIONS } else { page::FIELDS };
+        let mut parameters = vec![
+            ("fields", format!("nextPageToken,prefixes,items({fields})")),
+            ("maxResults", request.max_keys.to_string()),
+            ("prefix", request.prefix.clone()),
+        ];
+        parameters.extend(time.is_some().then(|| ("versions", "true".to_owned())));
+        parameters.extend(request.delimited.then(|| ("delimiter", "/".to_owned())));
+        parameters.extend(request.continuation.clone().map(|token| ("pageToken", token)));
+        let call = Call { key: None, is_listing: true, parameters, headers: Vec::new() };
+        let mut answer = self.call(&name, &call).await?;
+        let document = answer.document().await?;
+        let page = match time {
+            Some(time) => page::read_as_of(&document, time),
+            None => page::read(&document),
+        };
+        let page = page.ok_or_else(|| answer.bad("an answer that is not a listing"))?;
+        if page
+            .objects
+            .iter()
+            .map(|object| &object.key)
+            .chain(&page.prefixes)
+            .any(|key| !key.starts_with(&request.prefix))
+        {
+            return Err(answer.bad("keys that do not begin with the prefix"));
+        }
+        let entries = page.objects.len() + page.prefixes.len() + page.senseless.len();
+        // An emulator that knows no pages sends all at once, and nothing to follow.
+        if entries > usize::from(request.max_keys) && (page.continuation.is_some() || request.continuation.is_some()) {
+            return Err(answer.bad("more entries than were asked for"));
+        }
+        Ok(page)
+    }
+
     fn changed(name: &str) -> StoreError {
         StoreError::new(ErrorKind::VersionChanged, format!("{name}: the object changed: another generation"))
     }
@@ -169,33 +208,25 @@ impl Store for GcsStore {
 
     /// JSON reference, "Objects: list".
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let name = format!("LIST {}", self.url(&request.prefix));
-        let mut parameters = vec![
-            ("fields", format!("nextPageToken,prefixes,items({})", page::FIELDS)),
-            ("maxResults", request.max_keys.to_string()),
-            ("prefix", request.prefix.clone()),
-        ];
-        parameters.extend(request.delimited.then(|| ("delimiter", "/".to_owned())));
-        parameters.extend(request.continuation.clone().map(|token| ("pageToken", token)));
-        let call = Call { key: None, is_listing: true, parameters, headers: Vec::new() };
-        let mut answer = self.call(&name, &call).await?;
-        let document = answer.document().await?;
-        let page = page::read(&document).ok_or_else(|| answer.bad("an answer that is not a listing"))?;
-        if page
-            .objects
-            .iter()
-            .map(|object| &object.key)
-            .chain(&page.prefixes)
-            .any(|key| !key.starts_with(&request.prefix))
-        {
-            return Err(answer.bad("keys that do not begin with the prefix"));
-        }
-        let entries = page.objects.len() + page.prefixes.len() + page.senseless.len();
-        // An emulator that knows no pages sends all at once, and nothing to follow.
-        if entries > usize::from(request.max_keys) && (page.continuation.is_some() || request.continuation.is_some()) {
-            return Err(answer.bad("more entries than were asked for"));
-        }
-        Ok(page)
+        self.list_as_of(request, None).await
+    }
+
+    /// The same, `versions`.
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        self.list_as_of(request, Some(time)).await
+    }
+
+    /// JSON reference, "Buckets: get", which those that may read objects are often not allowed to.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        let name = format!("GET {} versioning", self.url(""));
+        let parameters = vec![("fields", "versioning".to_owned())];
+        let call = Call { key: None, is_listing: false, parameters, headers: Vec::new() };
+        let mut answer = match self.call(&name, &call).await {
+            Err(error) if error.kind == ErrorKind::AccessDenied => return Ok(None),
+            answer => answer?,
+        };
+        let document: serde_json::Value = serde_json::from_slice(&answer.document().await?).unwrap_or_default();
+        Ok(Some(document["versioning"]["enabled"] == true))
     }
 
     /// JSON reference, "Objects: get".
@@ -210,6 +241,11 @@ impl Store for GcsStore {
             return Err(answer.bad("an answer that tells of another object"));
         }
         Ok(object)
+    }
+
+    /// Objects of the class ARCHIVE are read like any other.
+    async fn archive(&self, _object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        Ok(None)
     }
 
     /// What a HEAD tells and the first bytes, asked for at once.

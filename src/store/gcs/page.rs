@@ -14,6 +14,9 @@ use crate::store::{ListPage, ObjectMeta, StorageClass, Version};
 /// What is asked for of each object.
 pub(super) const FIELDS: &str = "name,size,timeCreated,updated,generation,storageClass";
 
+/// What is asked for of each generation, also of those that were replaced or deleted.
+pub(super) const FIELDS_OF_GENERATIONS: &str = "name,size,timeCreated,timeDeleted,updated,generation,storageClass";
+
 /// The class that buckets have by default, and that of which nothing is to be said.
 const STANDARD: &str = "STANDARD";
 
@@ -42,13 +45,27 @@ struct Entry {
 
 /// Reads a page; none if it is not one.
 pub(super) fn read(document: &[u8]) -> Option<ListPage> {
+    read_where(document, |_| true)
+}
+
+/// Reads a page of all generations: of each key the one that was there at a time, if one was.
+pub(super) fn read_as_of(document: &[u8], moment: SystemTime) -> Option<ListPage> {
+    let told = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).and_then(time);
+    read_where(document, |item| {
+        // What does not tell when it was made makes no sense, and is named as such.
+        let was_made = told(item, "timeCreated").is_none_or(|made| made <= moment);
+        was_made && told(item, "timeDeleted").is_none_or(|deleted| deleted > moment)
+    })
+}
+
+fn read_where(document: &[u8], counts: impl Fn(&Value) -> bool) -> Option<ListPage> {
     let value: Value = serde_json::from_slice(document).ok()?;
     // Of nothing, it has neither entries nor prefixes.
     value.is_object().then_some(())?;
     let listing: Listing = serde_json::from_value(value).ok()?;
     let mut page =
         ListPage { continuation: listing.next_page_token.filter(|token| !token.is_empty()), ..ListPage::default() };
-    for item in listing.items {
+    for item in listing.items.into_iter().filter(counts) {
         match meta(&item) {
             Some(object) => page.objects.push(object),
             None => page.senseless.push(shown(&item)),
@@ -101,6 +118,34 @@ mod tests {
     fn entry(name: &str, size: &str) -> Value {
         json!({"name": name, "size": size, "generation": "17", "timeCreated": "1970-01-01T00:00:10.500Z",
                "updated": "1970-01-01T00:00:20Z", "storageClass": "STANDARD"})
+    }
+
+    #[test]
+    fn of_all_generations_the_one_of_a_time_counts() {
+        let generation = |name: &str, id: &str, made: &str, deleted: Option<&str>| {
+            let mut item = json!({ "name": name, "size": "1", "generation": id, "timeCreated": made });
+            if let Some(deleted) = deleted {
+                item["timeDeleted"] = json!(deleted);
+            }
+            item
+        };
+        let (ten, twenty, thirty) = ("2026-01-01T10:00:00.5Z", "2026-01-01T20:00:00.5Z", "2026-01-02T06:00:00.5Z");
+        let items = [
+            generation("a", "1", ten, Some(twenty)),
+            generation("a", "2", twenty, Some(thirty)),
+            generation("a", "3", thirty, None),
+            generation("b", "4", ten, Some(twenty)),
+        ];
+        let document = json!({ "items": items, "prefixes": ["d/"] }).to_string();
+        let ids = |text: &str| {
+            let page = read_as_of(document.as_bytes(), time(text).unwrap()).unwrap();
+            let ids: Vec<_> = page.objects.iter().filter_map(|object| object.version.id.clone()).collect();
+            ids.join(",")
+        };
+        assert_eq!(ids("2026-01-01T09:00:00Z"), "");
+        assert_eq!(ids(ten), "1,4");
+        assert_eq!(ids(twenty), "2", "what was replaced at that moment is not there any more");
+        assert_eq!(ids("2026-02-01T00:00:00Z"), "3");
     }
 
     #[test]

@@ -41,7 +41,8 @@ use self::whole::Wholes;
 use super::web::answer;
 use super::web::authorities;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+    Version,
 };
 
 pub use options::HttpOptions;
@@ -143,6 +144,10 @@ impl Store for HttpStore {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         self.listings.look_up(key).await
+    }
+
+    async fn archive(&self, _object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        Ok(None)
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

@@ -24,7 +24,9 @@ pub(super) use scheme::Local;
 
 use self::files::{Files, Opened};
 use self::listing::Listings;
-use super::{Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError};
+use super::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError,
+};
 
 /// Threads that wait for the disk at once, at most: as many GETs as the reader has in flight on a fast line.
 const MAX_BLOCKED: usize = 48;
@@ -122,6 +124,10 @@ impl Store for LocalStore {
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let key = key.to_owned();
         self.run(move |files, _| files.object(&key)).await
+    }
+
+    async fn archive(&self, _object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        Ok(None)
     }
 
     async fn peek(&self, key: &str, len: u64) -> Result<Peeked> {

@@ -4,13 +4,54 @@
 //! It is read only where the SDK has failed. Entries are told apart by their tags, so that each can be wrong by itself:
 //! a key with characters that XML does not allow, a size or a time that is none. What is wrong is left without a size,
 //! which [`super::page()`] takes for what it is.
+//!
+//! Listings of versions are always read so, by [`super::versions`]: [`Document`] keeps what was answered.
 
+use std::sync::Arc;
+
+use aws_sdk_s3::config::{Intercept, RuntimeComponents};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object, ObjectStorageClass};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
 use aws_smithy_types::DateTime;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
+
 use crate::store::web::elements::{Elements, text};
+
+/// Keeps the document of an answer, whatever the SDK makes of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Document(Arc<Mutex<Option<Bytes>>>);
+
+impl Document {
+    /// The document of the answer to the request that was sent with this, if it was a success.
+    pub(super) fn take(&self) -> Option<Bytes> {
+        self.0.lock().take()
+    }
+}
+
+impl Intercept for Document {
+    fn name(&self) -> &'static str {
+        "Document"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response();
+        if answer.status().is_success() {
+            *self.0.lock() = answer.body().bytes().map(Bytes::copy_from_slice);
+        }
+        Ok(())
+    }
+}
 
 /// The answer to ListObjectsV2 that a document holds; none if it is not one, or not all of it.
 pub(super) fn read(document: &[u8]) -> Option<ListObjectsV2Output> {

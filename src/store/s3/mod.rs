@@ -2,7 +2,9 @@
 //!
 //! - [`options`] and [`profile`]: how to reach an endpoint; [`credentials`]: what signs requests; [`connection`]: the SDK client
 //! - [`failure`]: what an error means
+//! - [`archive`]: objects that must be restored before they are read
 //! - [`mod@page`]: a page of a listing; [`document`]: one that has entries without sense
+//! - [`versions`]: which keys there were at a time
 //! - [`mod@scheme`]: `s3://` URLs and names of buckets; [`diagnosis`]: why a bucket cannot be mounted, and the requests for
 //!   it, [`probe`]
 //!
@@ -10,6 +12,7 @@
 //! region is corrected once, stale credentials are fetched anew once, a condition that cannot hold is left out, and the
 //! bucket is named in the host once the server has said that it takes none in the path.
 
+mod archive;
 mod connection;
 mod credentials;
 mod diagnosis;
@@ -21,12 +24,14 @@ mod page;
 mod probe;
 mod profile;
 mod scheme;
+mod versions;
 
 use std::error::Error;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -36,15 +41,19 @@ use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use bytes::Bytes;
 use futures::stream::StreamExt;
 
 use self::connection::Connector;
+use self::document::Document;
 use self::failure::Failure;
 use self::page::{page, storage_class};
 use self::scheme::is_directory_bucket;
+use self::versions::Marker;
 use super::web::answer::{self, ContentRange};
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, Store, StoreError, Version,
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, ObjectMeta, Peeked, Result, StorageClass,
+    Store, StoreError, Version,
 };
 use crate::printable::printable;
 use crate::store::web::encoding::{is_weak, opaque_tag, whole_seconds};
@@ -53,6 +62,9 @@ pub use credentials::{CredentialsInfo, key_tail};
 pub use options::S3Options;
 pub use probe::Probe;
 pub(super) use scheme::{BACKEND, S3};
+
+/// Versions in a page (the most that S3 gives, API reference, "ListObjectVersions").
+const VERSIONS_PAGE: i32 = 1000;
 
 /// A bucket. All keys are raw; the prefix of a source is the caller's, and so is the check of the bucket's name.
 #[derive(Debug)]
@@ -91,6 +103,20 @@ impl S3Store {
         Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
+        self.call_with_code(request, send).await.map_err(|(error, _)| error)
+    }
+
+    /// The same, with the code of an error beside it.
+    async fn call_with_code<T, E, F, Sent>(
+        &self,
+        request: &str,
+        send: F,
+    ) -> std::result::Result<T, (StoreError, Option<String>)>
+    where
+        F: Fn(Client) -> Sent,
+        Sent: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
         let (mut moved, mut refreshed, mut renamed) = (false, false, false);
         loop {
             let connection = self.connector.current();
@@ -111,7 +137,8 @@ impl S3Store {
                 renamed = true;
                 self.connector.replace(&connection, &connection.region, false);
             } else {
-                return Err(failure.into_error(request, &self.connector.peer(&connection)));
+                let code = failure.code.clone();
+                return Err((failure.into_error(request, &self.connector.peer(&connection)), code));
             }
         }
     }
@@ -137,7 +164,7 @@ impl Store for S3Store {
             ordered_listings: is_general,
             conditional_get: !self.unconditional.load(Ordering::Relaxed),
             version_ids: is_general,
-            restore: is_general.then_some("aws s3api restore-object"),
+            restore: is_general.then_some("fitsfs restore"),
         }
     }
 
@@ -177,6 +204,61 @@ impl Store for S3Store {
         Ok(page)
     }
 
+    /// API reference, "ListObjectVersions".
+    async fn list_at(&self, request: &ListRequest, time: SystemTime) -> Result<ListPage> {
+        let name = format!("LIST {} (versions)", self.url(&request.prefix));
+        let bad = |what| Self::bad_answer(&name, what);
+        let begin = match &request.continuation {
+            Some(text) => Some(Marker::parse(text).ok_or_else(|| bad("a continuation that is none"))?),
+            None => None,
+        };
+        let send = |client: Client| {
+            let (read, begin) = (Document::default(), begin.clone());
+            let list = client
+                .list_object_versions()
+                .bucket(&self.bucket)
+                .prefix(&request.prefix)
+                .set_delimiter(request.delimited.then(|| "/".to_owned()))
+                // Versions are many, and most of them do not count.
+                .max_keys(VERSIONS_PAGE)
+                .set_version_id_marker(begin.as_ref().and_then(|begin| begin.version.clone()))
+                .set_key_marker(begin.map(|begin| begin.key))
+                .encoding_type(EncodingType::Url)
+                .set_request_payer(self.payer.clone());
+            async move {
+                let sent = list.customize().interceptor(read.clone()).send().await;
+                match read.take() {
+                    Some(document) => Ok(document),
+                    None => sent.map(|_| Bytes::new()),
+                }
+            }
+        };
+        let document = self.call(&name, send).await?;
+        let versions = versions::read(&document).ok_or_else(|| bad("an answer that is not a listing of versions"))?;
+        Ok(versions.listed_at(time, begin.as_ref(), request.max_keys.into()))
+    }
+
+    /// API reference, "GetBucketVersioning". Who may read may not be allowed to ask, and some servers do not know the
+    /// question: what they list is to show.
+    async fn keeps_versions(&self) -> Result<Option<bool>> {
+        let name = format!("GET {} versioning", self.url(""));
+        let send = |client: Client| {
+            let (read, get) = (Document::default(), client.get_bucket_versioning().bucket(&self.bucket));
+            async move {
+                let sent = get.customize().interceptor(read.clone()).send().await;
+                match read.take() {
+                    Some(document) => Ok(document),
+                    None => sent.map(|_| Bytes::new()),
+                }
+            }
+        };
+        match self.call(&name, send).await {
+            Ok(document) => Ok(versions::are_kept(&document)),
+            Err(error) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Invalid) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// API reference, "HeadObject".
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let name = format!("HEAD {}", self.url(key));
@@ -192,8 +274,28 @@ impl Store for S3Store {
             size: size.ok_or_else(|| bad("no Content-Length"))?,
             last_modified: whole_seconds(answer.last_modified.ok_or_else(|| bad("no Last-Modified"))?),
             version: version(answer.e_tag.as_deref(), answer.version_id.as_deref()),
-            storage_class: answer.storage_class.as_ref().and_then(|class| storage_class(class.as_str())),
+            storage_class: answer.storage_class.as_ref().and_then(|class| {
+                let class = storage_class(class.as_str())?;
+                Some(StorageClass { is_archived: class.is_archived || answer.archive_status.is_some(), ..class })
+            }),
         })
+    }
+
+    /// API reference, "HeadObject".
+    async fn archive(&self, object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        let name = format!("HEAD {}", self.url(&object.key));
+        let send = |client: Client| {
+            let head = client.head_object().bucket(&self.bucket).key(&object.key);
+            let head = head.set_version_id(object.version.id.as_deref().map(str::to_owned));
+            head.set_request_payer(self.payer.clone()).send()
+        };
+        let answer = self.call(&name, send).await?;
+        let class = answer.storage_class.as_ref().map_or("", |class| class.as_str());
+        Ok(archive::state(
+            class,
+            answer.archive_status.as_ref().map(|status| status.as_str()),
+            answer.restore.as_deref(),
+        ))
     }
 
     /// API reference, "GetObject".
@@ -206,7 +308,10 @@ impl Store for S3Store {
         let answer = self.get_version(&name, object, &range).await?;
         self.note_tag(answer.e_tag.as_deref());
         answer::check(&name, object, &range, &headers(&answer))?;
-        Ok(body(name, range, answer))
+        let body = body(name, range, answer);
+        // What was asked for by its id is asked for by it again.
+        let version = if object.version.id.is_some() { object.version.clone() } else { body.version };
+        Ok(Body { version, ..body })
     }
 
     /// API reference, "GetObject", without condition: the answer says of which version it is.

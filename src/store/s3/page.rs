@@ -58,9 +58,14 @@ fn named(key: Option<&str>, decode: impl Fn(&str) -> Option<String>) -> String {
 /// InvalidObjectState).
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
+/// Whether all objects of a class must be restored before they can be read.
+pub(super) fn is_archive_class(name: &str) -> bool {
+    ARCHIVE_CLASSES.contains(&name)
+}
+
 /// A storage class that is not the standard one.
 pub(super) fn storage_class(name: &str) -> Option<StorageClass> {
-    let class = || StorageClass { name: name.into(), is_archived: ARCHIVE_CLASSES.contains(&name) };
+    let class = || StorageClass { name: name.into(), is_archived: is_archive_class(name) };
     (!matches!(name, "" | "STANDARD")).then(class)
 }
 

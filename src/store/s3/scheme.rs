@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::S3Store;
+use super::archive::S3Restorer;
 use super::diagnosis::{self, S3Diagnosis};
 use crate::store::scheme::{Env, Place, Scheme};
-use crate::store::{Diagnosis, Result, Store, StoreError, StoreOptions};
+use crate::store::{Diagnosis, Restorer, Result, Store, StoreError, StoreOptions};
 
 /// What `STORAGE_BACKEND` calls S3.
 pub(in crate::store) const BACKEND: &str = "s3";
@@ -67,6 +68,10 @@ impl Scheme for S3 {
 
     async fn diagnose(&self, bucket: &str, options: &StoreOptions) -> Result<Box<dyn Diagnosis>> {
         Ok(Box::new(S3Diagnosis::open(bucket, &options.s3).await?))
+    }
+
+    async fn restorer(&self, bucket: &str, options: &StoreOptions) -> Result<Box<dyn Restorer>> {
+        Ok(Box::new(S3Restorer::open(bucket, &options.s3).await?))
     }
 }
 

@@ -315,7 +315,10 @@ impl Namespace {
     /// Asks for the first names in what may be a directory, and for those that begin like its own. Beside a look-up that
     /// is answered from memory only for what is, too.
     async fn list_ahead(self: &Arc<Self>, key: &str, from_memory: bool) {
-        let in_vain = has_file_ending(key) || self.ttl.positive.is_zero() || !self.listable.load(Ordering::Relaxed);
+        let in_vain = !self.source.store().allows_ahead(0)
+            || has_file_ending(key)
+            || self.ttl.positive.is_zero()
+            || !self.listable.load(Ordering::Relaxed);
         let directory: Arc<str> = format!("{key}/").into();
         if in_vain || self.unlistable.contains_key(&directory) || self.listings.contains(&directory) {
             return;
@@ -364,7 +367,8 @@ impl Namespace {
     pub async fn foresee(self: &Arc<Self>, key: &str) -> Option<Arc<ObjectMeta>> {
         let (prefix, name) = split(key);
         let prefix: Arc<str> = prefix.into();
-        if self.unlistable.contains_key(&prefix) || self.ttl.positive.is_zero() {
+        let in_vain = self.ttl.positive.is_zero() || !self.source.store().allows_ahead(0);
+        if in_vain || self.unlistable.contains_key(&prefix) {
             return None;
         }
         let slot = self.speculative.clone().try_acquire_owned().ok()?;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::access::Access;
-use crate::bucket::{Buckets, Listed, Object, scan, whole_seconds};
+use crate::bucket::{Archive, Buckets, Listed, Object, Restoration, scan, whole_seconds};
 use crate::content::Content;
 use crate::fault::{Fault, Faults};
 use crate::line::Beyond;
@@ -159,8 +159,28 @@ impl Lab {
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Content>) -> String {
         let object = Object::new(content.into()).unwrap_or_else(|error| panic!("put {bucket}/{key}: {error}"));
         let etag = object.etag.clone();
-        self.server.service.buckets.edit(bucket, |b| b.objects.insert(key.into(), Arc::new(object)));
+        self.server.service.buckets.edit(bucket, |b| b.insert(key.into(), Arc::new(object)));
         etag
+    }
+
+    /// The bucket keeps versions from now on.
+    pub fn keep_versions(&self, bucket: &str) {
+        self.server.service.buckets.edit(bucket, |b| b.keep_versions());
+    }
+
+    /// Puts or replaces an object as of a time (whole seconds), which is its Last-Modified.
+    ///
+    /// # Panics
+    /// If the content is a file that cannot be read.
+    pub fn put_at(&self, bucket: &str, key: &str, content: impl Into<Content>, time: SystemTime) {
+        let object = Object::new(content.into()).unwrap_or_else(|error| panic!("put {bucket}/{key}: {error}"));
+        let object = Object { last_modified: whole_seconds(time), ..object };
+        self.server.service.buckets.edit(bucket, |b| b.insert(key.into(), Arc::new(object)));
+    }
+
+    /// Removes an object as of a time (whole seconds), which is that of its delete marker; whether there was one.
+    pub fn delete_at(&self, bucket: &str, key: &str, time: SystemTime) -> bool {
+        self.server.service.buckets.edit(bucket, |b| b.remove(key, whole_seconds(time)))
     }
 
     /// Puts every regular file below `dir` by its relative path, and returns how many.
@@ -197,7 +217,7 @@ impl Lab {
 
     /// Removes an object; whether there was one.
     pub fn delete(&self, bucket: &str, key: &str) -> bool {
-        self.server.service.buckets.edit(bucket, |b| b.objects.remove(key).is_some())
+        self.delete_at(bucket, key, SystemTime::now())
     }
 
     /// Sets Last-Modified (whole seconds).
@@ -214,6 +234,34 @@ impl Lab {
     /// If there is no such object.
     pub fn set_storage_class(&self, bucket: &str, key: &str, class: &str) {
         self.change(bucket, key, |object| object.storage_class = class.into());
+    }
+
+    /// Puts the object into an archive tier of its class, INTELLIGENT_TIERING, which only HEAD tells of.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn set_archive_status(&self, bucket: &str, key: &str, status: &str) {
+        self.change(bucket, key, |object| {
+            object.storage_class = "INTELLIGENT_TIERING".into();
+            object.archive = Archive { status: Some(status.into()), ..Archive::default() };
+        });
+    }
+
+    /// Ends the restoration of an object: a copy of an archive class is there until this time, and what was in a tier of
+    /// Intelligent-Tiering is out of it.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn finish_restore(&self, bucket: &str, key: &str, until: SystemTime) {
+        self.change(bucket, key, |object| match object.archive.status.take() {
+            Some(_) => object.archive.restoration = Restoration::None,
+            None => object.archive.restoration = Restoration::Done(until),
+        });
+    }
+
+    /// The document of the last request to restore an object.
+    pub fn restore_request(&self, bucket: &str, key: &str) -> Option<String> {
+        self.server.service.buckets.object(bucket, key)?.archive.request.clone()
     }
 
     /// Stores a Content-Encoding with the object, as uploads of compressed files may; its bytes stay what they are.
@@ -236,6 +284,8 @@ impl Lab {
         self.server.service.buckets.edit(bucket, |b| {
             let object = b.objects.get_mut(key).unwrap_or_else(|| panic!("no object {bucket}/{key}"));
             f(Arc::make_mut(object));
+            let changed = object.clone();
+            b.changed(key, changed);
         });
     }
 

@@ -6,7 +6,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::bucket::{Object, Objects};
+use crate::bucket::{History, Object, Objects, Past};
 
 /// The most entries that S3 puts on a page.
 pub(crate) const MAX_KEYS: usize = 1000;
@@ -71,6 +71,55 @@ pub(crate) fn list(objects: &Objects, query: &Query) -> Page {
                 last = Start::AfterKey(key.clone());
                 from = Bound::Excluded(key.clone());
             }
+        }
+    }
+    page
+}
+
+/// A page of a listing of versions.
+#[derive(Debug, Default)]
+pub(crate) struct VersionsPage {
+    /// Each with whether it is the latest of its key.
+    pub versions: Vec<(String, Past, bool)>,
+    pub common_prefixes: Vec<String>,
+    /// The last key or common prefix, and the version, if another page follows.
+    pub next: Option<(String, Option<String>)>,
+}
+
+/// Lists one page of all versions, behind a key, or behind a version of it.
+pub(crate) fn list_versions(history: &History, query: &Query, after: Option<(&str, Option<&str>)>) -> VersionsPage {
+    let mut page = VersionsPage::default();
+    let mut last = None;
+    for (key, pasts) in history.range(query.prefix.clone()..).take_while(|(key, _)| key.starts_with(&query.prefix)) {
+        let full = |page: &VersionsPage| page.versions.len() + page.common_prefixes.len() == query.max_keys;
+        if let Some(group) = common_prefix(key, query) {
+            let is_known = page.common_prefixes.last().is_some_and(|last| last == group);
+            if is_known || after.is_some_and(|(after, _)| group <= after) {
+                continue;
+            }
+            if full(&page) {
+                page.next = last;
+                return page;
+            }
+            page.common_prefixes.push(group.to_owned());
+            last = Some((group.to_owned(), None));
+            continue;
+        }
+        let skipped = match after {
+            Some((after, None)) if key.as_str() <= after => continue,
+            Some((after, Some(_))) if key.as_str() < after => continue,
+            Some((after, Some(id))) if key == after => {
+                pasts.iter().position(|past| past.id == id).map_or(pasts.len(), |place| place + 1)
+            }
+            _ => 0,
+        };
+        for (place, past) in pasts.iter().enumerate().skip(skipped) {
+            if full(&page) {
+                page.next = last;
+                return page;
+            }
+            page.versions.push((key.clone(), past.clone(), place == 0));
+            last = Some((key.clone(), Some(past.id.clone())));
         }
     }
     page

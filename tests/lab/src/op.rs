@@ -20,24 +20,26 @@ pub enum Op {
     GetBucketVersioning,
     ListObjects,
     ListObjectsV2,
+    ListObjectVersions,
     GetObject,
     HeadObject,
     PutObject,
     DeleteObject,
+    RestoreObject,
     /// Anything else: answered with 501 NotImplemented.
     #[default]
     Other,
 }
 
 impl Op {
-    /// One of the two listings.
+    /// One of the listings.
     pub fn is_list(self) -> bool {
-        matches!(self, Op::ListObjects | Op::ListObjectsV2)
+        matches!(self, Op::ListObjects | Op::ListObjectsV2 | Op::ListObjectVersions)
     }
 
     /// Changes nothing: what a public bucket allows to anyone.
     pub fn is_read(self) -> bool {
-        !matches!(self, Op::PutObject | Op::DeleteObject | Op::ListBuckets | Op::Other)
+        !matches!(self, Op::PutObject | Op::DeleteObject | Op::RestoreObject | Op::ListBuckets | Op::Other)
     }
 }
 
@@ -113,6 +115,7 @@ impl Call {
             (&Method::GET, true, true) => Op::ListBuckets,
             (&Method::HEAD, false, true) => Op::HeadBucket,
             (&Method::GET, false, true) => self.classify_bucket_get(),
+            (&Method::POST, false, false) if self.param("restore").is_some() => Op::RestoreObject,
             _ if self.query.iter().any(|(name, _)| OBJECT_SUBRESOURCES.contains(&name.as_str())) => Op::Other,
             (&Method::GET, false, false) => Op::GetObject,
             (&Method::HEAD, false, false) => Op::HeadObject,
@@ -124,7 +127,7 @@ impl Call {
     }
 
     fn classify_bucket_get(&self) -> Op {
-        const LISTING: [&str; 9] = [
+        const LISTING: [&str; 11] = [
             "prefix",
             "delimiter",
             "max-keys",
@@ -133,6 +136,8 @@ impl Call {
             "continuation-token",
             "start-after",
             "fetch-owner",
+            "key-marker",
+            "version-id-marker",
             // A label that the AWS SDKs add.
             "x-id",
         ];
@@ -141,6 +146,8 @@ impl Call {
             Op::GetBucketLocation
         } else if self.param("versioning").is_some() {
             Op::GetBucketVersioning
+        } else if self.param("versions").is_some() {
+            Op::ListObjectVersions
         } else if self.query.iter().all(|(name, _)| LISTING.contains(&name.as_str()) || name == "list-type") {
             if version_2 { Op::ListObjectsV2 } else { Op::ListObjects }
         } else {

@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 
 use crate::access::{self, Access};
 use crate::aws_chunked;
-use crate::bucket::{Bucket, Buckets, Object};
+use crate::bucket::{Bucket, Buckets, Object, Restoration};
 use crate::conditions::{self, IfMatch, Verdict};
 use crate::content::{Content, Reader};
 use crate::error::Refusal;
@@ -40,11 +40,16 @@ impl Service {
         let region = region.as_deref().unwrap_or(&self.access.region);
         let mut reply = match call.op {
             Op::GetBucketLocation => Reply::xml(xml::location(region)),
-            Op::GetBucketVersioning => Reply::xml(xml::versioning()),
+            Op::GetBucketVersioning => {
+                let keeps = self.buckets.read(&call.bucket, |bucket| bucket.history.is_some());
+                Reply::xml(xml::versioning(keeps == Some(true)))
+            }
             Op::ListObjects | Op::ListObjectsV2 => self.list(call, fault)?,
+            Op::ListObjectVersions => self.list_versions(call)?,
             Op::GetObject | Op::HeadObject => self.object(call, fault).await?,
             Op::PutObject => self.put(call, body)?,
             Op::DeleteObject => self.delete(call),
+            Op::RestoreObject => self.restore(call, &body)?,
             Op::HeadBucket | Op::ListBuckets | Op::Other => Reply::empty(StatusCode::OK),
         };
         if call.op == Op::HeadBucket || call.op.is_list() {
@@ -96,13 +101,48 @@ impl Service {
         Ok(Reply::xml(xml::listing(&head, &page)))
     }
 
-    /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
-    async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
-        let Some(object) = self.buckets.object(&call.bucket, &call.key) else {
+    /// A bucket that keeps no versions lists what is there, as S3 does.
+    fn list_versions(&self, call: &Call) -> Result<Reply, Refusal> {
+        let head = listing_head(call)?;
+        let query = Query {
+            start: Start::Beginning,
+            prefix: head.prefix.clone(),
+            delimiter: head.delimiter.clone(),
+            max_keys: head.max_keys,
+        };
+        let after = call.param("key-marker").filter(|key| !key.is_empty());
+        let after = after.map(|key| (key, call.param("version-id-marker").filter(|id| !id.is_empty())));
+        let page = self.buckets.read(&call.bucket, |bucket| match &bucket.history {
+            Some(history) => listing::list_versions(history, &query, after),
+            None => {
+                let mut bucket = bucket.clone();
+                bucket.keep_versions();
+                listing::list_versions(&bucket.history.unwrap_or_default(), &query, after)
+            }
+        });
+        let page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
+        Ok(Reply::xml(xml::versions(&head, &page)))
+    }
+
+    /// The object that a call names: the version of its id, or what is there.
+    fn found(&self, call: &Call) -> Result<std::sync::Arc<Object>, Refusal> {
+        if let Some(id) = call.param("versionId") {
+            let past = self.buckets.read(&call.bucket, |bucket| bucket.version(&call.key, id).cloned()).flatten();
+            let missing =
+                || Refusal::new(StatusCode::NOT_FOUND, "NoSuchVersion", "The specified version does not exist");
+            let deleted = || Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "It is a delete marker");
+            return past.ok_or_else(missing)?.object.ok_or_else(deleted);
+        }
+        self.buckets.object(&call.bucket, &call.key).ok_or_else(|| {
             // Whoever may not list may not learn what is missing either.
             let hidden = self.buckets.read(&call.bucket, |bucket| bucket.deny_list).unwrap_or(false);
-            return Err(if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) });
-        };
+            if hidden { Refusal::access_denied() } else { Refusal::no_such_key(&call.key) }
+        })
+    }
+
+    /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
+    async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
+        let object = self.found(call)?;
         match conditions::check(&call.headers, &object, IfMatch::under(fault)) {
             Verdict::Failed(condition) => return Err(Refusal::precondition_failed(condition)),
             Verdict::NotModified => {
@@ -135,12 +175,45 @@ impl Service {
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
         let mut reply = Reply::empty(StatusCode::OK);
         reply.header(header::ETAG, &object.etag);
-        self.buckets.edit(&call.bucket, |bucket| bucket.objects.insert(call.key.clone(), object.into()));
+        self.buckets.edit(&call.bucket, |bucket| bucket.insert(call.key.clone(), object.into()));
         Ok(reply)
     }
 
+    /// The restoration is ongoing until a test says that it is done.
+    fn restore(&self, call: &Call, body: &[u8]) -> Result<Reply, Refusal> {
+        let Some(object) = self.buckets.object(&call.bucket, &call.key) else {
+            return Err(Refusal::no_such_key(&call.key));
+        };
+        let document = String::from_utf8_lossy(body).into_owned();
+        if !object.in_archive() {
+            let message = "Restore is not allowed for the object's current storage class";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidObjectState", message));
+        }
+        // Copies of classes expire; what comes back out of a tier of Intelligent-Tiering stays.
+        if document.contains("<Days>") == object.archive.status.is_some() {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "MalformedXML", "Days are for copies that expire"));
+        }
+        let status = match object.archive.restoration {
+            Restoration::Ongoing => {
+                let message = "Object restore is already in progress";
+                return Err(Refusal::new(StatusCode::CONFLICT, "RestoreAlreadyInProgress", message));
+            }
+            Restoration::None => StatusCode::ACCEPTED,
+            Restoration::Done(_) => StatusCode::OK,
+        };
+        self.buckets.edit(&call.bucket, |bucket| {
+            let Some(object) = bucket.objects.get_mut(&call.key) else { return };
+            let archive = &mut std::sync::Arc::make_mut(object).archive;
+            archive.request = Some(document);
+            if status == StatusCode::ACCEPTED {
+                archive.restoration = Restoration::Ongoing;
+            }
+        });
+        Ok(Reply::empty(status))
+    }
+
     fn delete(&self, call: &Call) -> Reply {
-        self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.objects.remove(&call.key));
+        self.buckets.edit(&call.bucket, |bucket: &mut Bucket| bucket.remove(&call.key, std::time::SystemTime::now()));
         Reply::empty(StatusCode::NO_CONTENT)
     }
 }
@@ -192,6 +265,17 @@ fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind
     reply.header(header::LAST_MODIFIED, &time);
     reply.header(header::ACCEPT_RANGES, "bytes");
     reply.header(header::CONTENT_TYPE, content_type(&call.key));
+    let restore = match object.archive.restoration {
+        Restoration::None => None,
+        Restoration::Ongoing => Some("ongoing-request=\"true\"".to_owned()),
+        Restoration::Done(until) => {
+            let date = httpdate::fmt_http_date(until);
+            Some(format!("ongoing-request=\"false\", expiry-date=\"{date}\""))
+        }
+    };
+    for (name, value) in [("x-amz-restore", &restore), ("x-amz-archive-status", &object.archive.status)] {
+        value.iter().for_each(|value| reply.header(HeaderName::from_static(name), value));
+    }
     if object.storage_class != "STANDARD" {
         reply.header(HeaderName::from_static("x-amz-storage-class"), &object.storage_class);
     }

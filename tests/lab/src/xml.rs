@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::bucket::Listed;
 use crate::clock::iso8601;
 use crate::error::Refusal;
-use crate::listing::Page;
+use crate::listing::{Page, VersionsPage};
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// What `encoding-type=url` leaves as it is.
@@ -175,9 +175,47 @@ pub(crate) fn location(region: &str) -> String {
     doc.finish()
 }
 
-/// A bucket that never had versions.
-pub(crate) fn versioning() -> String {
-    Document::new("VersioningConfiguration").finish()
+/// A page of a listing of versions.
+pub(crate) fn versions(head: &ListingHead, page: &VersionsPage) -> String {
+    let mut doc = Document::new("ListVersionsResult");
+    doc.element("Name", &head.bucket);
+    doc.element("Prefix", head.name(&head.prefix));
+    doc.element("MaxKeys", head.max_keys.to_string());
+    if head.url_encoded {
+        doc.element("EncodingType", "url");
+    }
+    doc.element("IsTruncated", page.next.is_some().to_string());
+    if let Some((key, id)) = &page.next {
+        doc.element("NextKeyMarker", head.name(key));
+        id.iter().for_each(|id| doc.element("NextVersionIdMarker", id));
+    }
+    for (key, past, is_latest) in &page.versions {
+        doc.group(if past.object.is_some() { "Version" } else { "DeleteMarker" }, |doc| {
+            doc.element("Key", head.name(key));
+            doc.element("VersionId", &past.id);
+            doc.element("IsLatest", is_latest.to_string());
+            doc.element("LastModified", iso8601(past.time));
+            if let Some(object) = &past.object {
+                doc.element("ETag", &object.etag);
+                doc.element("Size", object.len.to_string());
+                doc.element("StorageClass", &object.storage_class);
+            }
+            doc.group("Owner", owner);
+        });
+    }
+    for group in &page.common_prefixes {
+        doc.group("CommonPrefixes", |doc| doc.element("Prefix", head.name(group)));
+    }
+    doc.finish()
+}
+
+/// Whether a bucket keeps versions; of one that never did nothing is said.
+pub(crate) fn versioning(keeps_versions: bool) -> String {
+    let mut doc = Document::new("VersioningConfiguration");
+    if keeps_versions {
+        doc.element("Status", "Enabled");
+    }
+    doc.finish()
 }
 
 /// All buckets.
