@@ -132,7 +132,7 @@ fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
         ErrorKind::Timeout => &errors.timeout,
         ErrorKind::Network | ErrorKind::Certificate | ErrorKind::Cancelled => &errors.network,
         ErrorKind::BadResponse => &errors.bad_response,
-        // Offline no request comes here.
-        ErrorKind::Invalid | ErrorKind::Offline => &errors.invalid,
+        // Offline no request comes here, and what an object holds is found above.
+        ErrorKind::Invalid | ErrorKind::Damaged | ErrorKind::Offline => &errors.invalid,
     }
 }
