@@ -40,6 +40,8 @@ pub struct MountConfig {
     pub cache_shared: bool,
     /// Serve what is in the cache, and ask the network for nothing.
     pub offline: bool,
+    /// Whether what is in gzip files is shown beside them.
+    pub gunzip: bool,
     /// Whether users other than the one who mounts may use the mount.
     pub allow_other: bool,
     /// Owner and permissions of everything in it.

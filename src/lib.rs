@@ -10,6 +10,7 @@
 //! - [`fuse`]: decodes the kernel's requests and replies to them
 //! - [`fs`]: file operations without a kernel: inodes, open files and directories, errors
 //! - [`tree`]: which names there are: the keys of a bucket
+//! - [`gunzip`]: what is in gzip files, read at random
 //! - [`read`]: what to fetch, fetching it, handing it to the kernel ahead of the reader
 //! - [`trace`]: what the network did for each file: recorded for `fitsfs trace`, and drawn
 //! - [`cache`]: bytes in flight, under one budget, and names on disk; [`fits`]: the structure of FITS files, pure
@@ -26,6 +27,7 @@ pub mod control;
 pub mod fits;
 pub mod fs;
 pub mod fuse;
+pub mod gunzip;
 pub mod manifest;
 pub mod metrics;
 pub mod mount;

@@ -136,6 +136,9 @@ pub struct MountArgs {
     /// Serve what is in the cache and ask the network for nothing
     #[arg(long)]
     pub offline: bool,
+    /// Show what is in gzip files beside them: x.fits beside x.fits.gz
+    #[arg(long)]
+    pub gunzip: bool,
     /// Let other users use the mount
     #[arg(long)]
     pub allow_other: bool,

@@ -77,6 +77,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
         cache_size: args.cache_size.as_u64(),
         cache_shared: args.cache_shared,
         offline: args.offline,
+        gunzip: args.gunzip,
         allow_other: args.allow_other,
         ownership: Ownership { uid: args.uid.unwrap_or(uid), gid: args.gid.unwrap_or(gid), umask: args.umask },
     })

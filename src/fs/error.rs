@@ -55,6 +55,7 @@ impl From<&StoreError> for Errno {
             | ErrorKind::BadResponse
             | ErrorKind::Certificate
             | ErrorKind::Invalid
+            | ErrorKind::Damaged
             | ErrorKind::Cancelled => libc::EIO,
         })
     }

@@ -4,6 +4,9 @@
 //! another version. A directory's is a hash of its path. Two nodes with one hash (2^-64 a pair) get different numbers by
 //! hashing on. What a number stands for never changes: size and time are those of the version.
 //!
+//! A file whose size is not proved has two numbers. The kernel knows it by one of its own. Programs are shown the one that
+//! it will have when its size is proved: they compare what they looked at with what they have opened.
+//!
 //! The kernel knows inodes until it forgets them, and forgets them when its own memory is short. Where those of files
 //! take more than their share of ours, it is asked to forget the ones that were looked up first.
 
@@ -17,10 +20,14 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::cache::disk::Backing;
 use crate::metrics::Metrics;
 use crate::read::FileState;
+use crate::store::Identity;
 use crate::tree::Node;
 
 /// The number of the root directory (`FUSE_ROOT_ID`).
 pub const ROOT: u64 = 1;
+
+/// Where hashing begins for files whose size is not proved.
+const UNPROVED: u64 = 1 << 63;
 
 /// What an inode takes beside its texts, in bytes, about.
 const INODE: usize = 320;
@@ -68,6 +75,18 @@ struct Inodes {
     /// In the order in which they were looked up last.
     inodes: LruCache<u64, Arc<Inode>>,
     bytes: usize,
+}
+
+impl Inode {
+    /// Whether its size is only one that it does not exceed.
+    pub fn is_unproved(&self) -> bool {
+        is_unproved(&self.node)
+    }
+
+    /// The number that programs see.
+    pub fn shown(&self) -> u64 {
+        if self.is_unproved() { hash(&self.path, identity(&self.node), 0) } else { self.ino }
+    }
 }
 
 impl InodeTable {
@@ -155,11 +174,9 @@ impl InodeTable {
 }
 
 fn number_among(inodes: &LruCache<u64, Arc<Inode>>, path: &str, node: &Node) -> u64 {
-    let identity = match node {
-        Node::Directory => None,
-        Node::File(object) => Some(object.identity().hash()),
-    };
-    for salt in 0u64.. {
+    let identity = identity(node);
+    let first = if is_unproved(node) { UNPROVED } else { 0 };
+    for salt in first.. {
         let ino = hash(path, identity, salt);
         let free = inodes.peek(&ino).is_none_or(|inode| *inode.path == *path && is_same(&inode.node, node));
         if ino > ROOT && free {
@@ -167,6 +184,18 @@ fn number_among(inodes: &LruCache<u64, Arc<Inode>>, path: &str, node: &Node) -> 
         }
     }
     unreachable!("2^64 salts do not all collide")
+}
+
+/// What the number of a node is a hash of beside its path. The size of what is made of another object follows from that.
+fn identity(node: &Node) -> Option<u128> {
+    let Node::File(object) = node else { return None };
+    let identity = object.identity();
+    let size = if object.source.is_derived { 0 } else { identity.size };
+    Some(Identity { size, ..identity }.hash())
+}
+
+fn is_unproved(node: &Node) -> bool {
+    matches!(node, Node::File(object) if object.is_unproved())
 }
 
 fn hash(path: &str, identity: Option<u128>, salt: u64) -> u64 {
@@ -202,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::store::scripted::Scripted;
-    use crate::store::{Object, ObjectMeta, Version};
+    use crate::store::{Object, ObjectMeta, Source, Version};
 
     fn file(key: &str, etag: &str, size: u64) -> Node {
         let version = Version { etag: Some(etag.into()), id: None };
@@ -222,6 +251,22 @@ mod tests {
         assert_ne!(one.number("k", &file("k", "a", 1)), one.number("k", &file("k", "b", 1)));
         assert_ne!(one.number("k", &file("k", "a", 1)), one.number("k", &file("k", "a", 2)));
         assert_ne!(one.number("k", &file("k", "a", 1)), one.number("l", &file("l", "a", 1)));
+    }
+
+    /// Regression: cp leaves a file out whose number has changed since it was looked at.
+    #[test]
+    fn a_file_shows_one_number_before_and_after_its_size_is_proved() {
+        let Node::File(outer) = file("k.gz", "a", 9) else { panic!("it is a file") };
+        let source = Arc::new(Source::derived(&outer.source, outer.source.store.clone()));
+        let derived = |size, is_provisional| {
+            let meta = Arc::new(ObjectMeta { size, ..ObjectMeta::clone(&outer.meta) });
+            Node::File(Object { source: source.clone(), meta, is_provisional })
+        };
+        let table = table();
+        let (before, after) = (table.look_up("k", derived(900, true)), table.look_up("k", derived(100, false)));
+        assert_ne!(before.ino, after.ino);
+        assert_eq!((before.shown(), after.shown()), (after.ino, after.ino));
+        assert_eq!(table.look_up("k", derived(900, true)).ino, before.ino);
     }
 
     #[test]

@@ -163,7 +163,8 @@ impl Filesystem {
         self.inodes.forget(ino, lookups);
     }
 
-    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive. Returns the file that
+    /// Opens a file. Waits for no request, unless the object may have to be restored from an archive, or its size is not
+    /// proved. Returns the file that
     /// the kernel is to read by itself, if `may_back` says that it can and there is one.
     pub async fn open(self: &Arc<Self>, ino: u64, flags: i32, may_back: bool) -> Result<Option<Arc<Backing>>> {
         let inode = self.inode(ino)?;
@@ -367,7 +368,10 @@ impl Filesystem {
         let inode = self.inode(ino)?;
         let object = object_of(&inode).map_err(|_| Errno::ENODATA)?;
         match name {
-            xattr::LAYOUT => self.layout(&inode, object).await,
+            xattr::LAYOUT => {
+                self.check_current(&inode.path, object).await?;
+                self.layout(&inode, object).await
+            }
             xattr::CACHED => self.cached(object).await,
             xattr::ARCHIVE => archive(object).await,
             _ => xattr::value(object, name).ok_or(Errno::ENODATA),
@@ -413,7 +417,10 @@ impl Filesystem {
         if !object.is_provisional && object.size() > 0 {
             return Ok(());
         }
-        let now = self.tree.look_again(path, object).await.map_err(|error| Errno::from(&error))?;
+        let now = self.tree.look_again(path, object).await.map_err(|error| {
+            tracing::error!(url = object.url(), %error, "cannot open a file");
+            Errno::from(&error)
+        })?;
         if now.is_same(object) { Ok(()) } else { Err(Errno::ESTALE) }
     }
 

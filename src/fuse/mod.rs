@@ -119,7 +119,11 @@ impl fuser::Filesystem for Adapter {
             match unless_killed(program, fs.look_up(parent.0, &name)).await {
                 Ok(Some(inode)) => {
                     let attributes = ownership.attributes(inode.ino, &inode.node, fs.mounted());
-                    reply.entry_with_ttls(&FOREVER, &fs.ttl().positive, &attributes, Generation(0));
+                    let (of_attributes, of_name) = match inode.is_unproved() {
+                        true => (Duration::ZERO, Duration::ZERO),
+                        false => (FOREVER, fs.ttl().positive),
+                    };
+                    reply.entry_with_ttls(&of_attributes, &of_name, &attributes, Generation(0));
                     fs.make_room(1, |parent, name| invalidator.forget(parent, name));
                 }
                 // Inode 0 is a name that the kernel may remember as missing.
@@ -137,7 +141,10 @@ impl fuser::Filesystem for Adapter {
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         match self.fs.inode(ino.0) {
-            Ok(inode) => reply.attr(&FOREVER, &self.ownership.attributes(ino.0, &inode.node, self.fs.mounted())),
+            Ok(inode) => {
+                let ttl = if inode.is_unproved() { Duration::ZERO } else { FOREVER };
+                reply.attr(&ttl, &self.ownership.attributes(inode.shown(), &inode.node, self.fs.mounted()));
+            }
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -336,9 +343,10 @@ impl fuser::Filesystem for Adapter {
     }
 }
 
-/// Whether a list has told of a file, but not how long it is.
+/// Whether a list has told of a file, but not how long it is; or that it is one that is made of another, which may have
+/// been shown before one by the same name that goes before it.
 fn is_unknown(node: &Node) -> bool {
-    matches!(node, Node::File(object) if object.is_provisional && object.size() == 0)
+    matches!(node, Node::File(object) if object.source.is_derived || (object.is_provisional && object.size() == 0))
 }
 
 /// Opens a file for a program. One that is killed meanwhile has no handle, so what is opened for it is closed.

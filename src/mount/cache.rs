@@ -14,6 +14,9 @@ use crate::store::Store;
 /// What waits to be written to disk may hold this share of the memory budget.
 const WAITING_SHARE: u64 = 4;
 
+/// What notes on gzip files are of: all stores, since each says what it is of.
+const GUNZIP: &str = "gunzip";
+
 /// What a mount has of the cache on disk.
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -21,6 +24,8 @@ pub struct Cache {
     pub disk: Option<Arc<DiskCache>>,
     /// What was learnt of files before.
     pub notes: Option<Arc<Notes>>,
+    /// What was learnt of gzip files, whichever mounts they were in.
+    pub gunzip_notes: Option<Arc<Notes>>,
     names: Option<Arc<Names>>,
 }
 
@@ -66,9 +71,12 @@ fn open_on(
             None
         }
     };
-    let notes = Notes::open(directory.base(), directory.file_mode(), Box::new(disk.room()), store_id);
-    let notes = notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new);
-    Ok(Cache { disk: Some(disk), notes, names })
+    let notes_of = |store: &str| {
+        let notes = Notes::open(directory.base(), directory.file_mode(), Box::new(disk.room()), store);
+        notes.inspect_err(|error| tracing::debug!(%error, "nothing is noted of files")).ok().map(Arc::new)
+    };
+    let (notes, gunzip_notes) = (notes_of(store_id), notes_of(GUNZIP));
+    Ok(Cache { disk: Some(disk), notes, gunzip_notes, names })
 }
 
 /// The directory of the cache, made if need be.

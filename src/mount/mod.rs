@@ -23,11 +23,12 @@ use crate::config::MountConfig;
 use crate::control::{self, Request};
 use crate::fs::{self, Filesystem, Parts, Shown};
 use crate::fuse::{Adapter, Invalidator, KernelPages};
+use crate::gunzip::Gunzip;
 use crate::metrics::{Health, Metrics, Snapshot};
 use crate::read::{Reader, ReaderConfig};
 use crate::store::{Allowance, rfc3339};
 use crate::trace::Trace;
-use crate::tree::Peeks;
+use crate::tree::{Peeks, Unpacked};
 
 /// After a signal, programs that still have files open get this long to close them.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +42,9 @@ const AHEAD_SHARE: u64 = 8;
 
 /// A region that is fetched whole may take this share of the cache on disk, or of the memory budget where there is none.
 const REGION_SHARE: u64 = 2;
+
+/// What unpacks gzip files has this share of the memory budget.
+const UNPACKING_SHARE: u64 = 4;
 
 /// Threads that read requests from the kernel, and threads that serve them.
 const EVENT_LOOPS: usize = 2;
@@ -100,6 +104,8 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
     let is_bounded = config.budget_bytes.is_some() || config.budget_requests.is_some();
     let allowance = is_bounded.then(|| Arc::new(Allowance::new(config.budget_bytes, config.budget_requests)));
     let opener = Opener { config, allowance: allowance.as_ref(), metrics: &metrics };
+    let unpacking = if config.gunzip { memory / UNPACKING_SHARE } else { 0 };
+    let memory = memory - unpacking;
     let mut sources = Vec::new();
     for source in &config.sources {
         sources.push(sources::open(source, &opener).await?);
@@ -109,7 +115,11 @@ async fn open(config: &MountConfig, runtime: &Runtime) -> Result<(Layers, Vec<Sh
     let peeks = Arc::new(Peeks::new(handle.clone()));
     let trees = Trees { config, cache: &cache, memory, peeks: &peeks, metrics: &metrics, runtime: &handle };
     let health = sources::health(&sources);
-    let (tree, shown) = trees.of(sources).await?;
+    let (mut tree, shown) = trees.of(sources).await?;
+    if config.gunzip {
+        let gunzip = Gunzip::new(cache.disk.clone(), cache.gunzip_notes.clone(), unpacking, handle.clone());
+        tree = Arc::new(Unpacked::new(tree, gunzip));
+    }
     // What is bought goes to the cache on disk, or else into the page cache, which is as large as the memory, or so.
     let max_region = if cache.disk.is_some() { config.cache_size / REGION_SHARE } else { memory / REGION_SHARE };
     let reader = Reader::new(ReaderConfig {

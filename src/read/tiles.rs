@@ -223,7 +223,8 @@ impl TileReader {
         let run = self.run.as_mut()?;
         let ahead = run.advance(read, pace, max_ahead)?;
         if let (Some(cutout), Some(ahead)) = (&mut self.cutout, &ahead) {
-            cutout.planned = self.tiles.places.partition_point(|tile| tile.end <= ahead.end) as u64 / self.tiles.columns;
+            cutout.planned =
+                self.tiles.places.partition_point(|tile| tile.end <= ahead.end) as u64 / self.tiles.columns;
         }
         Some(ahead)
     }
@@ -231,7 +232,8 @@ impl TileReader {
     /// Whether `row` is the next one of a cutout of tiles that are as wide as the image: those lie one behind the other, and
     /// are read on as a run.
     fn has_passed_rows(&self, row: u64, read: &Range<u64>) -> bool {
-        let Some(cutout) = self.cutout.as_ref().filter(|cutout| self.tiles.columns == 1 && row >= cutout.planned) else {
+        let Some(cutout) = self.cutout.as_ref().filter(|cutout| self.tiles.columns == 1 && row >= cutout.planned)
+        else {
             return false;
         };
         let end = self.tiles.places.get(cutout.planned as usize).map_or(0, |tile| tile.end);

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     BadResponse,
     /// A request that the server calls wrong (other 4xx), or a configuration that cannot work.
     Invalid,
+    /// The object arrived as it is stored, and is not what its format says.
+    Damaged,
     /// It is not in the cache, and the store may not be asked.
     Offline,
     /// The budget of the mount is spent.
@@ -53,6 +55,7 @@ impl ErrorKind {
             | Self::VersionChanged
             | Self::Archived
             | Self::Invalid
+            | Self::Damaged
             | Self::Throttled
             | Self::Cancelled => true,
             Self::Credentials
@@ -77,6 +80,7 @@ impl ErrorKind {
             | Self::VersionChanged
             | Self::Archived
             | Self::Invalid
+            | Self::Damaged
             | Self::Offline
             | Self::OverBudget
             | Self::Cancelled => false,

@@ -147,7 +147,7 @@ fn error_counter(metrics: &Metrics, kind: ErrorKind) -> &Counter {
         ErrorKind::Timeout => &errors.timeout,
         ErrorKind::Network | ErrorKind::Certificate | ErrorKind::Cancelled => &errors.network,
         ErrorKind::BadResponse => &errors.bad_response,
-        // Offline, and beyond the budget, no request comes here.
-        ErrorKind::Invalid | ErrorKind::Offline | ErrorKind::OverBudget => &errors.invalid,
+        // Offline and beyond the budget no request comes here, and what an object holds is found above.
+        ErrorKind::Invalid | ErrorKind::Damaged | ErrorKind::Offline | ErrorKind::OverBudget => &errors.invalid,
     }
 }

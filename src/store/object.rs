@@ -22,6 +22,9 @@ pub struct Source {
     pub pace: PaceMeter,
     /// Whether it answers.
     pub health: Health,
+    /// Its objects are made of those of another source. Of those that are provisional the size is one that they do not
+    /// exceed.
+    pub is_derived: bool,
 }
 
 impl Source {
@@ -41,7 +44,7 @@ impl Source {
         };
         let hedged = Arc::new(Hedge::new(paid, metrics.clone()));
         let retried = Arc::new(Retry::new(hedged, RetryPolicy::default(), metrics.clone()));
-        Self { store: Arc::new(Preconnect::new(retried)), pace, health }
+        Self { store: Arc::new(Preconnect::new(retried)), pace, health, is_derived: false }
     }
 
     /// The same as it was at a time.
@@ -51,7 +54,13 @@ impl Source {
 
     /// In place of a store that is not to be asked.
     pub fn offline(store: Arc<dyn Store>) -> Self {
-        Self { store: Arc::new(Offline::new(store)), pace: PaceMeter::default(), health: Health::default() }
+        let (pace, health) = (PaceMeter::default(), Health::default());
+        Self { store: Arc::new(Offline::new(store)), pace, health, is_derived: false }
+    }
+
+    /// A store whose objects are made of those of `outer`: as fast as that.
+    pub fn derived(outer: &Self, store: Arc<dyn Store>) -> Self {
+        Self { store, pace: outer.pace.clone(), health: outer.health.clone(), is_derived: true }
     }
 }
 
@@ -80,6 +89,11 @@ impl Object {
     /// The URL, for people.
     pub fn url(&self) -> String {
         self.source.store.url(self.key())
+    }
+
+    /// Whether its size is only one that it does not exceed: that changes with the first program that opens it.
+    pub fn is_unproved(&self) -> bool {
+        self.is_provisional && self.source.is_derived
     }
 
     /// Which content of which key it is, in all mounts and for ever.
@@ -113,7 +127,7 @@ impl Object {
 impl Object {
     /// An object of a store.
     pub(crate) fn of(store: Arc<dyn Store>, meta: ObjectMeta) -> Self {
-        let source = Source { store, pace: PaceMeter::default(), health: Health::default() };
+        let source = Source { store, pace: PaceMeter::default(), health: Health::default(), is_derived: false };
         Self { source: Arc::new(source), meta: Arc::new(meta), is_provisional: false }
     }
 }

@@ -4,7 +4,8 @@
 //! directory and a name. A path is not a key: which object of which source is behind a file is what the tree knows, and
 //! tells by an [`Object`].
 //!
-//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree; [`Manifest`]: a list of files; [`Union`]: several trees as one
+//! - [`Tree`]: look up, list, forget; [`Bucket`]: the keys of a bucket as a tree; [`Manifest`]: a list of files; [`Union`]: several trees as one;
+//!   [`Unpacked`]: what is in compressed files, beside them
 //! - [`Peeks`]: the heads of files, which come along with look-ups
 
 mod bucket;
@@ -13,6 +14,7 @@ pub mod manifest;
 pub mod paths;
 mod peek;
 mod union;
+mod unpacked;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub use bucket::{Bucket, Namespace};
 pub use manifest::Manifest;
 pub use peek::{Ahead, Peeks};
 pub use union::{Member, Union};
+pub use unpacked::Unpacked;
 
 /// The longest name of a path component, in bytes (`NAME_MAX` of Linux).
 pub const NAME_MAX: usize = 255;

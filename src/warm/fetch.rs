@@ -90,7 +90,7 @@ pub fn all(
 
 /// Hands a file out in parts, unless there is nothing to fetch of it.
 fn hand_out(
-    found: Target,
+    mut found: Target,
     headers: bool,
     parts: &SyncSender<Part>,
     pass: &Mutex<Pass>,
@@ -105,10 +105,13 @@ fn hand_out(
         pass.lock().warmed.complete += 1;
         return Ok(());
     }
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&found.path).map_err(failure)?;
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&found.path);
+    // What was looked at may not have told its size yet.
+    let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (size, file) = opened.map_err(failure)?;
+    found.size = size;
     observer.found(&found.path, found.size);
     pass.lock().warmed.files += 1;
-    let size = found.size;
     let source = Arc::new(Source { found, file, failed: AtomicBool::new(false) });
     let length = if headers { size } else { PART };
     let ranges = (0..size).step_by(length as usize).map(|start| start..(start + length).min(size));

@@ -15,6 +15,7 @@ mod escaping;
 mod faults;
 mod frozen;
 mod gateways;
+mod gunzip;
 mod hanging;
 mod hedging;
 mod http;

@@ -1,0 +1,98 @@
+//! The plain bytes of one gzip file as an object of a store of its own: all that reads objects reads them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+
+use super::Gunzip;
+use crate::store::{
+    ArchiveState, Body, Capabilities, ErrorKind, ListPage, ListRequest, Object, ObjectMeta, Peeked, Result, Store,
+    StoreError,
+};
+
+/// A store with one object.
+#[derive(Debug)]
+pub struct Plain {
+    gunzip: Arc<Gunzip>,
+    /// The file as it is compressed.
+    outer: Object,
+    id: String,
+}
+
+impl Plain {
+    /// What `outer` holds. `ending` is that of the compressed file: two may differ by that alone.
+    pub fn new(gunzip: Arc<Gunzip>, outer: Object, ending: &str) -> Self {
+        let id = format!("gunzip {ending} {}", outer.source.store.id());
+        Self { gunzip, outer, id }
+    }
+
+    /// The file as it is compressed.
+    fn refuse<T>(&self) -> Result<T> {
+        let url = self.outer.url();
+        Err(StoreError::new(
+            ErrorKind::Invalid,
+            format!("{url}: what is in it is found by the tree, and only read here"),
+        ))
+    }
+}
+
+#[async_trait]
+impl Store for Plain {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// That of the compressed file: there is no other.
+    fn url(&self, _key: &str) -> String {
+        self.outer.url()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.outer.source.store.capabilities()
+    }
+
+    fn allows_ahead(&self, bytes: u64) -> bool {
+        self.outer.source.store.allows_ahead(bytes)
+    }
+
+    async fn touch(&self) -> Result<()> {
+        self.outer.source.store.touch().await
+    }
+
+    async fn list(&self, _request: &ListRequest) -> Result<ListPage> {
+        self.refuse()
+    }
+
+    async fn head(&self, _key: &str) -> Result<ObjectMeta> {
+        self.refuse()
+    }
+
+    /// What is archived is the compressed file.
+    async fn archive(&self, _object: &ObjectMeta) -> Result<Option<ArchiveState>> {
+        self.outer.source.store.archive(&self.outer.meta).await
+    }
+
+    async fn peek(&self, _key: &str, _len: u64) -> Result<Peeked> {
+        self.refuse()
+    }
+
+    async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+        let (gunzip, outer) = (self.gunzip.clone(), self.outer.clone());
+        let next = move |range: Range<u64>| {
+            let (gunzip, outer) = (gunzip.clone(), outer.clone());
+            async move {
+                if range.is_empty() {
+                    return Ok::<Option<(Bytes, Range<u64>)>, StoreError>(None);
+                }
+                let (at, piece) = gunzip.piece(&outer, range.start).await?;
+                let end = range.end.min(at + piece.len() as u64);
+                let bytes = piece.slice((range.start - at) as usize..(end - at) as usize);
+                Ok(Some((bytes, end..range.end)))
+            }
+        };
+        Ok(Body { version: object.version.clone(), stream: stream::try_unfold(range, next).boxed() })
+    }
+}
