@@ -14,16 +14,8 @@ use crate::store::{
 const BLOCK: u64 = 2880;
 
 /// The checks of a source, and what its store can do, as far as it can be asked.
-pub(super) async fn checks(
-    source: &SourceUrl,
-    options: StoreOptions,
-    env: impl Fn(&str) -> Option<String>,
-) -> (Vec<Check>, Option<Capabilities>) {
-    let opened = async {
-        let options = source.resolve_options(options, env)?;
-        store::diagnose(source, &options).await
-    };
-    let mut diagnosis = match opened.await {
+pub(super) async fn checks(source: &SourceUrl, options: &StoreOptions) -> (Vec<Check>, Option<Capabilities>) {
+    let mut diagnosis = match store::diagnose(source, options).await {
         Ok(diagnosis) => diagnosis,
         Err(error) => {
             return (vec![Check::fail("configuration", &error.message, source.remedy_of_options(&error))], None);

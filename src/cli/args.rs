@@ -95,8 +95,8 @@ impl S3Args {
 #[derive(Args, Debug)]
 pub struct MountArgs {
     /// SOURCEs and MOUNTPOINT. A source is a URL (s3://bucket[/prefix], az://account/container, gs://bucket,
-    /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, or a list of
-    /// products such as products.csv; of several the first wins. The mountpoint is last, and begins with / or . (default:
+    /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, a list of
+    /// products such as products.csv, or a file of sources such as sources.toml; of several the first wins. The mountpoint is last, and begins with / or . (default:
     /// what STORAGE_BUCKET names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
@@ -283,7 +283,7 @@ pub struct CacheClearArgs {
 /// `fitsfs check`
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// What to check: a URL such as s3://bucket[/prefix] or https://host/path/, or a preset (default: what STORAGE_BUCKET names)
+    /// What to check: sources as of fitsfs mount (default: what STORAGE_BUCKET names)
     pub source: Vec<String>,
     /// Print JSON
     #[arg(long)]

@@ -59,7 +59,9 @@ pub async fn open<'a>(
             let opened = open_store(url, options, config, metrics).await.map_err(|error| refuse(url, &error))?;
             Ok(Opened::Store(url, opened))
         }
-        Wanted::List { path, options } => Ok(Opened::List(list::open(path, options, config, metrics).await?)),
+        Wanted::List { path, layout, options } => {
+            Ok(Opened::List(list::open(path, layout.as_ref(), options, config, metrics).await?))
+        }
     }
 }
 
