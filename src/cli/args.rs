@@ -303,7 +303,8 @@ pub struct PresetsArgs {
 /// `fitsfs path`
 #[derive(Args, Debug)]
 pub struct PathArgs {
-    /// The object, such as s3://stpubdata/hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits
+    /// The object, such as s3://stpubdata/hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits, or a product of MAST, such as
+    /// mast:HST/product/j8pu0y010_drc.fits
     pub url: String,
 }
 

@@ -9,6 +9,7 @@ use super::status;
 use super::terminal::Style;
 use crate::control;
 use crate::fs::xattr;
+use crate::mast;
 use crate::presets::PRESETS;
 use crate::printable::printable;
 
@@ -28,17 +29,51 @@ pub fn presets(args: &PresetsArgs) -> Result<(), String> {
 
 /// Prints where an object is in the mounts that there are.
 pub fn path(args: &PathArgs) -> Result<(), String> {
-    let mut paths = Vec::new();
+    let mut mounts = Vec::new();
     for mountpoint in status::ours()? {
         // A mount that does not answer is not the one that is looked for, as far as can be told.
         let Ok(snapshot) = control::status(&mountpoint) else { continue };
-        paths.extend(snapshot.sources.iter().filter_map(|source| path_in(&mountpoint, source, &args.url)));
+        mounts.push((mountpoint, snapshot.sources));
     }
+    let mut paths = match mast::is_uri(&args.url) {
+        true => paths_of_product(&mounts, &args.url)?,
+        false => paths_in(&mounts, &args.url),
+    };
     if paths.is_empty() {
         return Err(format!("no mount of fitsfs shows {}; fitsfs status lists what is mounted", args.url));
     }
     paths.dedup();
     paths.iter().try_for_each(|path| super::print(&format!("{}\n", printable(&path.display().to_string()))))
+}
+
+/// A mountpoint, and its sources.
+type Mounted = (PathBuf, Vec<String>);
+
+fn paths_in(mounts: &[Mounted], url: &str) -> Vec<PathBuf> {
+    let sources = mounts.iter().flat_map(|(root, sources)| sources.iter().map(move |source| (root, source)));
+    sources.filter_map(|(root, source)| path_in(root, source, url)).collect()
+}
+
+/// The paths of a product that MAST names. Its key is one of several: that which is there.
+fn paths_of_product(mounts: &[Mounted], uri: &str) -> Result<Vec<PathBuf>, String> {
+    let keys = mast::keys(uri);
+    let Some(likeliest) = keys.first() else {
+        let url = mast::download_url(uri);
+        return Err(format!("it is not known where MAST's bucket has {uri}; mount it by itself: fitsfs mount '{url}'"));
+    };
+    let mut is_mounted = false;
+    for key in &keys {
+        let mut paths = paths_in(mounts, &format!("{}/{key}", mast::BUCKET));
+        is_mounted |= !paths.is_empty();
+        paths.retain(|path| path.exists());
+        if !paths.is_empty() {
+            return Ok(paths);
+        }
+    }
+    match is_mounted {
+        true => Err(format!("{uri} is not where MAST's bucket has such files: {}/{likeliest}", mast::BUCKET)),
+        false => Err(format!("no mount of fitsfs shows {}/{likeliest}: fitsfs mount mast", mast::BUCKET)),
+    }
 }
 
 /// The path of an object under a mount, if the source (`URL` or `NAME=URL`) has it.
