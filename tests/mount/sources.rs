@@ -236,3 +236,45 @@ fn a_source_that_cannot_be_opened_is_named() {
     let output = mount(&rig, &["..=file:///tmp"], &[]);
     assert!(!output.status.success() && text(&output).contains("NAME=URL"), "{}", text(&output));
 }
+
+/// Regression: it was a folder with nothing in it.
+#[test]
+fn an_object_is_mounted_as_one_file() {
+    for deny_list in [false, true] {
+        let rig = Rig::unmounted(|lab| {
+            lab.put(BUCKET, "d/x.fits", pattern(5000, 1));
+            lab.put(BUCKET, "d/y", pattern(10, 2));
+        });
+        if deny_list {
+            rig.lab.deny_list(BUCKET);
+        }
+        let output = rig.mount_command(&format!("s3://{BUCKET}/d/x.fits")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(!text(&output).contains(';'), "nothing is odd about it: {}", text(&output));
+        assert_eq!(names(&rig.root), set(&["x.fits"]));
+        assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+        assert!(!rig.path("y").exists());
+        let url = format!("s3://{BUCKET}/d/x.fits");
+        assert!(text(&fitsfs(&["path", &url])).lines().any(|line| Path::new(line) == rig.path("x.fits")));
+        assert_eq!(text(&fitsfs(&["url", rig.path("x.fits").to_str().unwrap()])).trim(), url);
+    }
+}
+
+/// A file is found again without the network.
+#[test]
+fn one_file_is_there_offline() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "d/x.fits", pattern(5000, 1))));
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let endpoint = rig.lab.endpoint();
+    let source = format!("s3://{BUCKET}/d/x.fits");
+    let command = ["mount", &source, rig.root_str(), "--endpoint-url", &endpoint, "--no-sign-request"];
+    let cached = ["--cache-dir", &cache];
+    assert!(fitsfs(&[&command[..], &cached].concat()).status.success());
+    assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    rig.lab.clear_log();
+    let output = fitsfs(&[&command[..], &cached, &["--offline"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+    assert!(rig.lab.requests().is_empty(), "{:#?}", rig.lab.requests());
+}
