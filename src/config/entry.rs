@@ -1,6 +1,7 @@
 //! One source as it is asked for, by a word of the command line or by a table of a file, before the environment fills the
 //! rest.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use super::{MountSource, Wanted, file};
@@ -118,7 +119,8 @@ impl Entry {
         let options = self.options(given);
         let wanted = match &self.what {
             What::Url(url) => {
-                url.resolve_options(options, env).map(|options| Wanted::Store { url: url.clone(), options })
+                let options = self.with_own_variables(|env| url.resolve_options(options, env), env);
+                options.map(|options| Wanted::Store { url: url.clone(), options })
             }
             What::Preset(preset) => preset.source(&options, env).map(|(url, options)| Wanted::Store { url, options }),
             What::List(path) => {
@@ -132,6 +134,29 @@ impl Entry {
             (None, _) => String::new(),
         };
         Ok(MountSource { at, what: wanted.map_err(|error| self.locate(error))? })
+    }
+
+    /// What is resolved with the variables of this source. If it names those by a prefix, one must be set: else what the
+    /// machine has for others would be tried. The stores of a list need not all have some.
+    fn with_own_variables<T>(
+        &self,
+        resolve: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<T>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<T> {
+        let Some(prefix) = &self.env_prefix else { return resolve(&env) };
+        let found = Cell::new(false);
+        let resolved = resolve(&|name| {
+            let value = env(name).filter(|value| !value.is_empty());
+            found.set(found.get() || value.is_some() && name.starts_with(prefix.as_str()));
+            value
+        });
+        match found.get() {
+            false if resolved.is_ok() => {
+                let what = format!("no variable that this source needs is set with the prefix {prefix}");
+                Err(StoreError::invalid(what))
+            }
+            _ => resolved,
+        }
     }
 
     /// What is said of this source goes before what is said of all; and of credentials, all of them.

@@ -4,7 +4,6 @@
 //! is echoed in an error only where it cannot hold a secret.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -63,19 +62,8 @@ impl SourceUrl {
 
     /// Fills what the options leave open for this source from the environment, and checks them.
     pub fn resolve_options(&self, options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Result<StoreOptions> {
-        let (names, found) = (options.clone(), Cell::new(false));
-        let env = |name: &str| match names.variable(name) {
-            Some(name) => env(&name).inspect(|value| found.set(found.get() || !value.is_empty())),
-            None => env(name),
-        };
-        let resolved = self.scheme.resolve(options, &env)?;
-        match &resolved.env_prefix {
-            // Else what the environment has for other sources, or the machine itself, would be tried.
-            Some(prefix) if !found.get() => {
-                Err(StoreError::invalid(format!("no variable that this source needs is set with the prefix {prefix}")))
-            }
-            _ => Ok(resolved),
-        }
+        let names = options.clone();
+        self.scheme.resolve(options, &|name| env(names.variable(name).as_deref().unwrap_or(name)))
     }
 
     /// Whether both are in one store.

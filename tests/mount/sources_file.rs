@@ -146,6 +146,21 @@ fn a_file_with_a_mistake_is_refused_in_one_line() {
     }
 }
 
+/// Of the stores of a list some may need no variables.
+#[test]
+fn the_variables_of_a_list_are_those_of_the_stores_that_have_some() {
+    let rig = Rig::unmounted(|_| {});
+    let calibration = private("AKIDCALIBRATION", "calibration", &["flat.fits"]);
+    let list = "url\ns3://calibration/flat.fits\nhttps://archive.example.org/x.fits\n";
+    fs::write(rig.outside().join("products.csv"), list).unwrap();
+    let endpoint = calibration.endpoint();
+    let toml =
+        format!("[[sources]]\nlist = \"products.csv\"\nendpoint-url = \"{endpoint}\"\nenv-prefix = \"CALIBRATION_\"\n");
+    let output = mount(&rig, &write(&rig, &toml));
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(fs::read(rig.path("flat.fits")).unwrap(), pattern_at(0, 0, 5000));
+}
+
 /// As mount(8) calls it for a line of /etc/fstab.
 #[test]
 fn a_file_of_sources_is_a_device_of_fstab() {
