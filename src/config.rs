@@ -5,13 +5,17 @@ mod file;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::entry::Entry;
+use self::entry::What;
 pub use self::file::is_named as is_file_of_sources;
 use crate::manifest::Layout;
 use crate::store::{Result, SourceUrl, StoreError, StoreOptions};
+
+/// More sources than these are a mistake: each costs a request for every name that is looked up.
+const MAX_SOURCES: usize = 64;
 
 /// Everything that a mount needs to know.
 #[derive(Clone, Debug)]
@@ -88,13 +92,31 @@ impl MountSource {
         layout: Option<&Layout>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Vec<Self>> {
-        let entries = Entry::all(words, &env)?;
+        let entries = entries(words, &env)?;
         let is_alone = entries.len() == 1;
         let resolved = entries.iter().map(|entry| entry.resolve(is_alone, options, layout, &env));
         let sources: Vec<Self> = resolved.collect::<Result<_>>()?;
         let by_given_endpoint = sources.iter().zip(&entries).filter(|(_, entry)| entry.has_no_endpoint());
         check_endpoint(options, by_given_endpoint.filter_map(|(source, _)| source.what.url()))?;
         Ok(sources)
+    }
+}
+
+/// The sources that words name, or the environment where there are none, before they are resolved.
+pub fn entries(words: &[String], env: impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for word in words {
+        match is_file_of_sources(word) {
+            true => entries.extend(file::read(Path::new(word))?),
+            false => entries.push(Entry::of_word(word)?),
+        }
+    }
+    if words.is_empty() {
+        entries.push(Entry::new(What::Url(SourceUrl::from_env(env)?)));
+    }
+    match entries.len() {
+        ..=MAX_SOURCES => Ok(entries),
+        many => Err(StoreError::invalid(format!("{many} sources; {MAX_SOURCES} are possible"))),
     }
 }
 
@@ -132,7 +154,6 @@ impl fmt::Display for MountSource {
 
 #[cfg(test)]
 mod tests {
-    use super::entry::MAX_SOURCES;
     use super::*;
 
     fn sources(words: &[&str]) -> Result<Vec<String>> {

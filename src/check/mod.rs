@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Entry, Wanted};
+use crate::config::{self, Entry, Wanted};
 use crate::manifest::{self, Layout};
 use crate::printable::printable;
 use crate::store::{Capabilities, StoreOptions};
@@ -34,7 +34,7 @@ impl CheckReport {
     /// `env` looks up the environment.
     pub async fn run(words: &[String], options: &StoreOptions, env: impl Fn(&str) -> Option<String>) -> Vec<Self> {
         let mut reports = Vec::new();
-        match Entry::all(words, &env) {
+        match config::entries(words, &env) {
             Ok(entries) => {
                 for entry in &entries {
                     reports.push(Self::of(entry, options, &env).await);

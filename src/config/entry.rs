@@ -2,16 +2,13 @@
 //! rest.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{MountSource, Wanted, file};
+use super::{MountSource, Wanted};
 use crate::manifest::{self, Layout};
 use crate::presets::{self, Preset};
 use crate::store::{Result, SourceUrl, StoreError, StoreOptions};
 use crate::tree::is_name;
-
-/// More sources than these are a mistake: each costs a request for every name that is looked up.
-pub(super) const MAX_SOURCES: usize = 64;
 
 /// A source that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,24 +70,6 @@ impl Entry {
             false => What::Url(SourceUrl::parse(word)?),
         };
         Ok(Self { at, ..Self::new(what) })
-    }
-
-    /// The sources that words name, or the environment where there are none.
-    pub fn all(words: &[String], env: impl Fn(&str) -> Option<String>) -> Result<Vec<Self>> {
-        let mut entries = Vec::new();
-        for word in words {
-            match file::is_named(word) {
-                true => entries.extend(file::read(Path::new(word))?),
-                false => entries.push(Self::of_word(word)?),
-            }
-        }
-        if words.is_empty() {
-            entries.push(Self::new(What::Url(SourceUrl::from_env(env)?)));
-        }
-        match entries.len() {
-            ..=MAX_SOURCES => Ok(entries),
-            many => Err(StoreError::invalid(format!("{many} sources; {MAX_SOURCES} are possible"))),
-        }
     }
 
     /// The URL of its store; none for a list.
