@@ -21,10 +21,10 @@ from chance import draw
 from chance.measure import Run, make_ready, on_disk, on_mount
 from chance.report import Outcome, as_data, markdown, progress
 from server import NETWORKS, lab
-from systems import SYSTEMS, Context, Mount, environment, remember
+from systems import STORES, SYSTEMS, Context, Mount, environment, remember
 
 HERE = Path(__file__).resolve().parent
-MOUNTS = {name: system for name, system in SYSTEMS.items() if isinstance(system, Mount)}
+MOUNTS = {name: system for name, system in SYSTEMS.items() if isinstance(system, Mount) and system not in STORES}
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ def markdown(results: dict[str, Any]) -> str:
         table(workloads, systems, cells, remount_cell),
         "## GETs + metadata requests / MB, first run",
         table(workloads, systems, cells, traffic_cell),
+        "## Rounds (requests that came after the answer to one before them), first run",
+        table(workloads, systems, cells, rounds_cell),
         "## Bytes fetched / bytes that the result needs, first run",
         table(workloads, systems, cells, excess_cell),
     ]
@@ -80,6 +82,12 @@ def traffic_cell(measurement: Measurement) -> str:
     if not traffic:
         return ""
     return f"{traffic['gets']} + {traffic['metadata']} / {traffic['bytes'] / 1e6:.2f}"
+
+
+def rounds_cell(measurement: Measurement) -> str:
+    """Return how often the latency of the network was waited for."""
+    traffic = measurement.get("cold", {}).get("traffic")
+    return str(traffic["rounds"]) if traffic else ""
 
 
 def excess_cell(measurement: Measurement) -> str:

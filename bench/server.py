@@ -50,6 +50,7 @@ class Traffic:
     gets: int
     metadata: int
     bytes: int
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,18 @@ class Server:
         with urllib.request.urlopen(f"{self.endpoint}/_lab/requests") as answer:
             requests = json.load(answer)
         gets = [request for request in requests if request["op"] == "GetObject"]
-        return Traffic(len(gets), len(requests) - len(gets), sum(request["bytes"] for request in gets))
+        size = sum(request["bytes"] for request in gets)
+        return Traffic(len(gets), len(requests) - len(gets), size, rounds(requests))
+
+
+def rounds(requests: list[dict[str, Any]]) -> int:
+    """Count the requests that came after the answer to one before them: what latency costs."""
+    count, end = 0, float("-inf")
+    for request in sorted(requests, key=lambda request: request["start_ms"]):
+        if request["start_ms"] >= end:
+            count += 1
+            end = request["start_ms"] + request["duration_ms"]
+    return count
 
 
 def forget_log(endpoint: str) -> None:

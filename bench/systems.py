@@ -217,14 +217,18 @@ class Fitsfs(Mount):
         """Return the path of the binary."""
         return context.fitsfs
 
+    def place(self, server: Server) -> tuple[str, list[str]]:
+        """Return the source, and the options that it is reached by."""
+        return f"s3://{server.bucket}", ["--endpoint-url", server.endpoint, "--no-sign-request"]
+
     def command(self, context: Context, mountpoint: Path, cache: Path) -> list[str]:
         """Return the command that mounts a public bucket."""
-        options = ["--endpoint-url", context.server.endpoint, "--no-sign-request"]
+        source, options = self.place(context.server)
         binary = self.binary(context)
         if "--cache-dir" in output([binary, "mount", "--help"]):
             # A remount is soon, but not always within a minute.
             options += ["--cache-dir", str(cache), "--metadata-ttl", "10m"]
-        return [binary, "mount", f"s3://{context.server.bucket}", str(mountpoint), "--foreground", *options]
+        return [binary, "mount", source, str(mountpoint), "--foreground", *options]
 
 
 class Baseline(Fitsfs):
@@ -238,9 +242,51 @@ class Baseline(Fitsfs):
         return os.environ["FITSFS_BASELINE"]
 
 
+class Elsewhere(Fitsfs):
+    """The same bucket as another store than S3: fitsfs-lab speaks what a reader needs of each."""
+
+    def missing(self, context: Context) -> str:
+        """Look for the binary, and for a server that speaks more than S3."""
+        return super().missing(context) if context.server.shape else "the server speaks S3 only"
+
+
+class Azure(Elsewhere):
+    """Azure Blob Storage."""
+
+    name = "fitsfs-azure"
+    title = "fitsfs, Azure"
+
+    def place(self, server: Server) -> tuple[str, list[str]]:
+        """Name the bucket as a container of an account."""
+        return f"az://lab/{server.bucket}", ["--endpoint-url", f"{server.endpoint}/_azure/lab", "--no-sign-request"]
+
+
+class Google(Elsewhere):
+    """Google Cloud Storage."""
+
+    name = "fitsfs-gcs"
+    title = "fitsfs, GCS"
+
+    def place(self, server: Server) -> tuple[str, list[str]]:
+        """Name the bucket."""
+        return f"gs://{server.bucket}", ["--endpoint-url", f"{server.endpoint}/_gcs", "--no-sign-request"]
+
+
+class Web(Elsewhere):
+    """A web server whose index is JSON."""
+
+    name = "fitsfs-http"
+    title = "fitsfs, HTTP"
+
+    def place(self, server: Server) -> tuple[str, list[str]]:
+        """Name the bucket as a folder."""
+        return f"{server.endpoint}/_web/{server.bucket}/", []
+
+
 PEERS: list[System] = [Local(), Download(), Fsspec(), Rclone(), S3fsFuse(), MountS3()]
 OURS: list[System] = [Baseline(), Fitsfs()] if "FITSFS_BASELINE" in os.environ else [Fitsfs()]
-SYSTEMS: dict[str, System] = {system.name: system for system in (*PEERS, *OURS)}
+STORES: list[System] = [Azure(), Google(), Web()]
+SYSTEMS: dict[str, System] = {system.name: system for system in (*PEERS, *OURS, *STORES)}
 
 
 def environment() -> dict[str, str]:

@@ -1,14 +1,18 @@
 //! What a mount is to be: the options of the command line and the environment, resolved once.
 
+mod entry;
+mod file;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::manifest::{self, Layout};
-use crate::presets;
+pub use self::entry::Entry;
+use self::entry::What;
+pub use self::file::is_named as is_file_of_sources;
+use crate::manifest::Layout;
 use crate::store::{Result, SourceUrl, StoreError, StoreOptions};
-use crate::tree::is_name;
 
 /// More sources than these are a mistake: each costs a request for every name that is looked up.
 const MAX_SOURCES: usize = 64;
@@ -18,8 +22,6 @@ const MAX_SOURCES: usize = 64;
 pub struct MountConfig {
     /// What to mount: of several the first wins.
     pub sources: Vec<MountSource>,
-    /// The paths of files of lists.
-    pub layout: Option<Layout>,
     /// Show the sources as they were at this time.
     pub at: Option<SystemTime>,
     /// Where to mount it: an absolute path.
@@ -71,6 +73,8 @@ pub enum Wanted {
     List {
         /// Where the list is.
         path: PathBuf,
+        /// The paths of its files.
+        layout: Option<Layout>,
         /// How to reach their stores, as far as that is said.
         options: StoreOptions,
     },
@@ -88,40 +92,39 @@ pub struct Ownership {
 }
 
 impl MountSource {
-    /// The sources that the words of a command line name, `URL` or `NAME=URL`, or the environment where there are none.
+    /// The sources that the words of a command line name (`URL`, `NAME=URL`, a preset, a list, a file of sources), or the
+    /// environment where there are none.
     pub fn resolve(
         words: &[String],
         options: &StoreOptions,
+        layout: Option<&Layout>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Vec<Self>> {
-        if words.len() > MAX_SOURCES {
-            return Err(StoreError::invalid(format!("{} sources; {MAX_SOURCES} are possible", words.len())));
-        }
-        let of_url = |at: String, url: SourceUrl| {
-            let options = url.resolve_options(options.clone(), &env)?;
-            Ok(Self { at, what: Wanted::Store { url, options } })
-        };
-        let of_word = |word: &String| match presets::named(word) {
-            // Beside others it has a place of its own.
-            Some(preset) => {
-                let at = if words.len() > 1 { format!("{}/", preset.name) } else { String::new() };
-                let (url, options) = preset.source(options, &env)?;
-                Ok(Self { at, what: Wanted::Store { url, options } })
-            }
-            None => {
-                let (at, word) = place(word)?;
-                match !word.contains("://") && manifest::is_named(word) {
-                    true => Ok(Self { at, what: Wanted::List { path: PathBuf::from(word), options: options.clone() } }),
-                    false => of_url(at, SourceUrl::parse(word)?),
-                }
-            }
-        };
-        let sources: Vec<Self> = match words {
-            [] => Ok(vec![of_url(String::new(), SourceUrl::from_env(&env)?)?]),
-            words => words.iter().map(of_word).collect(),
-        }?;
-        check_endpoint(options, sources.iter().filter_map(|source| source.what.url()))?;
+        let entries = entries(words, &env)?;
+        let is_alone = entries.len() == 1;
+        let resolved = entries.iter().map(|entry| entry.resolve(is_alone, options, layout, &env));
+        let sources: Vec<Self> = resolved.collect::<Result<_>>()?;
+        let by_given_endpoint = sources.iter().zip(&entries).filter(|(_, entry)| entry.has_no_endpoint());
+        check_endpoint(options, by_given_endpoint.filter_map(|(source, _)| source.what.url()))?;
         Ok(sources)
+    }
+}
+
+/// The sources that words name, or the environment where there are none, before they are resolved.
+pub fn entries(words: &[String], env: impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for word in words {
+        match is_file_of_sources(word) {
+            true => entries.extend(file::read(Path::new(word))?),
+            false => entries.push(Entry::of_word(word)?),
+        }
+    }
+    if words.is_empty() {
+        entries.push(Entry::new(What::Url(SourceUrl::from_env(env)?)));
+    }
+    match entries.len() {
+        ..=MAX_SOURCES => Ok(entries),
+        many => Err(StoreError::invalid(format!("{many} sources; {MAX_SOURCES} are possible"))),
     }
 }
 
@@ -138,7 +141,7 @@ impl Wanted {
 pub fn check_endpoint<'a>(options: &StoreOptions, urls: impl Iterator<Item = &'a SourceUrl>) -> Result<()> {
     let kinds: BTreeSet<_> = urls.map(SourceUrl::kind).filter(|kind| ["s3", "az", "gs"].contains(kind)).collect();
     match options.s3.endpoint_url.is_some() && kinds.len() > 1 {
-        true => Err(StoreError::invalid("--endpoint-url is that of one kind of store, and the sources are of several")),
+        true => Err(StoreError::invalid("one endpoint is that of one kind of store, and the sources are of several")),
         false => Ok(()),
     }
 }
@@ -157,20 +160,6 @@ impl fmt::Display for MountSource {
     }
 }
 
-/// The place of a word, and the rest of it.
-fn place(word: &str) -> Result<(String, &str)> {
-    let is_source = |rest: &str| rest.contains("://") || manifest::is_named(rest);
-    let is_place = |(name, rest): &(&str, &str)| !name.contains("://") && is_source(rest);
-    let Some((name, rest)) = word.split_once('=').filter(is_place) else { return Ok((String::new(), word)) };
-    let name = name.trim_end_matches('/');
-    if !name.split('/').all(is_name) {
-        return Err(StoreError::invalid(
-            "the place of a source is a path in the mount: NAME=URL, such as jwst=s3://bucket",
-        ));
-    }
-    Ok((format!("{name}/"), rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +167,7 @@ mod tests {
     fn sources(words: &[&str]) -> Result<Vec<String>> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let env = |name: &str| (name == "STORAGE_BUCKET").then(|| "from-env".to_owned());
-        let sources = MountSource::resolve(&words, &StoreOptions::default(), env)?;
+        let sources = MountSource::resolve(&words, &StoreOptions::default(), None, env)?;
         Ok(sources.iter().map(ToString::to_string).collect())
     }
 
@@ -197,7 +186,7 @@ mod tests {
         let words = ["s3://one".to_owned(), "gs://two".to_owned()];
         let mut options = StoreOptions::default();
         options.s3.endpoint_url = Some("http://127.0.0.1:1".to_owned());
-        let refused = MountSource::resolve(&words, &options, |_| None).unwrap_err();
+        let refused = MountSource::resolve(&words, &options, None, |_| None).unwrap_err();
         assert!(refused.message.contains("one kind of store"), "{refused}");
         let many = vec!["s3://one"; MAX_SOURCES + 1];
         assert!(sources(&many).unwrap_err().message.contains("possible"));

@@ -15,7 +15,7 @@
 //! - [`trace`]: what the network did for each file: recorded for `fitsfs trace`, and drawn
 //! - [`cache`]: bytes in flight, under one budget, and names on disk; [`fits`]: the structure of FITS files, pure
 //! - [`store`]: one trait over object stores, its S3 implementation, and its decorators (retry, metering)
-//! - [`presets`]: public archives by name
+//! - [`presets`]: public archives by name; `mast`: where MAST's products are in its bucket
 //! - `printable`: text of others, made fit for terminals and logs
 //! - [`config`]: what a mount is to be, resolved once; [`metrics`]: every number that `fitsfs status` shows, named in one place
 
@@ -29,6 +29,7 @@ pub mod fs;
 pub mod fuse;
 pub mod gunzip;
 pub mod manifest;
+mod mast;
 pub mod metrics;
 pub mod mount;
 pub mod presets;

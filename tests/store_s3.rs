@@ -408,7 +408,7 @@ async fn a_range_that_the_object_does_not_have_is_not_even_asked_for() {
 async fn a_check_of_a_good_bucket_finds_nothing_wrong() {
     let lab = lab();
     let source = [format!("s3://{BUCKET}/a")];
-    let report = CheckReport::run(&source, unsigned(&lab).into(), |_| None).await;
+    let report = CheckReport::run(&source, &unsigned(&lab).into(), |_| None).await.remove(0);
     let names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
     let asked = ["source", "endpoint", "credentials", "clock", "region", "listing", "history", "ranges", "versions"];
     assert_eq!(names[..10], [&asked[..], &["capabilities"]].concat());
@@ -418,7 +418,8 @@ async fn a_check_of_a_good_bucket_finds_nothing_wrong() {
 #[tokio::test]
 async fn a_check_tells_what_the_store_can_do() {
     let lab = lab();
-    let checked = async || CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab).into(), |_| None).await;
+    let checked =
+        async || CheckReport::run(&[format!("s3://{BUCKET}")], &unsigned(&lab).into(), |_| None).await.remove(0);
     let report = checked().await;
     let capabilities = &serde_json::to_value(&report).unwrap()["capabilities"];
     let all = ["ordered_listings", "conditional_get", "version_ids"];
@@ -432,7 +433,7 @@ async fn a_check_tells_what_the_store_can_do() {
     assert!(!report.capabilities.unwrap().conditional_get, "{}", report.render(false));
     assert!(report.render(false).contains("; without conditional GET\n"));
 
-    let missing = CheckReport::run(&["s3://missing".to_owned()], unsigned(&lab).into(), |_| None).await;
+    let missing = CheckReport::run(&["s3://missing".to_owned()], &unsigned(&lab).into(), |_| None).await.remove(0);
     assert_eq!(missing.capabilities, None, "there is no bucket to say it of");
 }
 
@@ -447,7 +448,7 @@ async fn a_check_tells_what_is_wrong() {
     ] {
         let lab = lab();
         lab.fault(Fault::new(kind.clone()).on(op));
-        let report = CheckReport::run(&[format!("s3://{BUCKET}")], unsigned(&lab).into(), |_| None).await;
+        let report = CheckReport::run(&[format!("s3://{BUCKET}")], &unsigned(&lab).into(), |_| None).await.remove(0);
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(check.outcome, outcome, "{kind:?}: {}", report.render(false));
         assert!(check.remedy.is_some());

@@ -152,7 +152,7 @@ async fn requester_pays() {
 async fn diagnosis() {
     let lab = lab();
     let source = [format!("s3://{BUCKET}")];
-    let report = CheckReport::run(&source, with_profile(&lab, "good").into(), |_| None).await;
+    let report = CheckReport::run(&source, &with_profile(&lab, "good").into(), |_| None).await.remove(0);
     let credentials = report.checks.iter().find(|check| check.name == "credentials").unwrap();
     assert_eq!(credentials.finding, "from profile files, key id ...BLAB");
     assert!(!report.render(false).contains("AKIDLAB"), "{}", report.render(false));
@@ -160,12 +160,12 @@ async fn diagnosis() {
 
     lab.bucket_region(BUCKET, "eu-central-1");
     let elsewhere = S3Options { region: Some("us-west-1".to_owned()), ..with_profile(&lab, "good") };
-    let report = CheckReport::run(&source, elsewhere.into(), |_| None).await;
+    let report = CheckReport::run(&source, &elsewhere.into(), |_| None).await.remove(0);
     let region = report.checks.iter().find(|check| check.name == "region").unwrap();
     assert_eq!((region.outcome, region.remedy.as_deref()), (Outcome::Warn, Some("use --region eu-central-1")));
 
     lab.requester_pays(BUCKET);
-    let report = CheckReport::run(&source, with_profile(&lab, "good").into(), |_| None).await;
+    let report = CheckReport::run(&source, &with_profile(&lab, "good").into(), |_| None).await.remove(0);
     let listing = report.checks.iter().find(|check| check.name == "listing").unwrap();
     assert!(report.failed() && listing.remedy.as_deref().unwrap().contains("--requester-pays"));
 }

@@ -7,19 +7,21 @@ mod host;
 mod source;
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::presets;
+use crate::config::{self, Entry, Wanted};
+use crate::manifest::{self, Layout};
 use crate::printable::printable;
-use crate::store::{Capabilities, SourceUrl, StoreError, StoreOptions};
+use crate::store::{Capabilities, StoreOptions};
 
 pub use crate::store::{Check, Outcome};
 
 /// All checks of a source on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
-    /// The source's URL; none where it cannot be parsed.
+    /// The source's URL, or the path of a list; none where it cannot be parsed.
     pub source: Option<String>,
     /// What the store can do beyond what every store can; none where it could not be asked.
     pub capabilities: Option<Capabilities>,
@@ -28,27 +30,49 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// Checks a source and this machine. `arguments` are the SOURCE words of the command line, `env` looks up the
-    /// environment.
-    pub async fn run(arguments: &[String], options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Self {
+    /// Checks the sources that the words of a command line name, each by itself, and with the last one this machine.
+    /// `env` looks up the environment.
+    pub async fn run(words: &[String], options: &StoreOptions, env: impl Fn(&str) -> Option<String>) -> Vec<Self> {
+        let mut reports = Vec::new();
+        match config::entries(words, &env) {
+            Ok(entries) => {
+                for entry in &entries {
+                    reports.push(Self::of(entry, options, &env).await);
+                }
+            }
+            Err(error) => {
+                let check = Check::fail("source", error.message, "see fitsfs mount --help");
+                reports.push(Self { checks: vec![check], ..Self::default() });
+            }
+        }
+        if let Some(last) = reports.last_mut() {
+            last.checks.extend(host::checks(&host::Facts::gather()));
+        }
+        reports
+    }
+
+    async fn of(entry: &Entry, options: &StoreOptions, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut report = Self::default();
-        let source = match arguments {
-            [] => SourceUrl::from_env(&env),
-            [one] => presets::named(one).map_or_else(|| SourceUrl::parse(one), |preset| SourceUrl::parse(preset.url)),
-            [..] => Err(StoreError::invalid("several sources: check one at a time")),
-        };
-        match source {
-            Ok(source) => {
-                report.source = Some(source.to_string());
-                let finding = format!("{} {}, prefix {:?}", source.root_is_a(), source.shown_root(), source.prefix);
-                report.checks.push(Check::ok("source", finding));
-                let (checks, capabilities) = source::checks(&source, options, &env).await;
+        if let Some(url) = entry.url() {
+            report.source = Some(url.to_string());
+            let finding = format!("{} {}, prefix {:?}", url.root_is_a(), url.shown_root(), url.prefix);
+            report.checks.push(Check::ok("source", finding));
+        }
+        match entry.resolve(true, options, None, env).map(|source| source.what) {
+            Ok(Wanted::Store { url, options }) => {
+                let (checks, capabilities) = source::checks(&url, &options).await;
                 report.checks.extend(checks);
                 report.capabilities = capabilities;
             }
-            Err(error) => report.checks.push(Check::fail("source", error.message, "see fitsfs mount --help")),
+            Ok(Wanted::List { path, layout, .. }) => {
+                report.source = Some(path.display().to_string());
+                report.checks.push(list(&path, layout.as_ref()));
+            }
+            Err(error) => {
+                let remedy = entry.url().map_or("see fitsfs mount --help", |url| url.remedy_of_options(&error));
+                report.checks.push(Check::fail("configuration", error.message, remedy));
+            }
         }
-        report.checks.extend(host::checks(&host::Facts::gather()));
         report
     }
 
@@ -75,6 +99,21 @@ impl CheckReport {
             }
         }
         text
+    }
+}
+
+/// A list of products by itself: its stores are asked when it is mounted.
+fn list(path: &Path, layout: Option<&Layout>) -> Check {
+    match manifest::read(path, layout) {
+        Ok(list) => match list.first_odd {
+            None => Check::ok("list", format!("{} files", list.files.len())),
+            Some(odd) => {
+                let finding =
+                    format!("{} files, and {} rows that are not as they should be", list.files.len(), list.odd);
+                Check::warn("list", finding, format!("the first: {odd}"))
+            }
+        },
+        Err(error) => Check::fail("list", error, "correct the list, or save it in another format"),
     }
 }
 
@@ -115,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_source_fails_and_the_machine_is_checked_all_the_same() {
-        let report = CheckReport::run(&["ftp://b".to_owned()], StoreOptions::default(), |_| None).await;
+        let report = CheckReport::run(&["ftp://b".to_owned()], &StoreOptions::default(), |_| None).await.remove(0);
         assert!(report.failed());
         assert_eq!((report.checks[0].name, report.checks[0].outcome), ("source", Outcome::Fail));
         assert!(report.checks.iter().any(|check| check.name == "/dev/fuse"));

@@ -6,24 +6,16 @@ use futures::stream::TryStreamExt;
 
 use super::{Check, Outcome};
 use crate::store::{
-    self, Capabilities, Diagnosis, ListPage, ListRequest, ObjectMeta, Question, Reached, Result, SourceUrl, StoreError,
-    StoreOptions,
+    self, Capabilities, Diagnosis, ListPage, ListRequest, ObjectMeta, Question, Reached, Result, SourceUrl, Store,
+    StoreError, StoreOptions,
 };
 
 /// The first bytes of an object: one FITS block.
 const BLOCK: u64 = 2880;
 
 /// The checks of a source, and what its store can do, as far as it can be asked.
-pub(super) async fn checks(
-    source: &SourceUrl,
-    options: StoreOptions,
-    env: impl Fn(&str) -> Option<String>,
-) -> (Vec<Check>, Option<Capabilities>) {
-    let opened = async {
-        let options = source.resolve_options(options, env)?;
-        store::diagnose(source, &options).await
-    };
-    let mut diagnosis = match opened.await {
+pub(super) async fn checks(source: &SourceUrl, options: &StoreOptions) -> (Vec<Check>, Option<Capabilities>) {
+    let mut diagnosis = match store::diagnose(source, options).await {
         Ok(diagnosis) => diagnosis,
         Err(error) => {
             return (vec![Check::fail("configuration", &error.message, source.remedy_of_options(&error))], None);
@@ -42,8 +34,7 @@ pub(super) async fn checks(
 
 async fn ask(source: &SourceUrl, diagnosis: &dyn Diagnosis) -> Vec<Check> {
     let mut checks = Vec::new();
-    let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
-    let listed = diagnosis.store().list(&request).await;
+    let listed = listed(source, diagnosis.store()).await;
     checks.extend(diagnosis.learnt());
     checks.push(listing(&listed, diagnosis));
     let Ok(page) = listed else { return checks };
@@ -73,6 +64,27 @@ fn listing(listed: &Result<ListPage>, diagnosis: &dyn Diagnosis) -> Check {
         Err(error) => error,
     };
     Check::fail(NAME, &error.message, diagnosis.remedy(Question::Listing, error))
+}
+
+/// What a mount would show of the source: what is in a folder, or one object.
+async fn listed(source: &SourceUrl, store: &dyn Store) -> Result<ListPage> {
+    let one_object = async || {
+        let object = store.head(source.key()?).await.ok()?;
+        Some(ListPage { objects: vec![object], ..ListPage::default() })
+    };
+    if source.ends_like_file()
+        && let Some(page) = one_object().await
+    {
+        return Ok(page);
+    }
+    let request = ListRequest { prefix: source.prefix.clone(), delimited: false, max_keys: 1000, continuation: None };
+    let page = store.list(&request).await;
+    match &page {
+        Ok(ListPage { objects, prefixes, .. }) if objects.is_empty() && prefixes.is_empty() => {
+            one_object().await.map_or(page, Ok)
+        }
+        _ => page,
+    }
 }
 
 fn archive(page: &ListPage, capabilities: Capabilities) -> Option<Check> {

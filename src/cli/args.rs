@@ -97,8 +97,8 @@ impl S3Args {
 #[derive(Args, Debug)]
 pub struct MountArgs {
     /// SOURCEs and MOUNTPOINT. A source is a URL (s3://bucket[/prefix], az://account/container, gs://bucket,
-    /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, or a list of
-    /// products such as products.csv; of several the first wins. The mountpoint is last, and begins with / or . (default:
+    /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, a list of
+    /// products such as products.csv, or a file of sources such as sources.toml; of several the first wins. The mountpoint is last, and begins with / or . (default:
     /// what STORAGE_BUCKET names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
@@ -320,7 +320,7 @@ pub struct CacheClearArgs {
 /// `fitsfs check`
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// What to check: a URL such as s3://bucket[/prefix] or https://host/path/, or a preset (default: what STORAGE_BUCKET names)
+    /// What to check: sources as of fitsfs mount (default: what STORAGE_BUCKET names)
     pub source: Vec<String>,
     /// Print JSON
     #[arg(long)]
@@ -340,7 +340,8 @@ pub struct PresetsArgs {
 /// `fitsfs path`
 #[derive(Args, Debug)]
 pub struct PathArgs {
-    /// The object, such as s3://stpubdata/hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits
+    /// The object, such as s3://stpubdata/hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits, or a product of MAST, such as
+    /// mast:HST/product/j8pu0y010_drc.fits
     pub url: String,
 }
 

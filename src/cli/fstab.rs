@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::{Arg, Args, Command};
 
 use super::args::MountArgs;
+use crate::{config, manifest, presets};
 
 /// Options of mount(8) that are not for us, or say what is so anyway. It adds `rw` unless `ro` is given.
 const IGNORED: [&str; 23] = [
@@ -41,9 +42,8 @@ const IGNORED: [&str; 23] = [
 pub fn translate(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let program = arguments.first().map(|program| Path::new(program).file_name().unwrap_or_default().to_owned());
     let called_as_helper = program.as_deref().is_some_and(|name| name == "mount.fitsfs" || name == "mount.fuse.fitsfs");
-    let called_by_libfuse =
-        arguments.get(1).is_some_and(|first| first.as_encoded_bytes().windows(3).any(|w| w == b"://"))
-            && arguments.iter().any(|argument| argument == "-o");
+    let called_by_libfuse = arguments.get(1).and_then(|first| first.to_str()).is_some_and(is_source)
+        && arguments.iter().any(|argument| argument == "-o");
     if !called_as_helper && !called_by_libfuse {
         return Ok(arguments);
     }
@@ -58,6 +58,14 @@ pub fn translate(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
         }
     }
     Ok(translated)
+}
+
+/// Whether a word is a source, and not a command of `fitsfs`.
+fn is_source(word: &str) -> bool {
+    word.contains("://")
+        || presets::named(word).is_some()
+        || manifest::is_named(word)
+        || config::is_file_of_sources(word)
 }
 
 fn options(list: &OsStr) -> Result<Vec<OsString>, String> {
@@ -126,6 +134,10 @@ mod tests {
         assert_eq!(translated(&["/sbin/mount.fitsfs", "s3://b/p", "/mnt", "-o", options]).unwrap(), expected);
         assert_eq!(translated(&["mount.fuse.fitsfs", "s3://b/p", "/mnt", "-n", "-o", options]).unwrap(), expected);
         assert_eq!(translated(&["fitsfs", "s3://b/p", "/mnt", "-o", options]).unwrap(), expected);
+        for source in ["mast", "/etc/fitsfs/sources.toml", "/data/products.csv"] {
+            let expected = ["fitsfs", "mount", source, "/mnt", "--offline"];
+            assert_eq!(translated(&["fitsfs", source, "/mnt", "-o", "ro,offline"]).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::args::{DEFAULT_MOUNTPOINT, MountArgs};
 use super::logging;
-use crate::config::{MountConfig, MountSource, Ownership};
+use crate::config::{self, MountConfig, MountSource, Ownership};
 use crate::control;
 use crate::fs::Shown;
 use crate::manifest;
@@ -52,7 +52,7 @@ pub fn unmount(mountpoint: &Path) -> Result<(), String> {
 
 fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     let (sources, mountpoint) = split_places(args.places);
-    let sources = MountSource::resolve(&sources, &args.s3.options(), super::environment);
+    let sources = MountSource::resolve(&sources, &args.s3.options(), args.layout.as_ref(), super::environment);
     let sources = sources.map_err(|error| error.to_string())?;
     // SAFETY: getuid and getgid have no preconditions and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
@@ -66,7 +66,6 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     }
     Ok(MountConfig {
         sources,
-        layout: args.layout,
         at: args.at,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),
@@ -85,8 +84,9 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
 
 /// The last argument is the mountpoint if it is a path; the others are sources.
 fn split_places(mut places: Vec<String>) -> (Vec<String>, PathBuf) {
-    let is_list = |place: &str| manifest::is_named(place) && Path::new(place).is_file();
-    let mountpoint = places.pop_if(|last| last.starts_with(['/', '.']) && !is_list(last));
+    let is_source = |place: &str| manifest::is_named(place) || config::is_file_of_sources(place);
+    let is_file = |place: &str| is_source(place) && Path::new(place).is_file();
+    let mountpoint = places.pop_if(|last| last.starts_with(['/', '.']) && !is_file(last));
     (places, mountpoint.map_or_else(|| PathBuf::from(DEFAULT_MOUNTPOINT), PathBuf::from))
 }
 

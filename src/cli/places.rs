@@ -9,6 +9,7 @@ use super::status;
 use super::terminal::Style;
 use crate::control;
 use crate::fs::xattr;
+use crate::mast;
 use crate::presets::PRESETS;
 use crate::printable::printable;
 
@@ -28,12 +29,16 @@ pub fn presets(args: &PresetsArgs) -> Result<(), String> {
 
 /// Prints where an object is in the mounts that there are.
 pub fn path(args: &PathArgs) -> Result<(), String> {
-    let mut paths = Vec::new();
+    let mut mounts = Vec::new();
     for mountpoint in status::ours()? {
         // A mount that does not answer is not the one that is looked for, as far as can be told.
         let Ok(snapshot) = control::status(&mountpoint) else { continue };
-        paths.extend(snapshot.sources.iter().filter_map(|source| path_in(&mountpoint, source, &args.url)));
+        mounts.push((mountpoint, snapshot.sources));
     }
+    let mut paths = match mast::is_uri(&args.url) {
+        true => paths_of_product(&mounts, &args.url)?,
+        false => paths_in(&mounts, &args.url),
+    };
     if paths.is_empty() {
         return Err(format!("no mount of fitsfs shows {}; fitsfs status lists what is mounted", args.url));
     }
@@ -41,11 +46,58 @@ pub fn path(args: &PathArgs) -> Result<(), String> {
     paths.iter().try_for_each(|path| super::print(&format!("{}\n", printable(&path.display().to_string()))))
 }
 
+/// A mountpoint, and its sources.
+type Mounted = (PathBuf, Vec<String>);
+
+fn paths_in(mounts: &[Mounted], url: &str) -> Vec<PathBuf> {
+    let sources = mounts.iter().flat_map(|(root, sources)| sources.iter().map(move |source| (root, source)));
+    let in_source = |(root, source): (&PathBuf, &String)| {
+        path_in(root, source, url).or_else(|| path_of_file(root, source, url).filter(|path| path.is_file()))
+    };
+    sources.filter_map(in_source).collect()
+}
+
+/// The paths of a product that MAST names. Its key is one of several: that which is there.
+fn paths_of_product(mounts: &[Mounted], uri: &str) -> Result<Vec<PathBuf>, String> {
+    let keys = mast::keys(uri);
+    let Some(likeliest) = keys.first() else {
+        let url = mast::download_url(uri);
+        return Err(format!("it is not known where MAST's bucket has {uri}; mount it by itself: fitsfs mount '{url}'"));
+    };
+    let mut is_mounted = false;
+    for key in &keys {
+        let mut paths = paths_in(mounts, &format!("{}/{key}", mast::BUCKET));
+        is_mounted |= !paths.is_empty();
+        paths.retain(|path| path.exists());
+        if !paths.is_empty() {
+            return Ok(paths);
+        }
+    }
+    match is_mounted {
+        true => Err(format!("{uri} is not where MAST's bucket has such files: {}/{likeliest}", mast::BUCKET)),
+        false => Err(format!("no mount of fitsfs shows {}/{likeliest}: fitsfs mount mast", mast::BUCKET)),
+    }
+}
+
 /// The path of an object under a mount, if the source (`URL` or `NAME=URL`) has it.
 fn path_in(mountpoint: &Path, source: &str, url: &str) -> Option<PathBuf> {
-    let (at, root) = source.split_once('=').filter(|(at, _)| !at.contains("://")).unwrap_or(("", source));
-    let below = url.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/')?;
+    let (at, root) = placed(source);
+    let below = url.strip_prefix(root)?.strip_prefix('/')?;
     Some(mountpoint.join(at).join(below))
+}
+
+/// The same where the source is this object itself, and no folder.
+fn path_of_file(mountpoint: &Path, source: &str, url: &str) -> Option<PathBuf> {
+    let (at, root) = placed(source);
+    let (_, key) = url.split_once("://")?.1.split_once('/')?;
+    let name = key.rsplit('/').next().filter(|_| url == root)?;
+    Some(mountpoint.join(at).join(name))
+}
+
+/// The place of a source, and its URL.
+fn placed(source: &str) -> (&str, &str) {
+    let (at, url) = source.split_once('=').filter(|(at, _)| !at.contains("://")).unwrap_or(("", source));
+    (at, url.trim_end_matches('/'))
 }
 
 /// Prints the URL of a file in a mount.
@@ -74,6 +126,9 @@ mod tests {
         assert_eq!(path("s3://b/hst/", "s3://b/hst/x").unwrap(), Path::new("/mnt/x"));
         assert_eq!(path("jwst=s3://b/p", "s3://b/p/x").unwrap(), Path::new("/mnt/jwst/x"));
         assert_eq!(path("s3://b/a=b/", "s3://b/a=b/x").unwrap(), Path::new("/mnt/x"));
+        let file = |source, url| path_of_file(Path::new("/mnt"), source, url);
+        assert_eq!(file("a=https://h/d/x.fits", "https://h/d/x.fits").unwrap(), Path::new("/mnt/a/x.fits"));
+        assert_eq!((file("s3://b", "s3://b"), file("s3://b/x", "s3://b/y")), (None, None));
         for other in ["s3://bb/x", "s3://c/x", "s3://b"] {
             assert_eq!(path("s3://b", other), None, "{other}");
         }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::table::URL;
+use crate::mast;
 
 /// Columns with URLs, the best first: a file in the cloud is read in place. `dataURI`, `productFilename` and `size` are those
 /// of astroquery's `get_product_list`; `cloud_access` is IRSA's, `aws` and `access_url` are HEASARC's and the VO's.
@@ -23,9 +24,6 @@ const URLS: [&str; 11] = [
 const FILE_NAMES: [&str; 4] = ["productFilename", "filename", "file_name", "name"];
 
 const SIZES: [&str; 3] = ["size", "content_length", "bytes"];
-
-/// Where MAST gives its products, by their URIs.
-const MAST: &str = "https://mast.stsci.edu/api/v0.1/Download/file/?uri=";
 
 /// The columns that count, by number.
 #[derive(Debug)]
@@ -94,7 +92,8 @@ fn url_of(cell: &str) -> Result<String, String> {
         _ if cell.starts_with('{') => {
             in_cloud(cell).ok_or_else(|| "its cloud_access names no bucket and key".to_owned())
         }
-        _ if cell.starts_with("mast:") => Ok(format!("{MAST}{cell}")),
+        // Where it is in the bucket is a matter of asking, and products that are not public are not there.
+        _ if mast::is_uri(cell) => Ok(mast::download_url(cell)),
         _ if cell.contains("://") => Ok(cell.to_owned()),
         _ => Err("it has no URL".to_owned()),
     }

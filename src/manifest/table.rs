@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::mast;
+
 /// A table of texts. A cell that is missing is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -29,7 +31,7 @@ pub fn parse(bytes: &[u8]) -> Result<Table, String> {
         "" => Err("it is empty".to_owned()),
         first if first.starts_with(['[', '{']) => json(text),
         first if first.starts_with('<') => votable(text),
-        first if first.contains("://") || first.starts_with("mast:") => Ok(urls(text)),
+        first if first.contains("://") || mast::is_uri(first) => Ok(urls(text)),
         first => separated(text, if first.contains('\t') { b'\t' } else { b',' }),
     }
 }

@@ -16,8 +16,8 @@ use crate::config::{MountConfig, MountSource, Wanted};
 use crate::fs::{self, Shown};
 use crate::metrics::{FailingSource, Health, Metrics};
 use crate::store::{self, Allowance, ErrorKind, Source, SourceUrl, StoreError, StoreOptions};
-use crate::tree::manifest::Place;
-use crate::tree::{Bucket, Manifest, Member, Namespace, Peeks, Tree, Union};
+use crate::tree::manifest::{File, Place};
+use crate::tree::{Bucket, Manifest, Member, Namespace, Peeks, Tree, Union, is_name, split};
 
 /// A store must answer the first listing within this time, or the mount fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -63,7 +63,9 @@ pub async fn open<'a>(source: &'a MountSource, opener: &Opener<'_>) -> Result<Op
             let opened = opener.store(url, options).await.map_err(|error| refuse(url, &error))?;
             Ok(Opened::Store(url, opened))
         }
-        Wanted::List { path, options } => Ok(Opened::List(list::open(path, options, opener).await?)),
+        Wanted::List { path, layout, options } => {
+            Ok(Opened::List(list::open(path, layout.as_ref(), options, opener).await?))
+        }
     }
 }
 
@@ -148,11 +150,7 @@ impl Trees<'_> {
         let peeks = self.peeks.clone();
         match source {
             Opened::Store(url, source) => {
-                let (metrics, runtime) = (self.metrics.clone(), self.runtime.clone());
-                let namespace = Namespace::new(names(&source), ttl, memory, peeks, metrics, runtime);
-                let tree = Bucket::new(source, namespace, &url.prefix);
-                let shown = fs::probe(&tree, PATIENCE).await.map_err(|error| refuse(url, &error))?;
-                Ok((Arc::new(tree), shown))
+                self.of_store(url, source, ttl, memory).await.map_err(|error| refuse(url, &error))
             }
             Opened::List(List { stores, files, odd }) => {
                 let place = |(_, source): (SourceUrl, Arc<Source>)| Place { names: names(&source), source };
@@ -160,6 +158,68 @@ impl Trees<'_> {
                 Ok((Arc::new(tree), odd.map_or(Shown::Names, Shown::Odd)))
             }
         }
+    }
+}
+
+impl Trees<'_> {
+    /// The tree of what is at a URL: what is below it in a store, or the one object that it names.
+    ///
+    /// Where URLs of folders end with a slash, one without it is asked for as a file first; some servers answer it with
+    /// the index of a folder. Elsewhere it is a folder, unless that has nothing in it or may not be listed.
+    async fn of_store(
+        &self,
+        url: &SourceUrl,
+        source: Arc<Source>,
+        ttl: Ttl,
+        memory: u64,
+    ) -> store::Result<(Arc<dyn Tree>, Shown)> {
+        let file = || self.one_file(url, &source, ttl);
+        let named = if url.ends_like_file() { file().await } else { Ok(None) };
+        if let Ok(Some((tree, true))) = named {
+            return Ok((tree, Shown::Names));
+        }
+        let names = self.cache.names(source.store.clone(), self.config, ttl);
+        let (metrics, runtime) = (self.metrics.clone(), self.runtime.clone());
+        let namespace = Namespace::new(names, ttl, memory, self.peeks.clone(), metrics, runtime);
+        let folder = Bucket::new(source.clone(), namespace, &url.prefix);
+        let shown = fs::probe(&folder, PATIENCE).await;
+        let lists_nothing = match &shown {
+            Ok(shown) => matches!(shown, Shown::Nothing | Shown::Refusal),
+            // That a folder is empty is not remembered.
+            Err(error) => error.kind == ErrorKind::Offline,
+        };
+        let named = match lists_nothing && !url.ends_like_file() {
+            true => Ok(file().await.unwrap_or_default()),
+            false => named,
+        };
+        match (named, shown) {
+            (Err(error), Err(_) | Ok(Shown::Nothing)) => Err(error),
+            (Ok(Some((tree, _))), Err(_) | Ok(Shown::Nothing | Shown::Refusal)) => Ok((tree, Shown::Names)),
+            (_, shown) => Ok((Arc::new(folder), shown?)),
+        }
+    }
+
+    /// The tree of the one object that a URL names, and whether its name ends as those of files do; none if there is no
+    /// such object.
+    async fn one_file(
+        &self,
+        url: &SourceUrl,
+        source: &Arc<Source>,
+        ttl: Ttl,
+    ) -> store::Result<Option<(Arc<dyn Tree>, bool)>> {
+        let Some(key) = url.key().filter(|key| is_name(split(key).1)) else { return Ok(None) };
+        let names = self.cache.names(source.store.clone(), self.config, ttl);
+        let late = |_| StoreError::new(ErrorKind::Timeout, format!("the store did not tell of {url} in time"));
+        let size = match tokio::time::timeout(PATIENCE, names.head(key)).await.map_err(late)? {
+            Ok((object, _)) => object.size,
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Offline) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let name = split(key).1;
+        let file = File { path: name.into(), place: 0, key: key.into(), size: Some(size) };
+        let place = Place { names, source: source.clone() };
+        let tree = Manifest::new(vec![place], vec![file], ttl, self.peeks.clone());
+        Ok(Some((Arc::new(tree), name.contains('.'))))
     }
 }
 

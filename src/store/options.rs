@@ -1,4 +1,4 @@
-//! How to reach the stores.
+//! How to reach the stores, and under which names the environment has what the options leave open.
 
 use super::{AzureOptions, GcsOptions, HttpOptions, S3Options};
 
@@ -13,6 +13,18 @@ pub struct StoreOptions {
     pub gcs: GcsOptions,
     /// Those of web servers.
     pub http: HttpOptions,
+    /// What the names of variables begin with. Sources of one mount may have credentials of their own.
+    pub env_prefix: Option<String>,
+}
+
+/// Variables that say whom this machine trusts: they are those of all sources.
+const OF_MACHINE: [&str; 3] = ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"];
+
+impl StoreOptions {
+    /// The name of a variable in the environment: with the prefix, if there is one and the variable is a source's own.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.env_prefix.as_ref().filter(|_| !OF_MACHINE.contains(&name)).map(|prefix| format!("{prefix}{name}"))
+    }
 }
 
 impl From<S3Options> for StoreOptions {

@@ -35,6 +35,11 @@ pub(super) trait Scheme: fmt::Debug + Sync {
         self.split(rest)
     }
 
+    /// Whether URLs of folders end with a slash, and those of files do not.
+    fn has_slash_after_folders(&self) -> bool {
+        false
+    }
+
     /// A root for people, where it may hold what is not shown.
     fn shown_root<'a>(&self, root: &'a str) -> Cow<'a, str> {
         root.into()

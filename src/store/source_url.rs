@@ -21,6 +21,8 @@ pub struct SourceUrl {
     pub root: String,
     /// Only keys that begin with this; empty, or with a final `/`.
     pub prefix: String,
+    /// The URL does not end as those of folders do.
+    ends_like_file: bool,
 }
 
 impl SourceUrl {
@@ -37,7 +39,7 @@ impl SourceUrl {
         if key.is_empty() || key.ends_with('/') {
             return Err(StoreError::invalid(format!("the URL names no object: give it as {}/key", scheme.form())));
         }
-        Ok((Self { scheme, root, prefix: String::new() }, key))
+        Ok((Self { scheme, root, prefix: String::new(), ends_like_file: false }, key))
     }
 
     /// The source that `STORAGE_BACKEND` and the variables of that backend name.
@@ -60,7 +62,8 @@ impl SourceUrl {
 
     /// Fills what the options leave open for this source from the environment, and checks them.
     pub fn resolve_options(&self, options: StoreOptions, env: impl Fn(&str) -> Option<String>) -> Result<StoreOptions> {
-        self.scheme.resolve(options, &env)
+        let names = options.clone();
+        self.scheme.resolve(options, &|name| env(names.variable(name).as_deref().unwrap_or(name)))
     }
 
     /// Whether both are in one store.
@@ -78,6 +81,16 @@ impl SourceUrl {
         self.scheme.folder(&self.root)
     }
 
+    /// The key of the one object that the source may be, instead of a folder.
+    pub fn key(&self) -> Option<&str> {
+        self.prefix.strip_suffix('/')
+    }
+
+    /// Whether the URL rather names one object than a folder.
+    pub fn ends_like_file(&self) -> bool {
+        self.ends_like_file
+    }
+
     /// What to do about options with which this source cannot be opened.
     pub fn remedy_of_options(&self, error: &StoreError) -> &'static str {
         self.scheme.remedy_of_options(error)
@@ -89,17 +102,18 @@ impl SourceUrl {
     }
 
     fn new(scheme: &'static dyn Scheme, Place { root, path: mut prefix }: Place) -> Self {
-        if !prefix.is_empty() && !prefix.ends_with('/') {
+        let has_no_slash = !prefix.is_empty() && !prefix.ends_with('/');
+        if has_no_slash {
             prefix.push('/');
         }
-        Self { scheme, root, prefix }
+        Self { scheme, root, prefix, ends_like_file: has_no_slash && scheme.has_slash_after_folders() }
     }
 }
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, root) = (self.scheme.name(), self.shown_root());
-        match self.prefix.as_str() {
+        match self.key().filter(|_| self.ends_like_file).unwrap_or(&self.prefix) {
             "" => write!(f, "{scheme}://{root}"),
             prefix => write!(f, "{scheme}://{root}/{prefix}"),
         }
@@ -129,7 +143,7 @@ mod tests {
 
     fn source(bucket: &str, prefix: &str) -> SourceUrl {
         let scheme = registry::named("s3").unwrap();
-        SourceUrl { scheme, root: bucket.to_owned(), prefix: prefix.to_owned() }
+        SourceUrl { scheme, root: bucket.to_owned(), prefix: prefix.to_owned(), ends_like_file: false }
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod reading;
 mod replay;
 mod review;
 mod sources;
+mod sources_file;
 mod stacked;
 mod status;
 mod support;

@@ -150,6 +150,49 @@ fn public_archives_are_mounted_by_name() {
     assert!(text(&fitsfs(&["presets"])).contains("s3://nasa-irsa-spitzer"));
 }
 
+/// MAST's names of products say where these may be.
+#[test]
+fn a_product_of_mast_is_found_by_its_name() {
+    let keys = [
+        "hst/public/j8pu/j8pu0y010/j8pu0y010_drc.fits",
+        "hst/public/ibg7/ibg705080/ibg705081_drz.fits",
+        "jwst/public/jw02733/jw02733002001/jw02733002001_02101_00001_mirimage_cal.fits",
+        "jwst/public/jw02727/L3/t/o002/jw02727-o002_t062_nircam_clear-f277w_i2d.fits",
+        "mast/hlsp/tglc/s0014/x.fits",
+    ];
+    let rig = Rig::unmounted(|lab| {
+        lab.create_bucket("stpubdata");
+        lab.put_many("stpubdata", keys.iter().map(|key| (*key).to_owned()), pattern(100, 1));
+    });
+    let endpoint = rig.lab.endpoint();
+    let places = ["mount", "mast", "own=s3://stpubdata/hst", rig.root_str(), "--endpoint-url", &endpoint];
+    let path = |uri: &str| text(&fitsfs(&["path", uri])).trim().to_owned();
+    let output = fitsfs(&[&places[..], &["--no-sign-request", "--cache-size", "0"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    let below = |folder: &str| rig.path(folder).to_str().unwrap().to_owned();
+    let uris = [
+        "mast:HST/product/j8pu0y010_drc.fits",
+        "mast:HST/product/ibg705081_drz.fits",
+        "mast:JWST/product/jw02733002001_02101_00001_mirimage_cal.fits",
+        "mast:JWST/product/jw02727-o002_t062_nircam_clear-f277w_i2d.fits",
+        "mast:HLSP/tglc/s0014/x.fits",
+    ];
+    for (uri, key) in uris.iter().zip(keys) {
+        let mut expected = vec![below(&format!("mast/{key}"))];
+        expected.extend(key.strip_prefix("hst/").map(|key| below(&format!("own/{key}"))));
+        // Other tests have mounts as well.
+        let told = path(uri);
+        let here: Vec<_> = told.lines().filter(|path| Path::new(path).starts_with(&rig.root)).collect();
+        assert_eq!(here, expected, "{uri}: {told}");
+    }
+    for (uri, told) in [
+        ("mast:HST/product/j8pu0y020_drc.fits", "is not where MAST's bucket has such files"),
+        ("mast:GALEX/url/data/x.fits", "mount it by itself"),
+    ] {
+        assert!(path(uri).contains(told) && path(uri).lines().count() == 1, "{}", path(uri));
+    }
+}
+
 /// Regression: what was listed while a source was down was read from the next one, without a look-up.
 #[test]
 fn what_was_listed_while_a_source_was_down_is_looked_up() {
@@ -192,4 +235,46 @@ fn a_source_that_cannot_be_opened_is_named() {
     assert_eq!(text(&output).trim().lines().count(), 1, "{}", text(&output));
     let output = mount(&rig, &["..=file:///tmp"], &[]);
     assert!(!output.status.success() && text(&output).contains("NAME=URL"), "{}", text(&output));
+}
+
+/// Regression: it was a folder with nothing in it.
+#[test]
+fn an_object_is_mounted_as_one_file() {
+    for deny_list in [false, true] {
+        let rig = Rig::unmounted(|lab| {
+            lab.put(BUCKET, "d/x.fits", pattern(5000, 1));
+            lab.put(BUCKET, "d/y", pattern(10, 2));
+        });
+        if deny_list {
+            rig.lab.deny_list(BUCKET);
+        }
+        let output = rig.mount_command(&format!("s3://{BUCKET}/d/x.fits")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(!text(&output).contains(';'), "nothing is odd about it: {}", text(&output));
+        assert_eq!(names(&rig.root), set(&["x.fits"]));
+        assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+        assert!(!rig.path("y").exists());
+        let url = format!("s3://{BUCKET}/d/x.fits");
+        assert!(text(&fitsfs(&["path", &url])).lines().any(|line| Path::new(line) == rig.path("x.fits")));
+        assert_eq!(text(&fitsfs(&["url", rig.path("x.fits").to_str().unwrap()])).trim(), url);
+    }
+}
+
+/// A file is found again without the network.
+#[test]
+fn one_file_is_there_offline() {
+    let rig = Rig::unmounted(|lab| drop(lab.put(BUCKET, "d/x.fits", pattern(5000, 1))));
+    let cache = rig.outside().join("cache").to_str().unwrap().to_owned();
+    let endpoint = rig.lab.endpoint();
+    let source = format!("s3://{BUCKET}/d/x.fits");
+    let command = ["mount", &source, rig.root_str(), "--endpoint-url", &endpoint, "--no-sign-request"];
+    let cached = ["--cache-dir", &cache];
+    assert!(fitsfs(&[&command[..], &cached].concat()).status.success());
+    assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    rig.lab.clear_log();
+    let output = fitsfs(&[&command[..], &cached, &["--offline"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(fs::read(rig.path("x.fits")).unwrap(), pattern_at(1, 0, 5000));
+    assert!(rig.lab.requests().is_empty(), "{:#?}", rig.lab.requests());
 }

@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::Opener;
 use crate::config::check_endpoint;
-use crate::manifest::{self, Listed};
+use crate::manifest::{self, Layout, Listed};
 use crate::presets;
 use crate::store::{Source, SourceUrl, StoreError, StoreOptions};
 use crate::tree::manifest::File;
@@ -30,8 +30,13 @@ pub struct List {
 }
 
 /// Reads a list, and opens the stores that its files are in.
-pub async fn open(path: &Path, options: &StoreOptions, opener: &Opener<'_>) -> Result<List, String> {
-    let (read_path, layout) = (path.to_owned(), opener.config.layout.clone());
+pub async fn open(
+    path: &Path,
+    layout: Option<&Layout>,
+    options: &StoreOptions,
+    opener: &Opener<'_>,
+) -> Result<List, String> {
+    let (read_path, layout) = (path.to_owned(), layout.cloned());
     let read = tokio::task::spawn_blocking(move || manifest::read(&read_path, layout.as_ref())).await;
     let mut list = read.map_err(|_| "reading the list ended by a bug of fitsfs".to_owned())??;
     let (mut stores, mut files) = (Vec::new(), Vec::new());

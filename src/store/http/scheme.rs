@@ -49,6 +49,10 @@ impl Scheme for Http {
         place_of_file(self.0, rest).map(|(root, path)| Place { root, path })
     }
 
+    fn has_slash_after_folders(&self) -> bool {
+        true
+    }
+
     fn shown_root<'a>(&self, root: &'a str) -> std::borrow::Cow<'a, str> {
         root.split_once('?').map_or(root.into(), |(path, _)| format!("{path}?...").into())
     }
@@ -108,10 +112,11 @@ mod tests {
     #[test]
     fn the_environment_names_a_url() {
         for (bucket, prefix, source) in [
-            ("https://h/a%20b", "", "https://h/a b/"),
-            ("https://h/a/", "b c", "https://h/a/b c/"),
+            ("https://h/a%20b/", "", "https://h/a b/"),
+            ("https://h/a%20b", "", "https://h/a b"),
+            ("https://h/a/", "b c", "https://h/a/b c"),
             ("https://h/a", "b/", "https://h/a/b/"),
-            ("HTTP://127.0.0.1:8080", "a", "http://127.0.0.1:8080/a/"),
+            ("HTTP://127.0.0.1:8080", "a/", "http://127.0.0.1:8080/a/"),
         ] {
             let set = [("STORAGE_BACKEND", "http"), ("STORAGE_BUCKET", bucket), ("STORAGE_PREFIX", prefix)];
             assert_eq!(of_env(&set).unwrap().to_string(), source, "{bucket} {prefix}");

@@ -3,7 +3,7 @@
 //! The order is the SDK's default chain: environment, profile files (keys, assumed roles, SSO, web identity, external
 //! processes), web identity of the environment, the endpoint of ECS and EKS, the instance's metadata service (IMDS). A
 //! profile that was named by option counts alone, as with the AWS CLI: keys that happen to be in the environment are not
-//! meant then. Nothing is looked up before the first request.
+//! meant then. So do keys of variables that are named for one source. Nothing is looked up before the first request.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,6 +39,7 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(7);
 pub(super) struct Provider {
     http: SharedHttpClient,
     region: Region,
+    keys: Option<Credentials>,
     profile: Option<String>,
     default_profile: Option<String>,
     chain: ArcSwapOption<SharedCredentialsProvider>,
@@ -47,7 +48,7 @@ pub(super) struct Provider {
 impl Provider {
     pub(super) fn new(http: SharedHttpClient, region: Region, options: &S3Options) -> Self {
         let (profile, default_profile) = (options.profile.clone(), options.default_profile.clone());
-        Self { http, region, profile, default_profile, chain: ArcSwapOption::empty() }
+        Self { http, region, keys: options.keys.clone(), profile, default_profile, chain: ArcSwapOption::empty() }
     }
 
     /// Drops what was read so far.
@@ -74,6 +75,9 @@ impl Provider {
     }
 
     async fn build(&self) -> SharedCredentialsProvider {
+        if let Some(keys) = &self.keys {
+            return SharedCredentialsProvider::new(keys.clone());
+        }
         let region = Some(self.region.clone());
         let config = ProviderConfig::without_region().with_region(region).with_http_client(self.http.clone());
         if let Some(profile) = &self.profile {

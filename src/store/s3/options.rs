@@ -11,6 +11,8 @@
 
 use std::path::PathBuf;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
 use url::{Host, Url};
 
 use crate::store::{ErrorKind, Result, StoreError};
@@ -36,12 +38,37 @@ pub struct S3Options {
     pub ca_bundle: Option<PathBuf>,
     /// Leave endpoints that the profile names alone, as those of the environment were.
     pub ignore_configured_endpoints: bool,
+    /// Keys that count instead of all that the SDK would find.
+    pub keys: Option<Credentials>,
 }
 
 impl S3Options {
     /// The profile whose settings count, if one was named.
     pub(super) fn named_profile(&self) -> Option<&str> {
         self.profile.as_deref().or(self.default_profile.as_deref())
+    }
+
+    /// With the keys or the profile of variables that have a prefix. The SDK finds those without one only.
+    pub(super) fn with_keys_of(self, prefix: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let get = |name: &str| env(name).filter(|value| !value.is_empty());
+        // The SDK would look for endpoints in variables without the prefix, too.
+        let own = Self { ignore_configured_endpoints: true, ..self };
+        if own.no_sign_request {
+            return Ok(own);
+        }
+        let profile = || get("AWS_PROFILE").or_else(|| get("AWS_DEFAULT_PROFILE"));
+        match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), profile()) {
+            (Some(id), Some(secret), _) => {
+                let mut keys = Credentials::new(id, secret, get("AWS_SESSION_TOKEN"), None, "environment");
+                keys.get_property_mut_or_default::<Vec<Feature>>().push(Feature::CredentialsEnvVars);
+                Ok(Self { keys: Some(keys), ..own })
+            }
+            (None, None, profile @ Some(_)) => Ok(Self { profile, ..own }),
+            (id, _, _) => {
+                let missing = if id.is_none() { "AWS_ACCESS_KEY_ID" } else { "AWS_SECRET_ACCESS_KEY" };
+                Err(StoreError::new(ErrorKind::Credentials, format!("{prefix}{missing} is not set")))
+            }
+        }
     }
 
     /// Fills what the options leave open from the environment, and checks the endpoint.
@@ -156,6 +183,25 @@ mod tests {
         };
         let env = |name: &str| all.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         assert_eq!(given.clone().resolve(env).unwrap(), given);
+    }
+
+    #[test]
+    fn variables_with_a_prefix_are_keys_or_a_profile_and_half_a_pair_is_refused() {
+        let with = |set: &'static [(&str, &str)]| {
+            let env = move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            S3Options::default().with_keys_of("MINE_", env)
+        };
+        let keys = with(&[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "hunter2")]).unwrap();
+        assert_eq!(keys.keys.as_ref().unwrap().access_key_id(), "id");
+        assert!(!format!("{keys:?}").contains("hunter2"), "{keys:?}");
+        assert_eq!(with(&[("AWS_PROFILE", "p")]).unwrap().profile.as_deref(), Some("p"));
+        for (set, missing) in [
+            (&[("AWS_ACCESS_KEY_ID", "id")][..], "MINE_AWS_SECRET_ACCESS_KEY is not set"),
+            (&[("AWS_SECRET_ACCESS_KEY", "hunter2")], "MINE_AWS_ACCESS_KEY_ID is not set"),
+            (&[("AWS_REGION", "here")], "MINE_AWS_ACCESS_KEY_ID is not set"),
+        ] {
+            assert_eq!(with(set).unwrap_err().message, missing);
+        }
     }
 
     #[test]

@@ -51,7 +51,11 @@ impl Scheme for S3 {
     }
 
     fn resolve(&self, options: StoreOptions, env: Env<'_>) -> Result<StoreOptions> {
-        Ok(StoreOptions { s3: options.s3.resolve(env)?, ..options })
+        let s3 = match &options.env_prefix {
+            Some(prefix) => options.s3.with_keys_of(prefix, env)?,
+            None => options.s3,
+        };
+        Ok(StoreOptions { s3: s3.resolve(env)?, ..options })
     }
 
     fn remedy_of_options(&self, error: &StoreError) -> &'static str {

@@ -1,6 +1,7 @@
 //! The S3 server of fitsfs's tests, demo and benchmarks.
 //!
-//! It speaks the read part of S3 (and plain PutObject and DeleteObject) on the loopback interface, logs each request,
+//! It speaks the read part of S3 (and plain PutObject and DeleteObject) on the loopback interface, and what a reader needs of
+//! Azure, Google Cloud Storage and nginx (`dialect`), logs each request,
 //! models a network's latency and rates, and goes wrong on demand:
 //!
 //! ```
@@ -26,6 +27,7 @@ mod clock;
 mod conditions;
 mod content;
 mod control;
+mod dialect;
 mod error;
 mod fault;
 mod gzip;

@@ -8,6 +8,7 @@ use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Dialect;
 use crate::error::Refusal;
 
 /// The operations that the server tells apart.
@@ -52,6 +53,7 @@ impl fmt::Display for Op {
 /// A request, understood.
 #[derive(Debug)]
 pub(crate) struct Call {
+    pub dialect: Dialect,
     pub op: Op,
     pub method: Method,
     pub bucket: String,
@@ -69,8 +71,9 @@ impl Call {
         let raw_path = parts.uri.path().to_owned();
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         // One slash only: the key may begin with another.
-        let path = raw_path.strip_prefix('/').unwrap_or(&raw_path);
+        let (dialect, path) = Dialect::of(&raw_path);
         let (bucket, key) = match virtual_host(parts) {
+            _ if dialect != Dialect::S3 => (String::new(), String::new()),
             Some(bucket) => (bucket, decode(path)?),
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
@@ -83,7 +86,9 @@ impl Call {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| Ok((decode(name)?, decode(&value.replace('+', "%20"))?)))
             .collect::<Result<Vec<_>, Refusal>>()?;
+        let path = path.to_owned();
         let mut call = Call {
+            dialect,
             op: Op::Other,
             method: parts.method.clone(),
             bucket,
@@ -93,7 +98,10 @@ impl Call {
             raw_query,
             headers: parts.headers.clone(),
         };
-        call.op = call.classify();
+        match dialect {
+            Dialect::S3 => call.op = call.classify(),
+            other => other.read(&mut call, &path)?,
+        }
         Ok(call)
     }
 
@@ -166,7 +174,7 @@ fn virtual_host(parts: &Parts) -> Option<String> {
     host.strip_suffix(".localhost").filter(|bucket| !bucket.is_empty()).map(str::to_owned)
 }
 
-fn decode(text: &str) -> Result<String, Refusal> {
+pub(crate) fn decode(text: &str) -> Result<String, Refusal> {
     let decoded = percent_decode_str(text).decode_utf8();
     let refuse = |_| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI", "Couldn't parse the specified URI.");
     decoded.map(|text| text.into_owned()).map_err(refuse)

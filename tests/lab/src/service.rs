@@ -84,7 +84,10 @@ impl Service {
             },
             prefix: head.prefix.clone(),
             delimiter: head.delimiter.clone(),
-            max_keys: if fault == Some(&Kind::IgnoreMaxKeys) { usize::MAX } else { head.max_keys },
+            max_keys: match fault == Some(&Kind::IgnoreMaxKeys) || call.dialect.has_no_pages() {
+                true => usize::MAX,
+                false => head.max_keys,
+            },
         };
         let page = self.buckets.read(&call.bucket, |bucket| listing::list(&bucket.objects, &query));
         let mut page = page.ok_or_else(|| Refusal::no_such_bucket(&call.bucket))?;
@@ -98,7 +101,7 @@ impl Service {
             }
             _ => {}
         }
-        Ok(Reply::xml(xml::listing(&head, &page)))
+        Ok(call.dialect.listing(&head, &page).unwrap_or_else(|| Reply::xml(xml::listing(&head, &page))))
     }
 
     /// A bucket that keeps no versions lists what is there, as S3 does.
@@ -143,6 +146,13 @@ impl Service {
     /// GET and HEAD; the body of a HEAD is dropped when the answer is sent.
     async fn object(&self, call: &Call, fault: Option<&Kind>) -> Result<Reply, Refusal> {
         let object = self.found(call)?;
+        let object = call.dialect.seen(object);
+        if call.dialect.is_of_another_version(call, &object) {
+            return Err(Refusal::no_such_key(&call.key));
+        }
+        if let Some(told) = call.dialect.told(call, &object) {
+            return Ok(told);
+        }
         match conditions::check(&call.headers, &object, IfMatch::under(fault)) {
             Verdict::Failed(condition) => return Err(Refusal::precondition_failed(condition)),
             Verdict::NotModified => {
@@ -262,6 +272,7 @@ fn describe(reply: &mut Reply, call: &Call, object: &Object, fault: Option<&Kind
             reply.header(HeaderName::from_static(name), value);
         }
     }
+    call.dialect.describe(reply, object);
     reply.header(header::LAST_MODIFIED, &time);
     reply.header(header::ACCEPT_RANGES, "bytes");
     reply.header(header::CONTENT_TYPE, content_type(&call.key));
