@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from server import NETWORKS, lab
 from systems import empty_folder, environment
 
