@@ -276,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn a_few_connections_that_the_line_does_not_limit_show_no_slower_line() {
+        let (mut measured, mut now) = (Measured::default(), Instant::now());
+        transfers(&mut measured, &mut now, 4, 30, 360e6);
+        assert!(measured.pace().bandwidth > 500e6, "four of 90 MB/s: {:?}", measured.pace());
+        (0..10).for_each(|_| transfers(&mut measured, &mut now, 8, 30, 600e6));
+        (0..10).for_each(|_| transfers(&mut measured, &mut now, 4, 30, 360e6));
+        assert!(measured.pace().bandwidth > 500e6, "{:?}", measured.pace());
+        // These share what there is.
+        (0..20).for_each(|_| transfers(&mut measured, &mut now, 4, 30, 120e6));
+        assert!(measured.pace().bandwidth < 300e6, "{:?}", measured.pace());
+    }
+
+    #[test]
     fn a_line_that_becomes_slow_shows() {
         let (mut measured, mut now) = (Measured::default(), Instant::now());
         (0..10).for_each(|_| transfers(&mut measured, &mut now, 8, 30, 600e6));

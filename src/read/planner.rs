@@ -45,6 +45,11 @@ const TAIL: u64 = 64 << 10;
 /// Files up to this size are fetched whole: the bytes cost less time than a second round trip.
 const WHOLE_FILE: u64 = 256 << 10;
 
+/// A reader needs no more ahead of it than what arrives within so many round trips, and not less than so many bytes. Beyond
+/// that it waits for the line, however far readahead goes, and where it ends all of that is wasted.
+const ROUNDS_AHEAD: f64 = 8.0;
+const MIN_AHEAD: u64 = 8 << 20;
+
 /// What is there when a program reads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Given {
@@ -270,11 +275,12 @@ impl Planner {
 
     /// Bytes have arrived: walks on along the headers that `held` can show, and says what the walk needs next.
     pub fn on_arrival(&mut self, held: impl Fn(&Range<u64>) -> Option<Bytes>, pace: &Pace) -> Vec<Planned> {
+        let max_ahead = self.max_ahead(pace);
         self.headers.walk(&held);
         let mut ahead = self.pursue(pace);
         let touched = self.headers.touched();
         let hdus = &self.headers.layout().hdus;
-        let expected = self.compressed.on_arrival(hdus, touched, held, pace, self.max_ahead);
+        let expected = self.compressed.on_arrival(hdus, touched, held, pace, max_ahead);
         self.compressed.known().for_each(|(hdu, tiles)| self.replay.learn_tiles(hdu, tiles));
         ahead.extend(self.plan_expected(expected));
         ahead.extend(self.follow_replay(pace));
@@ -294,9 +300,10 @@ impl Planner {
 
     /// What a program that reads `range` is likely to want of other compressed images.
     fn expect_images(&mut self, range: &Range<u64>, held: bool, pace: &Pace) -> Expected {
+        let max_ahead = self.max_ahead(pace);
         let hdus = &self.headers.layout().hdus;
         match self.headers.layout().hdu_at(range.end - 1).filter(|_| !is_tail(range, self.size)) {
-            Some(hdu) => self.compressed.note(hdu, hdus, range, held, pace, self.max_ahead),
+            Some(hdu) => self.compressed.note(hdu, hdus, range, held, pace, max_ahead),
             None => Expected::default(),
         }
     }
@@ -359,6 +366,11 @@ impl Planner {
         if self.named_fits {
             decision.ahead.extend(self.headers.first());
         }
+    }
+
+    /// How many bytes are read ahead of a reader at most.
+    fn max_ahead(&self, pace: &Pace) -> u64 {
+        self.max_ahead.min(((pace.latency * pace.bandwidth * ROUNDS_AHEAD) as u64).max(MIN_AHEAD))
     }
 
     /// The whole blocks that hold `range`, ending with the file.

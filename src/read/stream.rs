@@ -103,6 +103,11 @@ impl Streams {
         Self { streams: Vec::new(), caution: 0, max_ahead, ticks: 0 }
     }
 
+    /// From now on each stream is read ahead by at most `max_ahead` bytes.
+    pub fn bound(&mut self, max_ahead: u64) {
+        self.max_ahead = max_ahead;
+    }
+
     /// Whether streams have left their readahead unread: places that only hint at more are not to be trusted.
     pub fn is_cautious(&self) -> bool {
         self.caution > 0

@@ -80,7 +80,7 @@ impl Grid {
     /// How wide a row of a pattern may be.
     fn widest(&self) -> u64 {
         let row = self.strides.first().filter(|_| !self.has_short_rows);
-        row.map_or(0, |row| row.next_multiple_of(PAGE) + PAGE).min(MAX_BATCH_BYTES / WIDEST_SHARE).max(MAX_WIDTH)
+        row.map_or(0, |row| row.next_multiple_of(PAGE) + PAGE).clamp(MAX_WIDTH, MAX_BATCH_BYTES / WIDEST_SHARE)
     }
 }
 
@@ -495,6 +495,31 @@ mod tests {
 
     fn rows(first: u64, stride: u64, count: u64) -> impl Iterator<Item = u64> {
         (0..count).map(move |row| DATA.start + first + row * stride)
+    }
+
+    /// Every other row of an image, whole.
+    #[test]
+    fn wide_rows_are_fetched_whole() {
+        let (mut strides, row) = (Strides::default(), 326_816);
+        let (reads, fetched) = map(&mut strides, &grid(&[row]), &REGION, rows(0, 2 * row, 170), row);
+        assert!(reads < 400, "{reads} READs that wait for 170 rows");
+        assert!(fetched < 2 * 170 * row, "{fetched} bytes");
+    }
+
+    #[test]
+    fn a_reader_that_reads_on_is_in_no_pattern() {
+        let (mut strides, plane) = (Strides::default(), 12_564_608);
+        let grid = Grid { has_short_rows: true, ..grid(&[plane]) };
+        for n in 0..3 {
+            let at = DATA.start + n * plane;
+            strides.advance(&(at..at + PAGE), 0, &grid, &HOME);
+        }
+        let start = DATA.start + 3 * plane;
+        let mut reads = (start..start + plane).step_by(128 << 10).map(|at| at..at + (128 << 10));
+        let first = reads.next().unwrap();
+        assert!(strides.advance(&first, 0, &grid, &HOME).is_some(), "it begins like one");
+        let followed = reads.filter(|read| strides.advance(read, 0, &grid, &HOME).is_some()).count();
+        assert!(followed <= 2, "{followed} READs of a plane were taken for a row");
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Planner {
         };
         let first = hdu.map_or(0, |hdu| self.first_step(&hdu, &range, pace)).max(near);
         let is_expected = self.streams.continues(&range);
+        self.streams.bound(self.max_ahead(pace));
         self.follow_stream(range, held, first, decision);
         is_expected
     }
@@ -104,7 +105,7 @@ impl Planner {
         if (is_other && !self.compressed.follows(hdu)) || is_tail(range, self.size) {
             return false;
         }
-        match self.compressed.follow(hdu, range, held, pace, self.max_ahead) {
+        match self.compressed.follow(hdu, range, held, pace, self.max_ahead(pace)) {
             None => return false,
             Some(Followed::Table(table)) => {
                 // A long one is on its way, and the reader waits for no more than it has asked for.
@@ -122,7 +123,8 @@ impl Planner {
         if is_tail(range, self.size) {
             return false;
         }
-        let Some(InHeap { rows, ahead }) = self.arrays.follow(hdu, range, pace, self.max_ahead) else { return false };
+        let max_ahead = self.max_ahead(pace);
+        let Some(InHeap { rows, ahead }) = self.arrays.follow(hdu, range, pace, max_ahead) else { return false };
         let rows = rows.map(|rows| Planned { range: self.blocks(rows), origin: Origin::Predicted });
         decision.ahead.extend(rows);
         let Some(ahead) = ahead else { return false };
@@ -133,7 +135,7 @@ impl Planner {
     /// Whether a read is one of several that ascend, and plans what lies between those to come: within the data unit, unless
     /// they have come from another one.
     fn follow_ascent(&mut self, range: &Range<u64>, pace: &Pace, decision: &mut Decision) -> bool {
-        let ahead = self.ascent.advance(range, pace, self.max_ahead);
+        let ahead = self.ascent.advance(range, pace, self.max_ahead(pace));
         let unit = self.unit_at(range.start);
         let end = if unit.contains(&self.ascent.start()) { unit.end } else { self.size };
         let ahead = ahead.map(|ahead| ahead.start..ahead.end.min(end)).filter(|ahead| ahead.start < ahead.end);
@@ -206,7 +208,7 @@ impl Planner {
         let whole = self.reads_units || read.end - read.start >= LARGE_READ;
         let rows = hdu.row_len() < LONG_ROW / 2 && !self.has_sparse_rows(hdu, pace);
         match from_start && !self.streams.is_cautious() {
-            true if self.reads_units || packed => hdu.data_span.min(self.max_ahead),
+            true if self.reads_units || packed => hdu.data_span.min(self.max_ahead(pace)),
             true if whole => hdu.data_span.min(8 * LARGE_STEP),
             true if computed => 8 * UNIT_START,
             true => UNIT_START,

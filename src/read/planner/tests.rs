@@ -236,3 +236,22 @@ fn random_reads_fetch_what_they_read() {
     }
     assert!(fetched <= 1000 * 2 * BLOCK, "{fetched} bytes for 1,000 reads of 4 KiB");
 }
+
+/// Where the line is slow, megabytes ahead are as good as tens of them, and a reader of one plane of a cube leaves them all.
+#[test]
+fn readahead_goes_as_far_as_the_line_brings_in_a_few_round_trips() {
+    let home = Pace::measured(0.1, 12e6);
+    let beyond = |pace: &Pace| {
+        let mut planner = Planner::new(512 * MIB, false, None, 64 * MIB, 16 * MIB);
+        let reads = (0..320).map(|n| n * WINDOW..(n + 1) * WINDOW);
+        let mut planned_to = 0;
+        for read in reads {
+            let given = Given { held: read.end <= planned_to, unseen: 0 };
+            let ahead = planner.on_read(read, given, pace).ahead;
+            planned_to = ahead.iter().map(|planned| planned.range.end).fold(planned_to, u64::max);
+        }
+        planned_to - 320 * WINDOW
+    };
+    assert!((4 * MIB..10 * MIB).contains(&beyond(&home)), "{}", beyond(&home));
+    assert!(beyond(&PACE) > 20 * MIB, "{}", beyond(&PACE));
+}
