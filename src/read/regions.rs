@@ -6,8 +6,8 @@
 //! predict. So a program takes at most about twice the time of the better way, and what is fetched beyond its
 //! reads is bounded by what its waits would have transferred.
 //!
-//! Regions are nested: 64 KiB, and four times as much at each level, up to the data unit, then the file. They begin at
-//! the start of the data unit. A READ that waits buys the largest region that has earned its price and in which the READs
+//! Regions are nested: 64 KiB, and four times as much at each level, up to the data unit, then as far beyond it, up to the
+//! file. Within a data unit they begin at its start. A READ that waits buys the largest region that has earned its price and in which the READs
 //! are not all in one part, so neighbourhoods are bought before planes, and planes before cubes.
 
 use std::collections::VecDeque;
@@ -53,10 +53,11 @@ const RECENT: usize = 16;
 /// A region is bought from so many READs that waited on: one may be there by chance.
 const MIN_READS: u32 = 2;
 
-/// A region of a data unit (`unit` is its start), or the whole file.
+/// A region of a data unit (`unit` is its start), one of several units beside one another, or the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Region {
     Part { unit: u64, level: u32, index: u64 },
+    Neighbours { length: u64, index: u64 },
     File,
 }
 
@@ -245,6 +246,14 @@ impl Regions {
             }
         }
         if unit.start > 0 || unit.end < self.size || regions.is_empty() {
+            // Neighbouring units, before all of them.
+            let mut length = (unit.end - unit.start).max(SMALLEST).saturating_mul(FANOUT);
+            while length.saturating_mul(FANOUT) <= self.size {
+                let index = at / length;
+                let range = index * length..((index + 1) * length).min(self.size);
+                regions.push((Region::Neighbours { length, index }, range));
+                length = length.saturating_mul(FANOUT);
+            }
             regions.push((Region::File, 0..self.size));
         }
         regions
