@@ -477,6 +477,18 @@ async fn an_index_on_disk_saves_the_pass() {
     assert!(matches!(second.known.get(&outer.identity().hash()).unwrap().windows, Windows::Disk(_)), "no other pass");
 }
 
+/// Regression: a GET began whether or not it could go on, so that archived files were opened and could not be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_fails_before_it_answers() {
+    let rig = Rig::new();
+    let (gunzip, outer) = (rig.gunzip(false), rig.outer().await);
+    let object = gunzip.prove(&outer).await.unwrap();
+    assert!(object.get(5..5).await.is_ok() && get(&object, 5..5).await.unwrap().is_empty());
+    std::fs::write(rig.path("files/x.fits.gz"), "another").unwrap();
+    let answer = object.get(5 * MIB..5 * MIB + 1).await;
+    assert_eq!(answer.err().map(|error| error.kind), Some(ErrorKind::VersionChanged));
+}
+
 /// The points, their windows, or both: what is damaged is not there, and there is another pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_index_is_made_anew() {
