@@ -188,7 +188,7 @@ impl Gunzip {
     }
 
     fn object_of(self: &Arc<Self>, outer: &Object, known: Option<&Known>) -> Object {
-        let (key, ending) = outer.key().split_at(outer.key().len().saturating_sub(names::ENDING));
+        let (key, ending) = inner_key(outer.key());
         let most = most_plain(outer.size());
         let size = known.map_or(most, |known| if known.damage.is_some() { most } else { known.index.size() });
         let meta = ObjectMeta { key: key.to_owned(), size, ..ObjectMeta::clone(&outer.meta) };
@@ -342,6 +342,11 @@ async fn advance_elsewhere(mut cursor: Cursor, piece: u64) -> Result<(Cursor, st
         (cursor, reached)
     };
     tokio::task::spawn_blocking(advance).await.map_err(|error| ended(&error))
+}
+
+/// The key of what is in a file, and the rest of the key of the file. A list gives a key any name: it may end otherwise.
+fn inner_key(key: &str) -> (&str, &str) {
+    key.split_at(key.floor_char_boundary(key.len().saturating_sub(names::ENDING)))
 }
 
 fn damaged(outer: &Object, Damage(damage): Damage) -> StoreError {

@@ -489,6 +489,18 @@ async fn what_cannot_be_read_fails_before_it_answers() {
     assert_eq!(answer.err().map(|error| error.kind), Some(ErrorKind::VersionChanged));
 }
 
+/// Regression: a panic, where the key that a list names `x.fits.gz` ends in letters of several bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_end_otherwise_than_its_name() {
+    let rig = Rig::new();
+    let (gunzip, outer) = (rig.gunzip(false), rig.outer().await);
+    for key in ["\u{e9}\u{e9}", "a\u{1f52d}", "x", ""] {
+        let meta = Arc::new(ObjectMeta { key: key.to_owned(), ..ObjectMeta::clone(&outer.meta) });
+        let inner = gunzip.object(&Object { meta, ..outer.clone() });
+        assert!(key.starts_with(inner.key()), "{key}");
+    }
+}
+
 /// The points, their windows, or both: what is damaged is not there, and there is another pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_index_is_made_anew() {
