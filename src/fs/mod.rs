@@ -164,8 +164,7 @@ impl Filesystem {
     }
 
     /// Opens a file. Waits for no request, unless the object may have to be restored from an archive, or its size is not
-    /// proved. Returns the file that
-    /// the kernel is to read by itself, if `may_back` says that it can and there is one.
+    /// proved. Returns the file that the kernel is to read by itself, if `may_back` says that it can and there is one.
     pub async fn open(self: &Arc<Self>, ino: u64, flags: i32, may_back: bool) -> Result<Option<Arc<Backing>>> {
         let inode = self.inode(ino)?;
         let object = object_of(&inode)?;

@@ -11,8 +11,7 @@ use super::inflate::Inflater;
 /// A place in a span.
 pub struct Cursor {
     inflater: Inflater,
-    /// The plain bytes of the span.
-    plain: Range<u64>,
+    span: Span,
     /// Compressed bytes that were not asked for yet.
     compressed: Range<u64>,
     /// Input that was not consumed.
@@ -36,7 +35,7 @@ impl Cursor {
     pub fn new(span: &Span, window: &[u8]) -> Self {
         Self {
             inflater: Inflater::at(span.restart, window),
-            plain: span.plain.clone(),
+            span: span.clone(),
             compressed: span.compressed.clone(),
             input: Bytes::new(),
             given: Vec::new(),
@@ -47,6 +46,11 @@ impl Cursor {
     /// Where the next piece begins.
     pub fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Whether it is in this span: another pass may have found others.
+    pub fn is_in(&self, span: &Span) -> bool {
+        self.span == *span
     }
 
     /// The compressed bytes that it needs next, at most so many. None at the end of the span.
@@ -63,7 +67,7 @@ impl Cursor {
 
     /// Decompresses up to the end of the piece, as far as the input goes.
     pub fn advance(&mut self, piece: u64) -> Result<Reached, Damage> {
-        let wanted = piece.min(self.plain.end - self.at) as usize;
+        let wanted = piece.min(self.span.plain.end - self.at) as usize;
         while self.given.len() < wanted {
             let step = self.inflater.step(&self.input)?;
             let is_idle = step.consumed == 0 && step.plain.is_empty() && !step.is_restart;
@@ -83,6 +87,6 @@ impl Cursor {
 
     /// Whether it is at the end of the span.
     pub fn is_over(&self) -> bool {
-        self.at >= self.plain.end
+        self.at >= self.span.plain.end
     }
 }

@@ -188,7 +188,7 @@ impl Gunzip {
     }
 
     fn object_of(self: &Arc<Self>, outer: &Object, known: Option<&Known>) -> Object {
-        let (key, ending) = outer.key().split_at(outer.key().len().saturating_sub(names::ENDING));
+        let (key, ending) = inner_key(outer.key());
         let most = most_plain(outer.size());
         let size = known.map_or(most, |known| if known.damage.is_some() { most } else { known.index.size() });
         let meta = ObjectMeta { key: key.to_owned(), size, ..ObjectMeta::clone(&outer.meta) };
@@ -263,7 +263,7 @@ impl Gunzip {
                 return Err(damaged(outer, known.damage.unwrap_or(beyond)));
             };
             let start = offset - (offset - span.plain.start) % self.sizes.part;
-            if let Some(piece) = self.piece_of(outer, id, &known, &span, start).await? {
+            if let Some(piece) = self.piece_of(outer, id, &known, &span, start..offset + 1).await? {
                 return Ok((start, piece));
             }
             tracing::warn!(url = outer.url(), "restart points of a file are lost; it is passed over again");
@@ -272,26 +272,29 @@ impl Gunzip {
         Err(StoreError::new(ErrorKind::BadResponse, format!("{}: its restart points are lost", outer.url())))
     }
 
-    /// The piece of a span that begins at `start`; none if the window of the span is lost.
+    /// The piece of a span that begins where `wanted` does, and has all of that; none if the window of the span is lost.
     async fn piece_of(
         &self,
         outer: &Object,
         id: u128,
         known: &Known,
         span: &Span,
-        start: u64,
+        wanted: Range<u64>,
     ) -> Result<Option<Bytes>> {
-        if let Some(piece) = self.pieces.get(&(id, start)) {
+        let start = wanted.start;
+        // One that ends before that is of an earlier index, whose spans were shorter.
+        let kept = || self.pieces.get(&(id, start)).filter(|piece| piece.len() as u64 >= wanted.end - start);
+        if let Some(piece) = kept() {
             return Ok(Some(piece));
         }
         // One reader goes through a span at a time: what others want of it is mostly on its way.
         let place = self.cursors.get_with((id, span.number), Arc::default);
         let mut place = place.lock().await;
-        if let Some(piece) = self.pieces.get(&(id, start)) {
+        if let Some(piece) = kept() {
             return Ok(Some(piece));
         }
         let _turn = self.decoders.acquire().await;
-        let mut cursor = match place.take().filter(|cursor| cursor.at() <= start) {
+        let mut cursor = match place.take().filter(|cursor| cursor.is_in(span) && cursor.at() <= start) {
             Some(cursor) => cursor,
             None => {
                 let Some(window) = self.window(known, span).await else { return Ok(None) };
@@ -342,6 +345,11 @@ async fn advance_elsewhere(mut cursor: Cursor, piece: u64) -> Result<(Cursor, st
         (cursor, reached)
     };
     tokio::task::spawn_blocking(advance).await.map_err(|error| ended(&error))
+}
+
+/// The key of what is in a file, and the rest of the key of the file. A list gives a key any name: it may end otherwise.
+fn inner_key(key: &str) -> (&str, &str) {
+    key.split_at(key.floor_char_boundary(key.len().saturating_sub(names::ENDING)))
 }
 
 fn damaged(outer: &Object, Damage(damage): Damage) -> StoreError {

@@ -29,7 +29,7 @@ impl Plain {
         Self { gunzip, outer, id }
     }
 
-    /// The file as it is compressed.
+    /// What no program needs of it: names, and the first bytes of an unknown version.
     fn refuse<T>(&self) -> Result<T> {
         let url = self.outer.url();
         Err(StoreError::new(
@@ -79,20 +79,28 @@ impl Store for Plain {
         self.refuse()
     }
 
+    /// The first bytes are here before it answers: what cannot be read, as when it is archived, fails at once.
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
-        let (gunzip, outer) = (self.gunzip.clone(), self.outer.clone());
-        let next = move |range: Range<u64>| {
-            let (gunzip, outer) = (gunzip.clone(), outer.clone());
-            async move {
-                if range.is_empty() {
-                    return Ok::<Option<(Bytes, Range<u64>)>, StoreError>(None);
-                }
-                let (at, piece) = gunzip.piece(&outer, range.start).await?;
-                let end = range.end.min(at + piece.len() as u64);
-                let bytes = piece.slice((range.start - at) as usize..(end - at) as usize);
-                Ok(Some((bytes, end..range.end)))
-            }
+        let next = |(gunzip, outer, range)| next(gunzip, outer, range);
+        let (first, rest) = match next((self.gunzip.clone(), self.outer.clone(), range)).await? {
+            Some((bytes, rest)) => (Some(Ok(bytes)), Some(rest)),
+            None => (None, None),
         };
-        Ok(Body { version: object.version.clone(), stream: stream::try_unfold(range, next).boxed() })
+        let rest = stream::iter(rest).flat_map(move |rest| stream::try_unfold(rest, next).boxed());
+        Ok(Body { version: object.version.clone(), stream: stream::iter(first).chain(rest).boxed() })
     }
+}
+
+/// What is read, and what is left to read.
+type Left = (Arc<Gunzip>, Object, Range<u64>);
+
+/// The next bytes of a range; none at its end.
+async fn next(gunzip: Arc<Gunzip>, outer: Object, range: Range<u64>) -> Result<Option<(Bytes, Left)>> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let (at, piece) = gunzip.piece(&outer, range.start).await?;
+    let end = range.end.min(at + piece.len() as u64);
+    let bytes = piece.slice((range.start - at) as usize..(end - at) as usize);
+    Ok(Some((bytes, (gunzip, outer, end..range.end))))
 }

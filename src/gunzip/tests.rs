@@ -477,6 +477,51 @@ async fn an_index_on_disk_saves_the_pass() {
     assert!(matches!(second.known.get(&outer.identity().hash()).unwrap().windows, Windows::Disk(_)), "no other pass");
 }
 
+/// Regression: what was kept of a file by one index was used with another, of a mount with other memory. That was a panic,
+/// or a loop without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_index_takes_nothing_from_the_places_of_the_one_before() {
+    let rig = Rig::new();
+    let outer = rig.outer().await;
+    let (fine, coarse) = (rig.gunzip(false), Gunzip::new(None, None, 1 << 20, Handle::current()));
+    let of_coarse = coarse.pass(&outer).await.unwrap();
+    let object = fine.prove(&outer).await.unwrap();
+    for number in 0.. {
+        let Some(span) = fine.known_of(&outer).await.unwrap().index.span(number * 2 * MIB) else { break };
+        // The first piece: its cursor stays in the span.
+        get(&object, span.plain.start..span.plain.start + 1).await.unwrap();
+    }
+    get(&object, 0..6 * MIB).await.unwrap();
+    assert!(of_coarse.index.bytes() < fine.known_of(&outer).await.unwrap().index.bytes());
+    fine.known.insert(outer.identity().hash(), of_coarse);
+    let read = tokio::time::timeout(Duration::from_secs(100), get(&object, 0..object.size())).await;
+    assert!(read.expect("it comes to an end").unwrap() == rig.plain);
+}
+
+/// Regression: a GET began whether or not it could go on, so that archived files were opened and could not be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_fails_before_it_answers() {
+    let rig = Rig::new();
+    let (gunzip, outer) = (rig.gunzip(false), rig.outer().await);
+    let object = gunzip.prove(&outer).await.unwrap();
+    assert!(object.get(5..5).await.is_ok() && get(&object, 5..5).await.unwrap().is_empty());
+    std::fs::write(rig.path("files/x.fits.gz"), "another").unwrap();
+    let answer = object.get(5 * MIB..5 * MIB + 1).await;
+    assert_eq!(answer.err().map(|error| error.kind), Some(ErrorKind::VersionChanged));
+}
+
+/// Regression: a panic, where the key that a list names `x.fits.gz` ends in letters of several bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_end_otherwise_than_its_name() {
+    let rig = Rig::new();
+    let (gunzip, outer) = (rig.gunzip(false), rig.outer().await);
+    for key in ["\u{e9}\u{e9}", "a\u{1f52d}", "x", ""] {
+        let meta = Arc::new(ObjectMeta { key: key.to_owned(), ..ObjectMeta::clone(&outer.meta) });
+        let inner = gunzip.object(&Object { meta, ..outer.clone() });
+        assert!(key.starts_with(inner.key()), "{key}");
+    }
+}
+
 /// The points, their windows, or both: what is damaged is not there, and there is another pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_index_is_made_anew() {
