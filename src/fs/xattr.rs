@@ -27,6 +27,11 @@ pub const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
 
 const ETAG: &str = "user.fitsfs.etag";
 
+/// Whether an attribute is of a version of an object, as its store tells it.
+pub fn is_of_version(name: &str) -> bool {
+    matches!(name, ARCHIVE | CACHED | VERSION | STORAGE_CLASS | ETAG)
+}
+
 /// The value of an attribute that needs no request; none if the file does not have it.
 pub fn value(object: &Object, name: &str) -> Option<Vec<u8>> {
     let meta = &object.meta;
