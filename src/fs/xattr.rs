@@ -2,6 +2,7 @@
 //!
 //! They are readable by name and not listed, since programs that copy files copy every attribute that is listed.
 
+use crate::gunzip;
 use crate::store::Object;
 
 /// The attribute that holds the map of HDUs, or of the blocks of an ASDF file; it and [`ARCHIVE`] may cost requests.
@@ -37,7 +38,7 @@ pub fn value(object: &Object, name: &str) -> Option<Vec<u8>> {
     let meta = &object.meta;
     match name {
         URL => Some(object.url().into_bytes()),
-        STORE => Some(object.source.store.id().as_bytes().to_vec()),
+        STORE => Some(gunzip::outer_store(object.source.store.id()).as_bytes().to_vec()),
         ETAG => meta.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
         VERSION => meta.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
         STORAGE_CLASS => Some(meta.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec()),

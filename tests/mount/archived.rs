@@ -229,3 +229,20 @@ fn the_version_of_a_file_as_it_was_is_told() {
     assert!(in_folder.is_some());
     assert_eq!(version_in(&format!("s3://{BUCKET}/d/old.fits"), "old.fits"), in_folder);
 }
+
+/// Regression: what is in a compressed file is in no store of its own, and was refused as that of another endpoint.
+#[test]
+fn what_is_in_an_archived_gzip_file_is_restored_with_it() {
+    let rig = rig();
+    rig.lab.put(BUCKET, "gz/x.fits.gz", pattern(MIB, 5));
+    rig.lab.set_storage_class(BUCKET, "gz/x.fits.gz", "GLACIER");
+    rig.mount(&["--gunzip"]);
+    assert_eq!(names(&rig.path("gz")).unwrap().len(), 2);
+    for (place, state) in [("gz", "restoring"), ("gz/x.fits", "restoring")] {
+        let ordered = restore(&rig, &[rig.path(place).to_str().unwrap()]).output().unwrap();
+        assert!(ordered.status.success(), "{place}: {}", text(&ordered));
+        assert_eq!(states(&ordered), [("x.fits.gz".to_owned(), state.to_owned())], "{place}");
+        assert_eq!(lines(&ordered).len(), 1, "it is one object: {}", text(&ordered));
+    }
+    assert_eq!(rig.lab.count(|request| request.op == Op::RestoreObject), 1);
+}
