@@ -80,7 +80,7 @@ impl Grid {
     /// How wide a row of a pattern may be.
     fn widest(&self) -> u64 {
         let row = self.strides.first().filter(|_| !self.has_short_rows);
-        row.map_or(0, |row| row.next_multiple_of(PAGE) + PAGE).min(MAX_BATCH_BYTES / WIDEST_SHARE).max(MAX_WIDTH)
+        row.map_or(0, |row| row.next_multiple_of(PAGE) + PAGE).clamp(MAX_WIDTH, MAX_BATCH_BYTES / WIDEST_SHARE)
     }
 }
 
