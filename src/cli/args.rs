@@ -98,8 +98,8 @@ impl S3Args {
 pub struct MountArgs {
     /// SOURCEs and MOUNTPOINT. A source is a URL (s3://bucket[/prefix], az://account/container, gs://bucket,
     /// https://host/path/, file:///dir), NAME=URL for one at a place of its own, a preset such as mast, a list of
-    /// products such as products.csv, or a file of sources such as sources.toml; of several the first wins. The mountpoint is last, and begins with / or . (default:
-    /// what STORAGE_BUCKET names, /app/data/mast)
+    /// products such as products.csv, or a file of sources such as sources.toml; of several the first wins. The mountpoint is
+    /// last, and begins with / or . (default: what STORAGE_BUCKET names, /app/data/mast)
     #[arg(value_name = "SOURCE | MOUNTPOINT")]
     pub places: Vec<String>,
     /// Mount read-only (this is the default)

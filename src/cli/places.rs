@@ -12,6 +12,8 @@ use crate::fs::xattr;
 use crate::mast;
 use crate::presets::PRESETS;
 use crate::printable::printable;
+use crate::store::SourceUrl;
+use crate::tree::split;
 
 /// Prints the public archives that have names.
 pub fn presets(args: &PresetsArgs) -> Result<(), String> {
@@ -82,16 +84,26 @@ fn paths_of_product(mounts: &[Mounted], uri: &str) -> Result<Vec<PathBuf>, Strin
 /// The path of an object under a mount, if the source (`URL` or `NAME=URL`) has it.
 fn path_in(mountpoint: &Path, source: &str, url: &str) -> Option<PathBuf> {
     let (at, root) = placed(source);
-    let below = url.strip_prefix(root)?.strip_prefix('/')?;
-    Some(mountpoint.join(at).join(below))
+    let by_key = || {
+        let (source, key) = key_in(root, url)?;
+        Some(key.strip_prefix(&source.prefix)?.to_owned())
+    };
+    let by_text = || Some(url.strip_prefix(root)?.strip_prefix('/')?.to_owned());
+    Some(mountpoint.join(at).join(by_key().or_else(by_text)?))
+}
+
+/// A source, and the key in its store that a URL names: names of web servers are escaped in URLs, and not in paths.
+fn key_in(root: &str, url: &str) -> Option<(SourceUrl, String)> {
+    let (source, (store, key)) = (SourceUrl::parse(root).ok()?, SourceUrl::parse_object(url).ok()?);
+    source.is_in_store_of(&store).then_some((source, key))
 }
 
 /// The same where the source is this object itself, and no folder.
 fn path_of_file(mountpoint: &Path, source: &str, url: &str) -> Option<PathBuf> {
     let (at, root) = placed(source);
-    let (_, key) = url.split_once("://")?.1.split_once('/')?;
-    let name = key.rsplit('/').next().filter(|_| url == root)?;
-    Some(mountpoint.join(at).join(name))
+    let by_key = || key_in(root, url).filter(|(source, key)| source.key() == Some(key)).map(|(_, key)| key);
+    let by_text = || Some(url.split_once("://")?.1.split_once('/')?.1.to_owned()).filter(|_| url == root);
+    Some(mountpoint.join(at).join(split(&by_key().or_else(by_text)?).1))
 }
 
 /// The place of a source, and its URL.
@@ -129,6 +141,10 @@ mod tests {
         let file = |source, url| path_of_file(Path::new("/mnt"), source, url);
         assert_eq!(file("a=https://h/d/x.fits", "https://h/d/x.fits").unwrap(), Path::new("/mnt/a/x.fits"));
         assert_eq!((file("s3://b", "s3://b"), file("s3://b/x", "s3://b/y")), (None, None));
+        assert_eq!(path("https://h/a b/", "https://h/a%20b/c%2Bd.fits").unwrap(), Path::new("/mnt/c+d.fits"));
+        assert_eq!(file("https://h/d/a b.fits", "https://h/d/a%20b.fits").unwrap(), Path::new("/mnt/a b.fits"));
+        assert_eq!(path("file:///data", "file:///data/d/x%20y").unwrap(), Path::new("/mnt/d/x%20y"));
+        assert_eq!(path("s3://b", "s3://b/x%20y").unwrap(), Path::new("/mnt/x%20y"));
         for other in ["s3://bb/x", "s3://c/x", "s3://b"] {
             assert_eq!(path("s3://b", other), None, "{other}");
         }

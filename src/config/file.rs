@@ -225,8 +225,18 @@ fn set(entry: &mut Entry, field: &Field<'_>) -> std::result::Result<(), Mistake>
         },
         "no-sign-request" => entry.no_sign_request = Some(field.flag()?),
         "requester-pays" => entry.requester_pays = Some(field.flag()?),
-        "path-style" => entry.path_style = field.flag()?.then_some(true).or(entry.path_style),
-        "virtual-host-style" => entry.path_style = field.flag()?.then_some(false).or(entry.path_style),
+        "path-style" | "virtual-host-style" => {
+            let is_path = field.key == "path-style";
+            match (field.flag()?, entry.path_style) {
+                (true, Some(other)) if other != is_path => {
+                    return Err(
+                        field.wrong("path-style and virtual-host-style exclude each other: leave out one of them")
+                    );
+                }
+                (true, _) => entry.path_style = Some(is_path),
+                (false, _) => {}
+            }
+        }
         "layout" => {
             let layout = field.text()?.parse().map_err(|error: String| field.wrong(&format!("layout: {error}")))?;
             entry.layout = Some(layout);
@@ -326,6 +336,7 @@ mod tests {
             (&format!("{source}layout = '{{a}}'"), "3: layout is no option of this source (s3)"),
             (&format!("{source}preset = 'mast'"), "a source is one thing"),
             (&format!("{source}profile = 'a'\nenv-prefix = 'A_'"), "1: profile and env-prefix"),
+            (&format!("{source}path-style = true\nvirtual-host-style = true"), "4: path-style and virtual-host-style"),
             ("[[sources]]\nname = 'x'", "1: a source has a url, a preset or a list"),
             ("[[sources]]\npreset = 'most'", "2: no preset of that name"),
             ("[[sources]]\npreset = 'mast'\nregion = 'x'", "3: region is no option of this source (preset)"),

@@ -365,7 +365,12 @@ impl Filesystem {
     /// The value of an extended attribute.
     pub async fn attribute(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
         let inode = self.inode(ino)?;
-        let object = object_of(&inode).map_err(|_| Errno::ENODATA)?;
+        let mut object = object_of(&inode).map_err(|_| Errno::ENODATA)?;
+        let told;
+        if object.is_provisional && !object.source.is_derived && xattr::is_of_version(name) {
+            told = self.look_again(&inode.path, object).await?;
+            object = &told;
+        }
         match name {
             xattr::LAYOUT => {
                 self.check_current(&inode.path, object).await?;
@@ -416,11 +421,16 @@ impl Filesystem {
         if !object.is_provisional && object.size() > 0 {
             return Ok(());
         }
-        let now = self.tree.look_again(path, object).await.map_err(|error| {
+        let now = self.look_again(path, object).await?;
+        if now.is_same(object) { Ok(()) } else { Err(Errno::ESTALE) }
+    }
+
+    /// A file as its store tells of it, which may not have been asked yet.
+    async fn look_again(&self, path: &str, object: &Object) -> Result<Object> {
+        self.tree.look_again(path, object).await.map_err(|error| {
             tracing::error!(url = object.url(), %error, "cannot open a file");
             Errno::from(&error)
-        })?;
-        if now.is_same(object) { Ok(()) } else { Err(Errno::ESTALE) }
+        })
     }
 
     /// Archived objects open only if they have been restored, which their first byte shows: those of an archive class, and

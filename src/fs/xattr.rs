@@ -2,6 +2,7 @@
 //!
 //! They are readable by name and not listed, since programs that copy files copy every attribute that is listed.
 
+use crate::gunzip;
 use crate::store::Object;
 
 /// The attribute that holds the map of HDUs, or of the blocks of an ASDF file; it and [`ARCHIVE`] may cost requests.
@@ -27,12 +28,17 @@ pub const STORAGE_CLASS: &str = "user.fitsfs.storage_class";
 
 const ETAG: &str = "user.fitsfs.etag";
 
+/// Whether an attribute is of a version of an object, as its store tells it.
+pub fn is_of_version(name: &str) -> bool {
+    matches!(name, ARCHIVE | CACHED | VERSION | STORAGE_CLASS | ETAG)
+}
+
 /// The value of an attribute that needs no request; none if the file does not have it.
 pub fn value(object: &Object, name: &str) -> Option<Vec<u8>> {
     let meta = &object.meta;
     match name {
         URL => Some(object.url().into_bytes()),
-        STORE => Some(object.source.store.id().as_bytes().to_vec()),
+        STORE => Some(gunzip::outer_store(object.source.store.id()).as_bytes().to_vec()),
         ETAG => meta.version.etag.as_deref().map(|etag| etag.as_bytes().to_vec()),
         VERSION => meta.version.id.as_deref().map(|id| id.as_bytes().to_vec()),
         STORAGE_CLASS => Some(meta.storage_class.as_ref().map_or("STANDARD", |class| &class.name).as_bytes().to_vec()),

@@ -47,6 +47,7 @@ use crate::cache::names::Notes;
 use crate::store::{ErrorKind, Identity, Object, ObjectMeta, Result, Source, StoreError};
 
 pub use names::{packed, unpacked};
+pub use plain::outer_store;
 
 /// Passes at a time: each takes a processor.
 const PASSES: usize = 2;

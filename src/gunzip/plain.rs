@@ -13,6 +13,14 @@ use crate::store::{
     StoreError,
 };
 
+/// What the identity of such a store begins with.
+const MARK: &str = "gunzip ";
+
+/// The identity of the store that has a file: of what is in a compressed file that of the compressed one.
+pub fn outer_store(id: &str) -> &str {
+    id.strip_prefix(MARK).and_then(|rest| rest.split_once(' ')).map_or(id, |(_ending, outer)| outer)
+}
+
 /// A store with one object.
 #[derive(Debug)]
 pub struct Plain {
@@ -25,7 +33,7 @@ pub struct Plain {
 impl Plain {
     /// What `outer` holds. `ending` is that of the compressed file: two may differ by that alone.
     pub fn new(gunzip: Arc<Gunzip>, outer: Object, ending: &str) -> Self {
-        let id = format!("gunzip {ending} {}", outer.source.store.id());
+        let id = format!("{MARK}{ending} {}", outer.source.store.id());
         Self { gunzip, outer, id }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! The command sends the requests, and no daemon does. To restore costs money and takes a permission that reading does
 //! not: so a mount can run with credentials that only read, nothing that a program does in it can order anything, and
-//! who restores does so in their own name. A wait of two days does not depend on the mount either. The price is that the
+//! each order is in the name of the user that runs the command. A wait of two days does not depend on the mount either. The price is that the
 //! command must be told what the mount was told, such as an endpoint. So that an order never goes to another store of the
 //! same name, the store that the mount has (an attribute of each file) is compared with the one that the options lead to.
 

@@ -1,5 +1,6 @@
 //! Which objects are meant: by paths in mounts, whose attributes tell where their files come from, or by URLs.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,8 +46,11 @@ pub(super) async fn find(places: &[String], options: &StoreOptions, env: impl Fn
     let (urls, paths): (Vec<_>, Vec<_>) = places.iter().cloned().partition(|place| place.contains("://"));
     // Looking at a mount waits for its daemon.
     let walked = tokio::task::spawn_blocking(move || files(&paths)).await;
+    // What is in a compressed file may be shown beside it: both are one object.
+    let mut seen = HashSet::new();
     for file in walked.unwrap_or_default() {
         match file {
+            Ok(file) if !seen.insert((file.url.clone(), file.store.clone(), file.version.clone())) => {}
             Ok(file) => match target_of_file(&file, &mut stores).await {
                 Ok(target) => found.targets.push(target),
                 Err(error) => found.failed.push((Some(file.path), Some(file.url), error.message)),

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{
@@ -48,7 +50,9 @@ pub fn timeless(id: &str) -> &str {
 impl AsOf {
     /// The store as it was at this time.
     pub fn new(inner: Arc<dyn Store>, time: SystemTime) -> Self {
-        let id = format!("{}{MARK}{}", inner.id(), rfc3339(time));
+        // With its fraction of a second: versions may be newer than one of two times of a second, and not than the other.
+        let exact = DateTime::from(time).fmt(Format::DateTime).unwrap_or_else(|_| rfc3339(time));
+        let id = format!("{}{MARK}{exact}", inner.id());
         Self { inner, time, id }
     }
 
@@ -158,5 +162,24 @@ impl Store for AsOf {
 
     async fn get(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Body> {
         self.inner.get(object, range).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::scripted::Scripted;
+
+    /// Regression: two times of a second had one identity, and so one cache.
+    #[test]
+    fn every_time_has_an_identity_of_its_own() {
+        let store = Arc::new(Scripted::default());
+        let at = |millis| AsOf::new(store.clone(), SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+        assert_ne!(at(1500).id(), at(1700).id());
+        assert_ne!(at(1000).id(), at(1700).id());
+        assert!(at(1000).id().ends_with("@at=1970-01-01T00:00:01Z"), "{}", at(1000).id());
+        assert_eq!((timeless(at(1500).id()), timeless(store.id())), (store.id(), store.id()));
     }
 }

@@ -153,9 +153,10 @@ impl Store for Hedge {
     }
 }
 
-/// Whether the other request could tell nothing new: there is a body, or an error that waiting does not cure.
+/// Whether the other request could tell nothing new: there is a body, or an error that waiting does not cure. For the other
+/// one the budget has lasted.
 fn is_final(answer: &Result<Body>) -> bool {
-    answer.as_ref().err().is_none_or(|error| !error.kind.is_transient())
+    answer.as_ref().err().is_none_or(|error| !error.kind.is_transient() && error.kind != ErrorKind::OverBudget)
 }
 
 /// A GET without an answer so far; it ends however its caller ends.

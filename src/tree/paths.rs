@@ -17,6 +17,8 @@ pub struct Paths {
     files: Vec<&'static str>,
     /// Whether every question fails.
     pub fails: Arc<AtomicBool>,
+    /// How.
+    kind: ErrorKind,
     /// How often a name was looked up.
     pub asked: AtomicUsize,
 }
@@ -25,12 +27,18 @@ pub struct Paths {
 struct Entries {
     entries: Vec<Entry>,
     fails: Arc<AtomicBool>,
+    kind: ErrorKind,
 }
 
 impl Paths {
     /// The tree of these files.
     pub fn new(name: &'static str, files: &[&'static str]) -> Arc<Self> {
-        Arc::new(Self { name, files: files.to_vec(), fails: Arc::default(), asked: AtomicUsize::new(0) })
+        Self::failing(name, files, ErrorKind::Server)
+    }
+
+    /// The same, whose failures are of a kind.
+    pub fn failing(name: &'static str, files: &[&'static str], kind: ErrorKind) -> Arc<Self> {
+        Arc::new(Self { name, files: files.to_vec(), fails: Arc::default(), kind, asked: AtomicUsize::new(0) })
     }
 
     fn node(&self, path: &str) -> Option<Node> {
@@ -53,13 +61,13 @@ impl Paths {
         let mut names: Vec<&str> = self.files.iter().filter_map(name).collect();
         names.dedup();
         let entry = |name| Some(Entry { name: Arc::from(name), node: self.node(&format!("{directory}{name}"))? });
-        Entries { entries: names.into_iter().filter_map(entry).collect(), fails: self.fails.clone() }
+        Entries { entries: names.into_iter().filter_map(entry).collect(), fails: self.fails.clone(), kind: self.kind }
     }
 }
 
-fn failing(fails: &AtomicBool) -> Result<()> {
+fn failing(fails: &AtomicBool, kind: ErrorKind) -> Result<()> {
     match fails.load(Ordering::SeqCst) {
-        true => Err(StoreError::new(ErrorKind::Server, "the tree is down")),
+        true => Err(StoreError::new(kind, "the tree is down")),
         false => Ok(()),
     }
 }
@@ -72,7 +80,7 @@ impl Tree for Paths {
 
     async fn look_up(&self, directory: &str, name: &str) -> Result<Option<Found>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        failing(&self.fails)?;
+        failing(&self.fails, self.kind)?;
         Ok(self.node(&format!("{directory}{name}")).map(|node| Found { node, head: None }))
     }
 
@@ -101,7 +109,7 @@ impl Tree for Paths {
 #[async_trait]
 impl Directory for Entries {
     async fn entries(&self, place: u64, count: usize) -> Result<Vec<(Entry, u64)>> {
-        failing(&self.fails)?;
+        failing(&self.fails, self.kind)?;
         Ok(self.entries.iter().cloned().zip(1..).skip(place as usize).take(count).collect())
     }
 

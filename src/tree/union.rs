@@ -251,7 +251,8 @@ impl Directory for Merged {
             loop {
                 let entries = match self.entries_of(part, within, count).await {
                     Ok(entries) => entries,
-                    Err(error) if self.parts.len() == 1 => return Err(error),
+                    // A budget is that of all of them, and no source that is down: what it hides is not told elsewhere.
+                    Err(error) if self.parts.len() == 1 || error.kind == ErrorKind::OverBudget => return Err(error),
                     Err(error) => {
                         tracing::warn!(%error, "a source cannot be listed; the directory shows what the others have");
                         self.is_partial.store(true, Ordering::Relaxed);

@@ -61,8 +61,12 @@ fn states(output: &Output) -> Vec<(String, String)> {
 }
 
 fn attribute(rig: &Rig, key: &str) -> Option<String> {
+    attribute_of(rig, key, "archive")
+}
+
+fn attribute_of(rig: &Rig, key: &str, name: &str) -> Option<String> {
     let mut value = [0; 256];
-    let length = rustix::fs::getxattr(rig.path(key), "user.fitsfs.archive", &mut value[..]).ok()?;
+    let length = rustix::fs::getxattr(rig.path(key), format!("user.fitsfs.{name}"), &mut value[..]).ok()?;
     Some(String::from_utf8_lossy(&value[..length]).into_owned())
 }
 
@@ -186,4 +190,59 @@ fn a_wait_that_is_interrupted_ends_with_a_line() {
     let ended = waiting.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{}", text(&ended));
     assert!(text(&ended).contains("interrupted; 1 file is still being restored"), "{}", text(&ended));
+}
+
+/// Regression: a file of which only a size was known, by its URL or in a list, was told to be in no archive.
+#[test]
+fn what_no_listing_has_told_of_is_asked_about() {
+    let url = format!("s3://{BUCKET}/d/cold.fits");
+    for is_listed in [false, true] {
+        let rig = rig();
+        let list = rig.outside().join("list.csv");
+        fs::write(&list, format!("url,size\n{url},{MIB}\n")).unwrap();
+        let source = if is_listed { list.to_str().unwrap() } else { &url };
+        let mounted = rig.mount_command(source).output().unwrap();
+        assert!(mounted.status.success(), "{}", text(&mounted));
+        assert_eq!(fs::metadata(rig.path("cold.fits")).unwrap().len(), MIB);
+        assert_eq!(attribute(&rig, "cold.fits").as_deref(), Some("archived"), "{source}");
+        assert_eq!(attribute_of(&rig, "cold.fits", "storage_class").as_deref(), Some("DEEP_ARCHIVE"), "{source}");
+        assert!(attribute_of(&rig, "cold.fits", "etag").is_some(), "{source}");
+    }
+}
+
+/// Regression: of a file that is mounted by its URL as it was, the version of today was restored.
+#[test]
+fn the_version_of_a_file_as_it_was_is_told() {
+    let rig = rig();
+    rig.lab.keep_versions(BUCKET);
+    let written = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_600_000_000 + seconds);
+    rig.lab.put_at(BUCKET, "d/old.fits", pattern(MIB, 7), written(0));
+    rig.lab.put_at(BUCKET, "d/old.fits", pattern(MIB, 8), written(60));
+    let version_in = |source: &str, path: &str| {
+        let mounted = rig.mount_command(source).args(["--at", "2020-09-13T12:26:50Z"]).output().unwrap();
+        assert!(mounted.status.success(), "{}", text(&mounted));
+        let version = attribute_of(&rig, path, "version");
+        assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+        version
+    };
+    let in_folder = version_in(&format!("s3://{BUCKET}/d/"), "old.fits");
+    assert!(in_folder.is_some());
+    assert_eq!(version_in(&format!("s3://{BUCKET}/d/old.fits"), "old.fits"), in_folder);
+}
+
+/// Regression: what is in a compressed file is in no store of its own, and was refused as that of another endpoint.
+#[test]
+fn what_is_in_an_archived_gzip_file_is_restored_with_it() {
+    let rig = rig();
+    rig.lab.put(BUCKET, "gz/x.fits.gz", pattern(MIB, 5));
+    rig.lab.set_storage_class(BUCKET, "gz/x.fits.gz", "GLACIER");
+    rig.mount(&["--gunzip"]);
+    assert_eq!(names(&rig.path("gz")).unwrap().len(), 2);
+    for (place, state) in [("gz", "restoring"), ("gz/x.fits", "restoring")] {
+        let ordered = restore(&rig, &[rig.path(place).to_str().unwrap()]).output().unwrap();
+        assert!(ordered.status.success(), "{place}: {}", text(&ordered));
+        assert_eq!(states(&ordered), [("x.fits.gz".to_owned(), state.to_owned())], "{place}");
+        assert_eq!(lines(&ordered).len(), 1, "it is one object: {}", text(&ordered));
+    }
+    assert_eq!(rig.lab.count(|request| request.op == Op::RestoreObject), 1);
 }

@@ -105,6 +105,21 @@ fn versions_that_fill_pages_hide_no_other_key() {
     assert_eq!(fs::read(rig.path("d/z.fits")).unwrap(), b"last");
 }
 
+/// Regression: a page without a name that was not the last one was taken for the answer that there is none.
+#[test]
+fn more_later_versions_than_are_asked_for_at_once_hide_no_name() {
+    let rig = Rig::with(&AT_20, |lab| {
+        lab.keep_versions(BUCKET);
+        // Sixteen pages of a thousand, and one more: all come before `d/k/`.
+        for n in 0..17_000 {
+            lab.put_at(BUCKET, &format!("d/k-{n:05}"), "later", minute(30));
+        }
+        lab.put_at(BUCKET, "d/k/x", "was", minute(5));
+    });
+    assert!(fs::metadata(rig.path("d/k")).unwrap().is_dir());
+    assert_eq!(fs::read(rig.path("d/k/x")).unwrap(), b"was");
+}
+
 #[test]
 fn the_cache_and_inode_numbers_tell_times_apart() {
     let rig = Rig::unmounted(fill);

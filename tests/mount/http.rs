@@ -109,6 +109,8 @@ fn a_url_without_a_slash_is_a_file_or_a_folder_as_the_server_says() {
         assert!(File::open(mount.path("other.fits")).is_err());
         let told = text(&fitsfs(&["url", mount.path("a b.fits").to_str().unwrap()]));
         assert_eq!(told.trim(), one);
+        let path = text(&fitsfs(&["path", told.trim()]));
+        assert!(path.lines().any(|line| line == mount.path("a b.fits").to_str().unwrap()), "{path}");
         assert!(text(&fitsfs(&["check", &one])).contains("the first 2880 bytes of"), "{location}");
         let mount = Mount::of(&plain);
         assert_eq!(names(&mount, ""), ["plain"], "{location}");

@@ -12,7 +12,7 @@ use super::index::Trust;
 use super::record::{self, Record, directory_of};
 use super::{Names, Ttl};
 use crate::cache::Device;
-use crate::store::{ListPage, ListRequest, ObjectMeta, Result, Store};
+use crate::store::{ListPage, ListRequest, ObjectMeta, Result, Store, StoreError};
 
 /// Answers that wait to be written down: those of as many requests as are under way at once. Others are not remembered.
 const MAX_UNWRITTEN: usize = 64;
@@ -81,8 +81,11 @@ impl Remembered {
                 Ok(page) if is_worth_writing(request, page) => {
                     memory.write(Record::of_list(&memory.id, asked, request, page));
                 }
-                // The token may be that of a remembered page, and too old: the next listing has to begin anew.
-                Err(error) if request.continuation.is_some() && !error.kind.is_transient() => {
+                // The token may be that of a remembered page, and too old: the next listing has to begin anew. Of what the
+                // store was not asked, as beyond a budget, nothing of it is known.
+                Err(StoreError { kind, .. })
+                    if request.continuation.is_some() && kind.is_answer() && !kind.is_transient() =>
+                {
                     memory.forget(directory_of(&request.prefix)).await;
                 }
                 Ok(_) | Err(_) => {}

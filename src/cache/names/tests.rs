@@ -255,6 +255,19 @@ async fn a_token_that_the_store_does_not_know_any_more_is_not_used_again() {
     assert_eq!(bench.bucket.asked(), 2, "from the first page on");
 }
 
+/// Regression: names that were remembered were lost.
+#[tokio::test]
+async fn what_the_store_was_not_asked_for_says_nothing_of_a_token() {
+    let bench = Bench::new(&["d/a", "d/b", "d/c"]);
+    let store = bench.store(ALWAYS);
+    ask(&store, "d/", 2).await.unwrap();
+    for kind in [ErrorKind::OverBudget, ErrorKind::Credentials] {
+        bench.bucket.store.always(Step::fails(kind));
+        assert_eq!(list(&store, "d/").await.unwrap_err().kind, kind);
+        assert_eq!(ask(&store, "d/", 2).await.unwrap(), ["d/a", "d/b"], "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn offline_nothing_is_asked() {
     let bench = Bench::new(&["d/a"]);

@@ -119,6 +119,15 @@ async fn an_error_that_waiting_does_not_cure_is_the_answer() {
     assert_eq!((bench.hedges(), bench.script.count(Op::Get)), ((1, 0), 12));
 }
 
+/// Regression: a GET failed that was paid for, since there was no more for its hedge.
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_lasts_for_the_first_request_only_fails_none() {
+    let bench = used(10).await;
+    let took = bench.read_with([slow(), Step::fails(ErrorKind::OverBudget)]).await;
+    assert!(took >= SLOW, "{took:?}");
+    assert_eq!(bench.hedges(), (1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_hedged_before_it_is_known_what_is_usual() {
     let bench = used(9).await;

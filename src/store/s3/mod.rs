@@ -238,8 +238,8 @@ impl Store for S3Store {
         Ok(versions.listed_at(time, begin.as_ref(), request.max_keys.into()))
     }
 
-    /// API reference, "GetBucketVersioning". Who may read may not be allowed to ask, and some servers do not know the
-    /// question: what they list is to show.
+    /// API reference, "GetBucketVersioning". Credentials that may read are often not allowed to ask, and some servers do
+    /// not know the question: what they list is to show.
     async fn keeps_versions(&self) -> Result<Option<bool>> {
         let name = format!("GET {} versioning", self.url(""));
         let send = |client: Client| {

@@ -439,7 +439,7 @@ impl Namespace {
 
     async fn ask_by_list(&self, look_up: &ListRequest) -> Result<Told> {
         let (key, directory) = (&look_up.prefix, format!("{}/", look_up.prefix));
-        let (page, age) = self.page(look_up).await?;
+        let (page, age) = self.page_with_names(look_up).await?;
         let within = page.prefixes.contains(&directory);
         let last = page.objects.last().map(|object| &object.key).max(page.prefixes.last());
         let beyond = page.continuation.is_some() && last.is_some_and(|last| *last < directory);
@@ -454,7 +454,7 @@ impl Namespace {
 
     /// How long ago the store has told that there are names in a directory, if there are.
     async fn below(&self, directory: &str) -> Result<Option<Duration>> {
-        let (page, age) = self.page(&request(directory.to_owned(), 1, None)).await?;
+        let (page, age) = self.page_with_names(&request(directory.to_owned(), 1, None)).await?;
         Ok((!page.objects.is_empty() || !page.prefixes.is_empty()).then_some(age))
     }
 
@@ -545,6 +545,21 @@ impl Namespace {
 
     fn lists_in_order(&self) -> bool {
         self.source.store().capabilities().ordered_listings
+    }
+
+    /// The first page with a name, or the last one, and the age of the oldest that was asked for: where much was deleted,
+    /// stores have pages without one.
+    async fn page_with_names(&self, request: &ListRequest) -> Result<(ListPage, Duration)> {
+        let (mut request, mut course, mut oldest) = (request.clone(), Course::default(), Duration::ZERO);
+        loop {
+            let (page, age) = self.page(&request).await?;
+            oldest = oldest.max(age);
+            if page.continuation.is_none() || !page.objects.is_empty() || !page.prefixes.is_empty() {
+                return Ok((page, oldest));
+            }
+            course.go_on(0, page.continuation).map_err(|reason| self.without_progress(&request.prefix, &reason))?;
+            request.continuation = course.token().map(str::to_owned);
+        }
     }
 
     /// A page of keys, and its age.

@@ -93,6 +93,20 @@ async fn where_a_member_is_down_no_later_one_takes_its_place() {
     assert!(names(&union, "", 9).await.is_err(), "an outage is no empty directory");
 }
 
+/// Regression: names were missing, without a sign of it.
+#[tokio::test]
+async fn a_spent_budget_hides_no_name() {
+    let one = Paths::failing("1", &["a"], ErrorKind::OverBudget);
+    let two = Paths::new("2", &["b"]);
+    for members in [[("", &one), ("", &two)], [("", &two), ("", &one)]] {
+        let union = union(&members);
+        one.fails.store(true, Ordering::SeqCst);
+        assert_eq!(names(&union, "", 9).await.unwrap_err().kind, ErrorKind::OverBudget);
+        one.fails.store(false, Ordering::SeqCst);
+        assert_eq!(names(&union, "", 9).await.unwrap().len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn only_members_that_have_a_directory_are_asked_for_what_is_in_it() {
     let (one, two) = (Paths::new("1", &["d/x"]), Paths::new("2", &["e/y"]));
