@@ -10,16 +10,16 @@ const SEEDS: u64 = 2000;
 
 /// No case takes longer than this many times the best plain policy, chosen for each case by knowing all of them: one of
 /// these fetches whole files on sixteen connections [2].
-const WORST: f64 = 5.3;
+const WORST: f64 = 3.8;
 /// 99 of 100 cases take at most this many times as long [1.1].
-const NEARLY_ALL: f64 = 3.75;
+const NEARLY_ALL: f64 = 3.2;
 /// Half of them take at most this many times as long as with the best policy that mounts have [0.5]. The optimum, which
 /// knows all reads in advance, takes 0.43 of that.
-const MEDIAN: f64 = 0.97;
+const MEDIAN: f64 = 0.93;
 
 /// Half of all cases take at most this many times as long as is possible at all [1.5], and 99 of 100 at most that many [4].
-const MEDIAN_TO_OPTIMUM: f64 = 2.12;
-const NEARLY_ALL_TO_OPTIMUM: f64 = 37.5;
+const MEDIAN_TO_OPTIMUM: f64 = 2.08;
+const NEARLY_ALL_TO_OPTIMUM: f64 = 35.5;
 
 /// Bytes are at most so many times those that are allowed: three times what was touched, and what waiting has earned [1].
 const BYTES: f64 = 1.3;
