@@ -47,7 +47,7 @@ const WHOLE_FILE: u64 = 256 << 10;
 
 /// A reader needs no more ahead of it than what arrives within so many round trips, and not less than so many bytes. Beyond
 /// that it waits for the line, however far readahead goes, and where it ends all of that is wasted.
-const ROUNDS_AHEAD: f64 = 8.0;
+const ROUNDS_AHEAD: f64 = 3.0;
 const MIN_AHEAD: u64 = 8 << 20;
 
 /// What is there when a program reads.
