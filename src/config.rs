@@ -22,6 +22,8 @@ const MAX_SOURCES: usize = 64;
 pub struct MountConfig {
     /// What to mount: of several the first wins.
     pub sources: Vec<MountSource>,
+    /// Lists may name files and services of this machine.
+    pub local_lists: bool,
     /// Show the sources as they were at this time.
     pub at: Option<SystemTime>,
     /// Where to mount it: an absolute path.

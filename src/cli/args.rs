@@ -108,6 +108,9 @@ pub struct MountArgs {
     /// The paths of the files of a list, made of its columns, such as {obs_id}/{productFilename} (default: their names)
     #[arg(long, value_name = "PATTERN")]
     pub layout: Option<Layout>,
+    /// Let lists name files and services of this machine: only lists that you trust
+    #[arg(long)]
+    pub local_lists: bool,
     /// Show buckets that keep versions as they were at this time: 2026-01-31T00:00Z, or a day, which begins in UTC
     #[arg(long, value_name = "TIME", value_parser = super::time::past)]
     pub at: Option<SystemTime>,

@@ -66,6 +66,7 @@ fn resolve(args: MountArgs) -> Result<MountConfig, String> {
     }
     Ok(MountConfig {
         sources,
+        local_lists: args.local_lists,
         at: args.at,
         mountpoint: point::resolve(&mountpoint)?,
         memory: args.memory.as_u64(),

@@ -126,6 +126,25 @@ fn rows_that_cannot_be_used_are_told_and_hide_no_other() {
 }
 
 #[test]
+fn a_list_names_local_files_if_the_command_line_lets_it() {
+    let rig = Rig::unmounted(|lab| {
+        lab.put(BUCKET, "a.fits", pattern(5000, 1));
+    });
+    let local = rig.outside().join("b.fits");
+    let bytes = vec![7; 7000];
+    fs::write(&local, &bytes).unwrap();
+    let list = format!("url\ns3://archive/a.fits\nfile://{}\n", local.display());
+    let refused = mount(&rig, "products.csv", &list, &[]);
+    assert!(refused.status.success() && text(&refused).contains("--local-lists"), "{}", text(&refused));
+    assert_eq!(names(&rig.root), ["a.fits"]);
+    assert!(fitsfs(&["unmount", rig.root_str()]).status.success());
+    let allowed = mount(&rig, "products.csv", &list, &["--local-lists"]);
+    assert!(allowed.status.success(), "{}", text(&allowed));
+    assert_eq!(names(&rig.root), ["a.fits", "b.fits"]);
+    assert_eq!(fs::read(rig.path("b.fits")).unwrap(), bytes);
+}
+
+#[test]
 fn a_list_of_a_hundred_thousand_products_is_mounted_and_listed() {
     use std::fmt::Write;
     let rig = Rig::unmounted(|_| {});

@@ -41,7 +41,7 @@ pub async fn open(
     let mut list = read.map_err(|_| "reading the list ended by a bug of fitsfs".to_owned())??;
     let (mut stores, mut files) = (Vec::new(), Vec::new());
     for listed in std::mem::take(&mut list.files) {
-        let (url, key) = match allowed(&listed) {
+        let (url, key) = match allowed(&listed, opener.config.local_lists, &opener.config.mountpoint) {
             Ok(object) => object,
             Err(error) => {
                 list.note(format!("{}: {error}", listed.path));
@@ -72,11 +72,19 @@ pub async fn open(
 }
 
 /// The store and the key of a file. A list may come from anywhere: it does not decide what of this machine, or of the
-/// services that only this machine can reach, is shown to its users.
-fn allowed(listed: &Listed) -> Result<(SourceUrl, String), StoreError> {
+/// services that only this machine can reach, is shown to its users: the command line does.
+fn allowed(listed: &Listed, is_trusted: bool, mountpoint: &Path) -> Result<(SourceUrl, String), StoreError> {
     let (url, key) = SourceUrl::parse_object(&listed.url)?;
-    if url.folder().is_some() || Url::parse(&listed.url).is_ok_and(|url| url.host().is_some_and(is_of_this_machine)) {
-        return Err(StoreError::invalid("a list may name no local files, and no services of this machine or its link"));
+    let is_of_this_machine = || Url::parse(&listed.url).is_ok_and(|url| url.host().is_some_and(is_of_this_machine));
+    if !is_trusted && (url.folder().is_some() || is_of_this_machine()) {
+        return Err(StoreError::invalid(
+            "a list may name no local files, and no services of this machine or its link, without --local-lists",
+        ));
+    }
+    if let Some(folder) = url.folder()
+        && folder.join(&key).starts_with(mountpoint)
+    {
+        return Err(StoreError::invalid("a file below the mountpoint would be in itself"));
     }
     Ok((url, key))
 }
@@ -116,12 +124,15 @@ mod tests {
 
     #[test]
     fn a_list_names_nothing_of_this_machine() {
-        let allowed = |url: &str| {
+        let allowed = |url: &str, is_trusted| {
             let listed = Listed { path: "x".to_owned(), url: url.to_owned(), size: None };
-            allowed(&listed).map(|(_, key)| key)
+            allowed(&listed, is_trusted, Path::new("/mnt")).map(|(_, key)| key)
         };
-        assert_eq!(allowed("s3://bucket/d/x.fits").unwrap(), "d/x.fits");
-        assert!(allowed("file:///etc/shadow").is_err() && allowed("s3://bucket").is_err());
+        assert_eq!(allowed("s3://bucket/d/x.fits", false).unwrap(), "d/x.fits");
+        assert!(allowed("file:///etc/shadow", false).is_err() && allowed("http://127.0.0.1/x", false).is_err());
+        assert!(allowed("s3://bucket", true).is_err() && allowed("file:///", true).is_err());
+        assert_eq!(allowed("file:///data/x.fits", true).unwrap(), "data/x.fits");
+        assert!(allowed("file:///mnt/d/x.fits", true).is_err(), "it would be in itself");
         let of_this_machine = |url: &str| is_of_this_machine(Url::parse(url).unwrap().host().unwrap());
         for url in [
             "http://169.254.169.254/x",

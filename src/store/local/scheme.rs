@@ -41,6 +41,12 @@ impl Scheme for Local {
         place(rest)
     }
 
+    /// A file by itself is one of all that there are.
+    fn split_object(&self, rest: &str) -> Result<Place> {
+        let file = place(rest)?.root;
+        Ok(Place { root: "/".to_owned(), path: file.trim_start_matches('/').to_owned() })
+    }
+
     fn of_env(&self, env: Env<'_>) -> Result<Place> {
         let get = |name: &str| env(name).filter(|value| !value.is_empty());
         let Some(folder) = get("STORAGE_BUCKET") else {
