@@ -5,14 +5,15 @@
 //! in batches that grow with what was confirmed. Distances that no header explains count after three touches. Where
 //! rows are sparse, the first touch in the middle of an image has some rows fetched with it, until that was in vain.
 
+mod walk;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use self::walk::{FIRST_BATCH, MAX_BATCH_BYTES, TOLERANCE, Walk, planes_of};
 use crate::metrics::Pace;
 
-/// The unit of the page cache, in bytes, and all that the kernel is allowed to read ahead: a fault asks for the page that
-/// was touched and nothing else. Reading ahead is the planner's part, which knows better, and is told what was touched.
-pub const PAGE: u64 = 4096;
+pub use self::walk::{PAGE, Row};
 
 /// Rows this long are fetched by ranges whatever the network: the span would be several times what is needed.
 pub const LONG_ROW: u64 = 64 << 10;
@@ -23,10 +24,6 @@ pub const SHORT_ROW: u64 = 16 << 10;
 /// How many walks are followed, and how many touches are remembered to find new ones.
 const MAX_WALKS: usize = 8;
 const MAX_TOUCHES: usize = 12;
-
-/// The first batch of rows; each further one is twice as large as all before it, up to a bound.
-const FIRST_BATCH: u64 = 64;
-const MAX_BATCH: u64 = 1024;
 
 /// So many rows come with the first touch of an image, two pages of each: 128 KiB, as much as the kernel would read by
 /// itself. If they were wanted, the next batch is as large as the second of other walks.
@@ -40,9 +37,6 @@ const MIN_FIRST_BYTES: u64 = 1 << 20;
 /// Reads with more than this between them are not one piece.
 const MAX_SLACK: u64 = 1 << 20;
 
-/// A batch is at most this many bytes.
-const MAX_BATCH_BYTES: u64 = 32 << 20;
-
 /// Rows may turn out to be wider than they began: up to this, or a row of the image where that is longer, within a share of
 /// a batch.
 const MAX_WIDTH: u64 = 256 << 10;
@@ -52,9 +46,6 @@ const WIDEST_SHARE: u64 = 8;
 /// than were right.
 const MAX_REPEATED: u64 = 8 << 20;
 const MAX_WRONG: u32 = 2;
-
-/// How far from its place a touch may be: the page of a fault, and one more if a row spans two of them.
-const TOLERANCE: i64 = 2 * PAGE as i64;
 
 /// Where a pattern may be and which distances its data suggest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,29 +75,6 @@ impl Grid {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Walk {
-    /// The first touch, and the distance to the next, which is negative for a reader that goes backwards.
-    first: i64,
-    stride: i64,
-    /// Bytes of a row that were touched, from its first page on.
-    width: u64,
-    /// The row that was touched last, and the furthest one.
-    row: u64,
-    reach: u64,
-    /// Rows planned so far, and how many to plan first.
-    planned: u64,
-    batch: u64,
-    /// The distance of planes in which the same rows are read, and how many of them to plan ahead.
-    plane: i64,
-    planes: u64,
-    /// Nothing but the first row was touched so far.
-    is_guess: bool,
-    /// It has the shape of one that was read elsewhere.
-    is_repeat: bool,
-    touched: u64,
-}
-
 /// The strided readers of one object.
 #[derive(Debug, Default)]
 pub struct Strides {
@@ -128,15 +96,6 @@ struct Repeats {
     right: u32,
     /// The last one was not confirmed yet.
     is_open: bool,
-}
-
-/// A row to fetch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its pages.
-    pub range: Range<u64>,
-    /// It is left to be asked for, so that the READ shows how far the reader has come.
-    pub is_probe: bool,
 }
 
 impl Strides {
@@ -313,109 +272,6 @@ impl Strides {
     }
 }
 
-impl Walk {
-    /// Rows of so many bytes, of which nothing is planned.
-    fn new(first: i64, stride: i64, width: u64) -> Self {
-        let (row, planned, batch, plane, planes) = (0, 0, FIRST_BATCH, 0, 0);
-        Self {
-            first,
-            stride,
-            width,
-            row,
-            reach: 0,
-            planned,
-            batch,
-            plane,
-            planes,
-            is_guess: false,
-            is_repeat: false,
-            touched: 0,
-        }
-    }
-
-    /// Which row a read belongs to, if any: one of those planned, or soon after them.
-    fn row_of(&self, read: &Range<u64>) -> Option<u64> {
-        let from_first = read.start as i64 - self.first;
-        let row = (from_first + self.stride.signum() * TOLERANCE / 2).checked_div(self.stride)?;
-        let row = u64::try_from(row).ok().filter(|row| *row <= self.planned.max(1) + 1)?;
-        let within = from_first - row as i64 * self.stride;
-        (-TOLERANCE..self.width as i64 + TOLERANCE).contains(&within).then_some(row)
-    }
-
-    /// The rows to fetch after a read: none while enough of them are planned.
-    fn extend(&mut self, read: &Range<u64>, widest: u64) -> Option<Range<u64>> {
-        let row = self.row_of(read)?;
-        self.reach = self.reach.max(row);
-        if self.is_guess {
-            // The first row tells which pages a row spans.
-            let end = (self.first + self.width as i64).max(read.end as i64);
-            self.first = self.first.min(read.start as i64);
-            let width = (end - self.first).unsigned_abs();
-            return Some(if width > self.width { self.widen(row, width) } else { 0..0 });
-        }
-        let last = std::mem::replace(&mut self.row, row);
-        let wanted = (read.end as i64 - self.first - row as i64 * self.stride).unsigned_abs();
-        if wanted > self.width + PAGE && self.planned > 0 {
-            // A touch that does not go forward may be there by chance.
-            if row < last || row > self.planned {
-                return Some(0..0);
-            }
-            let width = (wanted + wanted / 2).next_multiple_of(PAGE).min(widest);
-            return Some(if width > self.width { self.widen(row, width) } else { 0..0 });
-        }
-        if row + 1 < self.planned {
-            return Some(0..0);
-        }
-        // The rest of this row is wanted as well, unless it is planned.
-        let begin = self.planned.max(row);
-        let size = if self.planned < self.batch { self.batch } else { 2 * self.planned };
-        self.planned = begin + size.min(batch_of(self.width) / (self.planes + 1)).max(1);
-        Some(begin..self.planned)
-    }
-
-    /// Rows are wider than was thought: what is planned behind `row` is planned again.
-    fn widen(&mut self, row: u64, width: u64) -> Range<u64> {
-        self.width = width;
-        self.planned = self.planned.min(row + 1 + batch_of(width));
-        self.planes = self.planes.min(planes_of(self.planned, width));
-        row + 1..self.planned
-    }
-
-    /// The pages of rows, in this plane and those ahead. The second, third, fifth, ninth row and so on are probes, as far as
-    /// they lie apart from their neighbours.
-    fn rows(&self, rows: Range<u64>, data: &Range<u64>) -> Vec<Row> {
-        let place = |row: u64, plane: u64| {
-            let along = self.stride.checked_mul(i64::try_from(row).ok()?)?;
-            let across = self.plane.checked_mul(i64::try_from(plane).ok()?)?;
-            u64::try_from(self.first.checked_add(along)?.checked_add(across)?).ok()
-        };
-        let pages = |at: u64| {
-            let start = at.max(data.start) / PAGE * PAGE;
-            let end = (at + self.width).next_multiple_of(PAGE);
-            start..end.min(data.end.next_multiple_of(PAGE))
-        };
-        let are_apart = self.stride.unsigned_abs() >= self.width + 2 * PAGE;
-        let is_probe = |row: u64, plane: u64| are_apart && plane == 0 && row.is_power_of_two();
-        // The first row of this plane has been read; those ahead begin with theirs.
-        let rows_ahead = if rows.start <= 1 { 0..rows.end } else { rows.clone() };
-        let rows_of = |plane: u64| if plane == 0 { rows.clone() } else { rows_ahead.clone() };
-        let places = (0..=self.planes).flat_map(|plane| rows_of(plane).map(move |row| (row, plane)));
-        let rows = places
-            .filter_map(|(row, plane)| Some(Row { range: pages(place(row, plane)?), is_probe: is_probe(row, plane) }));
-        rows.filter(|row| row.range.start < row.range.end).collect()
-    }
-}
-
-/// So many rows of this width make a batch.
-fn batch_of(width: u64) -> u64 {
-    MAX_BATCH.min(MAX_BATCH_BYTES / (width + PAGE)).max(1)
-}
-
-/// So many planes ahead, with so many rows of this width each, make a batch together with the first.
-fn planes_of(rows: u64, width: u64) -> u64 {
-    (batch_of(width) / rows.max(1)).saturating_sub(1)
-}
-
 fn distance(from: &Range<u64>, to: &Range<u64>) -> i64 {
     to.start as i64 - from.start as i64
 }
@@ -448,199 +304,4 @@ pub fn is_sparse(stride: u64, width: u64, pace: &Pace) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const REGION: Pace = Pace::measured(0.03, 600e6);
-    const HOME: Pace = Pace::measured(0.1, 12e6);
-    const DATA: Range<u64> = 11_520..11_520 + (1 << 32);
-
-    fn grid(strides: &[u64]) -> Grid {
-        Grid { data: DATA, strides: strides.to_vec(), has_short_rows: false }
-    }
-
-    /// A reader that touches `width` bytes at each of the given places through a map of which nothing is cached but what was
-    /// read or planned: the READs of what was not, and all that was fetched.
-    fn map(
-        strides: &mut Strides,
-        grid: &Grid,
-        pace: &Pace,
-        places: impl Iterator<Item = u64>,
-        width: u64,
-    ) -> (usize, u64) {
-        let (mut cached, mut held) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
-        let (mut reads, mut fetched) = (0, 0);
-        for place in places {
-            for page in place / PAGE..(place + width).div_ceil(PAGE) {
-                if !cached.insert(page) {
-                    continue;
-                }
-                if held.insert(page) {
-                    reads += 1;
-                    fetched += PAGE;
-                }
-                let planned = strides.advance(&(page * PAGE..(page + 1) * PAGE), 0, grid, pace).unwrap_or_default();
-                for Row { range, is_probe } in planned {
-                    for page in range.start / PAGE..range.end.div_ceil(PAGE) {
-                        fetched += if held.insert(page) { PAGE } else { 0 };
-                        // Probes are asked for, and are there at once.
-                        cached.extend((!is_probe).then_some(page));
-                    }
-                }
-            }
-        }
-        (reads, fetched)
-    }
-
-    fn rows(first: u64, stride: u64, count: u64) -> impl Iterator<Item = u64> {
-        (0..count).map(move |row| DATA.start + first + row * stride)
-    }
-
-    /// Every other row of an image, whole.
-    #[test]
-    fn wide_rows_are_fetched_whole() {
-        let (mut strides, row) = (Strides::default(), 326_816);
-        let (reads, fetched) = map(&mut strides, &grid(&[row]), &REGION, rows(0, 2 * row, 170), row);
-        assert!(reads < 400, "{reads} READs that wait for 170 rows");
-        assert!(fetched < 2 * 170 * row, "{fetched} bytes");
-    }
-
-    #[test]
-    fn a_reader_that_reads_on_is_in_no_pattern() {
-        let (mut strides, plane) = (Strides::default(), 12_564_608);
-        let grid = Grid { has_short_rows: true, ..grid(&[plane]) };
-        for n in 0..3 {
-            let at = DATA.start + n * plane;
-            strides.advance(&(at..at + PAGE), 0, &grid, &HOME);
-        }
-        let start = DATA.start + 3 * plane;
-        let mut reads = (start..start + plane).step_by(128 << 10).map(|at| at..at + (128 << 10));
-        let first = reads.next().unwrap();
-        assert!(strides.advance(&first, 0, &grid, &HOME).is_some(), "it begins like one");
-        let followed = reads.filter(|read| strides.advance(read, 0, &grid, &HOME).is_some()).count();
-        assert!(followed <= 2, "{followed} READs of a plane were taken for a row");
-    }
-
-    #[test]
-    fn a_cutout_of_long_rows_takes_few_reads_and_few_bytes() {
-        let (row, count) = (160_000, 400);
-        let (reads, fetched) =
-            map(&mut Strides::default(), &grid(&[row]), &REGION, rows(800_080_000, row, count), 1600);
-        assert!(reads <= 12, "{reads} reads");
-        assert!(fetched <= 12 << 20, "{fetched} bytes of a span of 64 MB");
-    }
-
-    #[test]
-    fn planes_of_a_cube_are_one_pattern() {
-        let (row, plane) = (80_000, 80_000 * 1000);
-        let mut strides = Strides::default();
-        let places = (0..6).flat_map(|n| rows(4_000_000 + n * plane, row, 30));
-        let (reads, fetched) = map(&mut strides, &grid(&[row, plane]), &REGION, places, 400);
-        assert!(reads <= 12, "{reads} reads for six planes of 30 rows");
-        assert!(fetched <= 12 << 20, "{fetched} bytes");
-    }
-
-    #[test]
-    fn rows_wider_than_they_seemed_are_widened() {
-        let (row, count) = (1_000_000, 200);
-        let (reads, _) = map(&mut Strides::default(), &grid(&[row]), &REGION, rows(5_000_000, row, count), 60_000);
-        assert!(reads <= 50, "{reads} reads for 200 rows of 60 KB");
-    }
-
-    #[test]
-    fn a_slanted_cutout_is_followed() {
-        let (row, count) = (1_000_000, 400);
-        let slanted = rows(500_100_000, row + 400, count);
-        let (reads, _) = map(&mut Strides::default(), &grid(&[row]), &REGION, slanted, 8_000);
-        assert!(reads <= 14, "{reads} reads for {count} rows");
-    }
-
-    #[test]
-    fn a_column_that_goes_backwards_is_followed() {
-        let row = 200_000;
-        let places: Vec<_> = rows(0, row, 100).collect();
-        let (reads, _) = map(&mut Strides::default(), &grid(&[row]), &REGION, places.into_iter().rev(), 8);
-        assert!(reads <= 8, "{reads} reads");
-    }
-
-    #[test]
-    fn short_rows_are_fetched_apart_only_where_bytes_are_dear() {
-        let row = 22_000;
-        let (reads, _) = map(&mut Strides::default(), &grid(&[row]), &REGION, rows(66_000_000, row, 400), 1600);
-        assert!(reads > 400, "streams are better there: {reads} reads");
-        let (reads, fetched) = map(&mut Strides::default(), &grid(&[row]), &HOME, rows(66_000_000, row, 400), 1600);
-        assert!(reads < 20 && fetched < 5 << 20, "{reads} reads, {fetched} bytes of a span of 8.8 MB");
-    }
-
-    #[test]
-    fn rows_that_could_not_be_fetched_are_planned_again() {
-        let mut strides = Strides::default();
-        let read = |row: u64| (10 + row * 40) * PAGE..(11 + row * 40) * PAGE;
-        strides.advance(&read(0), 0, &grid(&[40 * PAGE]), &REGION);
-        let planned = strides.advance(&read(1), 0, &grid(&[40 * PAGE]), &REGION).unwrap();
-        strides.cut(&planned.iter().find(|row| row.range.start == read(10).start).unwrap().range);
-        let again = strides.advance(&read(10), 0, &grid(&[40 * PAGE]), &REGION).unwrap();
-        assert!(again.iter().any(|row| row.range.start == read(11).start));
-    }
-
-    #[test]
-    fn equal_distances_count_without_geometry_after_three() {
-        let mut strides = Strides::default();
-        let read = |n: u64| n * 300_000 / PAGE * PAGE + 12_288..n * 300_000 / PAGE * PAGE + 16_384;
-        assert_eq!(strides.advance(&read(1), 0, &grid(&[]), &REGION), None);
-        assert_eq!(strides.advance(&read(2), 0, &grid(&[]), &REGION), None);
-        let planned = strides.advance(&read(3), 0, &grid(&[]), &REGION).expect("three touches");
-        assert!(planned.iter().any(|row| row.range.contains(&read(4).start)));
-    }
-
-    #[test]
-    fn the_shape_of_a_cutout_is_repeated_at_the_next_place() {
-        let (row, grid) = (80_000, grid(&[80_000]));
-        let mut strides = Strides::default();
-        let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
-        for place in rows(8_000_000, row, 20) {
-            strides.advance(&page(place), 0, &grid, &REGION);
-        }
-        let next: Vec<_> = rows(90_040_000, row, 20).collect();
-        assert_eq!(strides.advance(&page(next[0]), 0, &grid, &REGION), None);
-        let planned = strides.repeat(&page(next[0]), &grid).expect("the same shape");
-        let has = |place: &u64| planned.iter().any(|row| row.range.contains(place));
-        assert!(next[1..].iter().all(has) && planned.len() <= 32, "{} rows", planned.len());
-        assert!(planned.iter().filter(|row| row.is_probe).count() <= 5);
-    }
-
-    #[test]
-    fn a_shape_that_is_not_repeated_is_dropped() {
-        let grid = grid(&[80_000]);
-        let mut strides = Strides::default();
-        let page = |place: u64| place / PAGE * PAGE..place / PAGE * PAGE + PAGE;
-        for place in rows(8_000_000, 80_000, 20) {
-            strides.advance(&page(place), 0, &grid, &REGION);
-        }
-        let random = (1..50u64).map(|n| page(DATA.start + n * 16_037_111));
-        let repeated = random
-            .filter(|read| strides.advance(read, 0, &grid, &REGION).is_none() && strides.repeat(read, &grid).is_some());
-        assert!(repeated.count() <= 4);
-    }
-
-    proptest! {
-        #[test]
-        fn plans_are_pages_of_the_data_and_bounded(
-            reads in proptest::collection::vec((0u64..1 << 33, 1u64..1 << 17), 1..200),
-            lengths in proptest::collection::vec(1u64..1 << 30, 0..4),
-        ) {
-            let (mut strides, grid) = (Strides::default(), grid(&lengths));
-            for (start, length) in reads {
-                let read = start / PAGE * PAGE..(start + length).next_multiple_of(PAGE);
-                let planned = strides.advance(&read, 0, &grid, &HOME).unwrap_or_default();
-                let bytes: u64 = planned.iter().map(|row| row.range.end - row.range.start).sum();
-                prop_assert!(bytes <= 4 * MAX_BATCH_BYTES, "{} bytes", bytes);
-                for Row { range, .. } in planned {
-                    prop_assert!(range.start < range.end && range.start % PAGE == 0 && range.end % PAGE == 0);
-                    prop_assert!(range.end > DATA.start && range.start < DATA.end);
-                }
-            }
-        }
-    }
-}
+mod tests;
