@@ -31,6 +31,9 @@ const FEW_CONNECTIONS: f64 = 3.0;
 /// the likelier is a line that one connection fills.
 const CONNECTIONS: f64 = 7.0;
 
+/// A latency so many times that in the region of a bucket is one to a home, or between data centres.
+const FAR: f64 = 2.0;
+
 /// Connections that each bring at least this share of what one alone does are not limited by the line.
 const UNLIMITED: f64 = 0.75;
 
@@ -71,7 +74,7 @@ impl Pace {
 
     /// Whether it is open what the line is: at such a latency one to a home, or between data centres.
     pub fn is_open(&self) -> bool {
-        self.is_guess && self.latency > 2.0 * FIRST.latency
+        self.is_guess && self.latency > FAR * FIRST.latency
     }
 
     /// Seconds until `bytes` have arrived that are asked for now.
@@ -190,8 +193,11 @@ impl Measured {
         }
         let connections = self.together / busy;
         let connection = measured / connections.max(1.0);
-        // Where each of several brings as much as one alone does, the line takes more of them.
-        let has_room = connection >= UNLIMITED * self.connection.unwrap_or(LIMITED) && connections < CONNECTIONS;
+        // Where each of several brings as much as one alone does, the line takes more of them. Near the bucket they are as
+        // many as the processors can serve, and what those take is what counts.
+        let is_far = self.pace.latency > FAR * FIRST.latency;
+        let is_unlimited = connection >= UNLIMITED * self.connection.unwrap_or(LIMITED);
+        let has_room = is_far && is_unlimited && connections < CONNECTIONS;
         if (has_room || connections < FEW_CONNECTIONS) && (!self.known.1 || measured <= self.pace().bandwidth) {
             let known = self.connection.get_or_insert(connection);
             *known += (connection - *known) * WEIGHT;
@@ -278,13 +284,13 @@ mod tests {
     #[test]
     fn a_few_connections_that_the_line_does_not_limit_show_no_slower_line() {
         let (mut measured, mut now) = (Measured::default(), Instant::now());
-        transfers(&mut measured, &mut now, 4, 30, 360e6);
+        transfers(&mut measured, &mut now, 4, 100, 360e6);
         assert!(measured.pace().bandwidth > 500e6, "four of 90 MB/s: {:?}", measured.pace());
-        (0..10).for_each(|_| transfers(&mut measured, &mut now, 8, 30, 600e6));
-        (0..10).for_each(|_| transfers(&mut measured, &mut now, 4, 30, 360e6));
+        (0..10).for_each(|_| transfers(&mut measured, &mut now, 8, 100, 600e6));
+        (0..10).for_each(|_| transfers(&mut measured, &mut now, 4, 100, 360e6));
         assert!(measured.pace().bandwidth > 500e6, "{:?}", measured.pace());
         // These share what there is.
-        (0..20).for_each(|_| transfers(&mut measured, &mut now, 4, 30, 120e6));
+        (0..20).for_each(|_| transfers(&mut measured, &mut now, 4, 100, 120e6));
         assert!(measured.pace().bandwidth < 300e6, "{:?}", measured.pace());
     }
 
